@@ -1,0 +1,3 @@
+//! File access: the traits and their implementations.
+
+pub mod file_system;
