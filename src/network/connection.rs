@@ -147,6 +147,9 @@ impl Connection {
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
             }
             self.send()?;
+            if self.permit.is_some() && timer.deadline() > Instant::now() + STALL_CHECK {
+                timer.as_mut().reset(Instant::now() + STALL_CHECK);
+            }
         }
     }
 
