@@ -6,5 +6,11 @@
 //! connections.
 
 pub mod api;
+mod cursor;
+pub mod decode;
+pub mod encode;
 pub mod error_code;
+pub mod frame;
+pub mod guard;
+pub mod header;
 pub mod types;
