@@ -6,5 +6,7 @@
 //! connections.
 
 pub mod api;
+pub mod compress;
 pub mod error_code;
+pub mod record;
 pub mod types;
