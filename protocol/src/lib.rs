@@ -13,4 +13,6 @@ pub mod error_code;
 pub mod frame;
 pub mod guard;
 pub mod header;
+pub mod compress;
+pub mod record;
 pub mod types;
