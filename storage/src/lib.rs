@@ -1,3 +1,4 @@
 //! Partition logs on a local disk, in Kafka's file formats. Plain blocking calls; knows no topics' rights, groups or network.
 
+pub mod error;
 pub mod io;
