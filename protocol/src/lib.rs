@@ -8,5 +8,6 @@
 pub mod api;
 pub mod compress;
 pub mod error_code;
+pub mod group;
 pub mod record;
 pub mod types;
