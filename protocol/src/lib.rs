@@ -14,5 +14,6 @@ pub mod frame;
 pub mod guard;
 pub mod header;
 pub mod compress;
+pub mod group;
 pub mod record;
 pub mod types;
