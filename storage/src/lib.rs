@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod dir;
 pub mod epoch;
 pub mod epoch_file;
 pub mod error;
