@@ -47,6 +47,13 @@ pub fn decode_batch(input: &mut Reader<'_>) -> Result<Vec<Command>, CodecError> 
     }
 }
 
+/// Bytes of a command in its durable form, to keep batches below the size of an entry.
+pub fn encoded_len(command: &Command) -> usize {
+    let mut body = Writer::new();
+    encode_command(command, &mut body);
+    body.into_bytes().len()
+}
+
 fn encode_command(command: &Command, out: &mut Writer) -> u8 {
     match command {
         Command::SetClusterId { cluster_id, feature_level } => {

@@ -37,8 +37,8 @@ impl MetadataDelta {
                 }
             }
             (before, after) => {
-                delta.deleted_topics.extend(before.map(Arc::clone));
-                delta.created_topics.extend(after.map(Arc::clone));
+                delta.deleted_topics.extend(before.map(|topic| Arc::clone(topic)));
+                delta.created_topics.extend(after.map(|topic| Arc::clone(topic)));
             }
         });
         merge(old.configs.iter(), new.configs.iter(), |(resource, _)| *resource, |before, after| {

@@ -4,7 +4,6 @@
 //! image on every node (no clock, no randomness, no unordered iteration here); nothing in this module does IO.
 
 pub mod apply;
-pub mod cluster_id;
 pub mod codec;
 pub mod command;
 pub mod command_codec;
