@@ -14,3 +14,4 @@ pub mod frame;
 pub mod guard;
 pub mod header;
 pub mod types;
+pub mod wire;
