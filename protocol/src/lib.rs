@@ -13,5 +13,8 @@ pub mod error_code;
 pub mod frame;
 pub mod guard;
 pub mod header;
+pub mod compress;
+pub mod group;
+pub mod record;
 pub mod types;
 pub mod wire;
