@@ -17,3 +17,4 @@ pub mod compress;
 pub mod group;
 pub mod record;
 pub mod types;
+pub mod wire;
