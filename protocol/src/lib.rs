@@ -15,7 +15,5 @@ pub mod frame;
 pub mod group;
 pub mod guard;
 pub mod header;
-pub mod compress;
-pub mod group;
 pub mod record;
 pub mod types;
