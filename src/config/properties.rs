@@ -35,7 +35,10 @@ pub fn decode(bytes: Vec<u8>) -> String {
 
 /// All properties in the order of the file; a key may come more than once.
 pub fn parse(text: &str) -> Result<Vec<Property>, MalformedEscape> {
-    logical_lines(text).into_iter().map(|(line, content)| property(line, &content)).collect()
+    logical_lines(text)
+        .into_iter()
+        .map(|(line, content)| property(line, &content))
+        .collect()
 }
 
 fn is_blank(c: char) -> bool {
@@ -53,7 +56,11 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
             continue;
         }
         let continued = content.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1;
-        let content = if continued { &content[..content.len() - 1] } else { content };
+        let content = if continued {
+            &content[..content.len() - 1]
+        } else {
+            content
+        };
         let (line, mut joined) = open.take().unwrap_or_else(|| (index + 1, String::new()));
         joined.push_str(content);
         if continued {
@@ -119,7 +126,10 @@ mod tests {
 
     fn read(text: &str) -> Vec<(usize, String, String)> {
         let properties = parse(text).expect("well-formed");
-        properties.into_iter().map(|property| (property.line, property.key, property.value)).collect()
+        properties
+            .into_iter()
+            .map(|property| (property.line, property.key, property.value))
+            .collect()
     }
 
     fn one(text: &str) -> (String, String) {
@@ -131,14 +141,26 @@ mod tests {
 
     #[test]
     fn separators() {
-        for text in ["a=b", "a = b", "a:b", "a : b", "a b", "a\t b", "  a=b", "\u{c}a\u{c}=\u{c}b"] {
+        for text in [
+            "a=b",
+            "a = b",
+            "a:b",
+            "a : b",
+            "a b",
+            "a\t b",
+            "  a=b",
+            "\u{c}a\u{c}=\u{c}b",
+        ] {
             assert_eq!(one(text), ("a".to_owned(), "b".to_owned()), "{text:?}");
         }
         assert_eq!(one("a==b"), ("a".to_owned(), "=b".to_owned()));
         assert_eq!(one("a = = b "), ("a".to_owned(), "= b ".to_owned()));
         assert_eq!(one("a"), ("a".to_owned(), String::new()));
         assert_eq!(one("=b"), (String::new(), "b".to_owned()));
-        assert_eq!(one("listeners=PLAINTEXT://:9092"), ("listeners".to_owned(), "PLAINTEXT://:9092".to_owned()));
+        assert_eq!(
+            one("listeners=PLAINTEXT://:9092"),
+            ("listeners".to_owned(), "PLAINTEXT://:9092".to_owned())
+        );
     }
 
     #[test]
@@ -171,8 +193,14 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(one(r"a\ b\=c\:d=x\ty\nz\q\\"), ("a b=c:d".to_owned(), "x\ty\nzq\\".to_owned()));
-        assert_eq!(one(r"\u0061=\uD83D\uDE00\u00e4"), ("a".to_owned(), "\u{1f600}\u{e4}".to_owned()));
+        assert_eq!(
+            one(r"a\ b\=c\:d=x\ty\nz\q\\"),
+            ("a b=c:d".to_owned(), "x\ty\nzq\\".to_owned())
+        );
+        assert_eq!(
+            one(r"\u0061=\uD83D\uDE00\u00e4"),
+            ("a".to_owned(), "\u{1f600}\u{e4}".to_owned())
+        );
         assert_eq!(one(r"a=\uD83D!"), ("a".to_owned(), "\u{fffd}!".to_owned()));
         for text in [r"a=\u12", r"a=\u12G4", r"\u=b", r"a=\u+123"] {
             assert_eq!(parse(&format!("\n{text}")), Err(MalformedEscape { line: 2 }), "{text}");
