@@ -61,10 +61,15 @@ pub trait FileSystem: Send + Sync + Debug {
 }
 
 /// An open file, shared by `Arc`; its methods take `&self` and name positions.
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "an open file is never asked whether it is empty"
+)]
 pub trait File: Send + Sync + Debug {
-    /// Reads up to `buffer.len()` bytes at `position`; 0 at or behind the end.
+    /// Fills `buffer` from `position`; fewer bytes only at the end of the file, 0 at or behind it.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Like `read_at`, but `None` when the bytes are not in memory and reading would wait for the disk.
+    /// Like `read_at`, but `None` when the bytes are not in memory and reading would wait for the disk. May answer
+    /// fewer bytes than asked when only the first part is in memory, so a short answer does not prove the end.
     fn read_at_nowait(&self, buffer: &mut [u8], position: u64) -> io::Result<Option<usize>>;
     /// Writes all slices one behind the other at `position`.
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;

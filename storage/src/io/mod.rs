@@ -1,3 +1,8 @@
 //! File access: the traits and their implementations.
 
 pub mod file_system;
+pub mod sim_fs;
+pub mod std_fs;
+
+#[cfg(test)]
+mod conformance;

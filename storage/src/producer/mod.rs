@@ -1,0 +1,227 @@
+//! Producer state of one partition: which batches each producer id has written, which transactions are open.
+//!
+//! Pure; follows Kafka's `ProducerStateManager`. Invariants: sequence numbers of an accepted batch follow the last ones
+//! of its producer id and epoch (2147483647 is followed by 0); an appended epoch never falls; the first unstable offset is not
+//! above any open transaction; state after loading a snapshot and replaying the log behind it equals state after
+//! replaying the whole log, except that a snapshot keeps only the last of five remembered batches.
+
+pub mod entry;
+pub mod error;
+pub mod pending;
+pub mod snapshot;
+
+use std::collections::BTreeMap;
+
+pub use entry::{ProducerEntry, WrittenBatch};
+pub use error::ProducerError;
+pub use pending::{AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerMarker};
+
+/// Default of `producer.state.max.entries`: producer ids remembered per partition. An entry takes about 200 bytes;
+/// a client that asks for a new producer id per batch must not fill the memory within the expiration time.
+pub const DEFAULT_MAX_PRODUCER_IDS: usize = 100_000;
+
+/// A transaction that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompletedTxn {
+    /// The producer id.
+    pub producer_id: i64,
+    /// First offset of the transaction in this partition.
+    pub first_offset: i64,
+    /// Offset of its marker.
+    pub last_offset: i64,
+    /// Aborted, else committed. Only aborted ones belong in the transaction index.
+    pub aborted: bool,
+    /// First offset behind everything decided so far, for the transaction index.
+    pub last_stable_offset: i64,
+}
+
+/// State of all producer ids of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerStates {
+    entries: BTreeMap<i64, ProducerEntry>,
+    /// Open transactions: first offset to producer id.
+    ongoing: BTreeMap<i64, i64>,
+    /// Ended transactions whose marker is not below the high watermark: first offset to marker offset.
+    unreplicated: BTreeMap<i64, i64>,
+    max_producer_ids: usize,
+    /// Number of entries at which the oldest ones are dropped next.
+    evict_at: usize,
+}
+
+impl Default for ProducerStates {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_PRODUCER_IDS)
+    }
+}
+
+impl ProducerStates {
+    /// No producers; at most `max_producer_ids` will be remembered, those with open transactions not counted.
+    pub fn new(max_producer_ids: usize) -> Self {
+        assert!(
+            max_producer_ids > 0,
+            "a producer id must be remembered at least for its next batch"
+        );
+        Self {
+            entries: BTreeMap::new(),
+            ongoing: BTreeMap::new(),
+            unreplicated: BTreeMap::new(),
+            max_producer_ids,
+            evict_at: max_producer_ids,
+        }
+    }
+
+    /// State of one producer id.
+    pub fn entry(&self, producer_id: i64) -> Option<&ProducerEntry> {
+        self.entries.get(&producer_id)
+    }
+
+    /// All producer ids in ascending order.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &ProducerEntry> {
+        self.entries.values()
+    }
+
+    /// Number of producer ids.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is remembered: no producer, and no ended transaction that waits for the high watermark.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.unreplicated.is_empty()
+    }
+
+    /// Whether the producer has a transaction open here in exactly this epoch.
+    pub fn has_ongoing_transaction(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        self.entry(producer_id)
+            .is_some_and(|entry| entry.producer_epoch == producer_epoch && entry.current_txn_first_offset.is_some())
+    }
+
+    /// First offset that belongs to a transaction which is open, or ended by a marker not yet below the high
+    /// watermark: the last stable offset is never above it.
+    pub fn first_unstable_offset(&self) -> Option<i64> {
+        match (
+            self.first_undecided_offset(),
+            self.unreplicated.first_key_value().map(|(offset, _)| *offset),
+        ) {
+            (Some(undecided), Some(unreplicated)) => Some(undecided.min(unreplicated)),
+            (undecided, unreplicated) => undecided.or(unreplicated),
+        }
+    }
+
+    /// First offset that belongs to an open transaction.
+    pub fn first_undecided_offset(&self) -> Option<i64> {
+        self.ongoing.first_key_value().map(|(offset, _)| *offset)
+    }
+
+    /// Applies what was checked. Returns the transactions that ended, in log order.
+    pub fn commit(&mut self, pending: PendingAppend) -> Vec<CompletedTxn> {
+        for (producer_id, entry) in pending.entries {
+            self.entries.insert(producer_id, entry);
+        }
+        for (first_offset, producer_id) in pending.started {
+            self.ongoing.insert(first_offset, producer_id);
+        }
+        let mut completed = Vec::with_capacity(pending.ended.len());
+        for ended in pending.ended {
+            self.ongoing.remove(&ended.first_offset);
+            // Transactions begun behind the marker in the same call do not hold it back further.
+            let behind = ended.last_offset.saturating_add(1);
+            let last_stable_offset = self
+                .first_undecided_offset()
+                .map_or(behind, |offset| offset.min(behind));
+            self.unreplicated.insert(ended.first_offset, ended.last_offset);
+            completed.push(CompletedTxn {
+                producer_id: ended.producer_id,
+                first_offset: ended.first_offset,
+                last_offset: ended.last_offset,
+                aborted: ended.aborted,
+                last_stable_offset,
+            });
+        }
+        self.evict();
+        completed
+    }
+
+    /// Takes in a data batch that is in the log already (start-up, replication): nothing is refused.
+    pub fn replay(&mut self, batch: &ProducerBatch) {
+        let mut pending = PendingAppend::new();
+        let checked = pending.check(self, batch, AppendOrigin::Replication);
+        assert!(checked == Ok(Checked::New), "replication refuses nothing");
+        self.commit(pending);
+    }
+
+    /// Takes in a transaction marker that is in the log already.
+    pub fn replay_marker(&mut self, marker: &ProducerMarker) -> Option<CompletedTxn> {
+        let mut pending = PendingAppend::new();
+        let checked = pending.check_marker(self, marker, AppendOrigin::Replication, 0);
+        assert!(checked == Ok(()), "replication refuses nothing");
+        self.commit(pending).pop()
+    }
+
+    /// The high watermark moved: transactions whose marker is below it are stable.
+    pub fn on_high_watermark(&mut self, high_watermark: i64) {
+        self.unreplicated
+            .retain(|_, last_offset| *last_offset >= high_watermark);
+    }
+
+    /// The log start moved: ended transactions before it are of no concern. Producer ids stay until they expire.
+    pub fn on_log_start_offset(&mut self, log_start_offset: i64) {
+        self.unreplicated
+            .retain(|_, last_offset| *last_offset >= log_start_offset);
+    }
+
+    /// Forgets producer ids whose last write is `producer_id_expiration_ms` old, unless a transaction is open.
+    /// Returns how many.
+    pub fn remove_expired(&mut self, now_ms: i64, producer_id_expiration_ms: i64) -> usize {
+        let before = self.entries.len();
+        self.entries
+            .retain(|_, entry| !is_expired(entry, now_ms, producer_id_expiration_ms));
+        self.evict_at = self.max_producer_ids;
+        before - self.entries.len()
+    }
+
+    /// Takes in an entry of a snapshot.
+    pub fn load(&mut self, entry: ProducerEntry) {
+        if let Some(first_offset) = entry.current_txn_first_offset {
+            self.ongoing.insert(first_offset, entry.producer_id);
+        }
+        self.entries.insert(entry.producer_id, entry);
+        self.evict();
+    }
+
+    /// Forgets everything (truncation; a snapshot is loaded next).
+    pub fn clear(&mut self) {
+        *self = Self::new(self.max_producer_ids);
+    }
+
+    /// Above the limit, forgets the eighth that has not written for longest, so that the scan is rare. Entries with
+    /// open transactions stay; their number is bounded by the transaction timeout.
+    fn evict(&mut self) {
+        if self.entries.len() <= self.evict_at {
+            return;
+        }
+        let mut idle: Vec<(i64, i64)> = self
+            .entries
+            .values()
+            .filter(|entry| entry.current_txn_first_offset.is_none())
+            .map(|entry| (entry.last_timestamp_ms, entry.producer_id))
+            .collect();
+        idle.sort_unstable();
+        let surplus = self.entries.len() - self.max_producer_ids + self.max_producer_ids / 8;
+        for (_, producer_id) in idle.into_iter().take(surplus) {
+            self.entries.remove(&producer_id);
+        }
+        self.evict_at = self
+            .max_producer_ids
+            .max(self.entries.len() + self.max_producer_ids / 8);
+    }
+}
+
+/// Whether a producer id may be forgotten at `now_ms`.
+pub fn is_expired(entry: &ProducerEntry, now_ms: i64, producer_id_expiration_ms: i64) -> bool {
+    entry.current_txn_first_offset.is_none()
+        && now_ms.saturating_sub(entry.last_timestamp_ms) >= producer_id_expiration_ms
+}
+
+#[cfg(test)]
+mod tests;
