@@ -90,9 +90,10 @@ impl Check {
             Self::Any => Ok(()),
             Self::OneOf(words) => one_of(words, text),
             Self::OneOfIgnoringCase(words) if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => Ok(()),
-            Self::OneOfIgnoringCase(words) => {
-                Err(format!("String must be one of (case insensitive): {}", words.join(", ")))
-            }
+            Self::OneOfIgnoringCase(words) => Err(format!(
+                "String must be one of (case insensitive): {}",
+                words.join(", ")
+            )),
             Self::NonEmptyText if text.is_empty() => Err("String must be non-empty".to_owned()),
             Self::NonEmptyText => Ok(()),
             _ => unreachable!("a text cannot be checked by {self:?}"),
@@ -145,7 +146,11 @@ impl fmt::Display for Check {
 }
 
 fn one_of(words: &[&str], text: &str) -> Result<(), String> {
-    if words.contains(&text) { Ok(()) } else { Err(format!("String must be one of: {}", words.join(", "))) }
+    if words.contains(&text) {
+        Ok(())
+    } else {
+        Err(format!("String must be one of: {}", words.join(", ")))
+    }
 }
 
 fn is_number(text: &str) -> bool {
@@ -153,15 +158,20 @@ fn is_number(text: &str) -> bool {
 }
 
 fn is_replica(pair: &str) -> bool {
-    pair.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+    pair.split_once(':')
+        .is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
 }
 
 fn is_host_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 fn is_voter(voter: &str) -> bool {
-    voter.split_once('@').is_some_and(|(id, address)| is_number(id) && is_host_port(address))
+    voter
+        .split_once('@')
+        .is_some_and(|(id, address)| is_number(id) && is_host_port(address))
 }
 
 #[cfg(test)]
@@ -201,17 +211,49 @@ mod tests {
         for (check, value, expected) in [
             (Check::AtLeast(0), ConfigValue::Long(-1), "Value must be at least 0"),
             (Check::Between(1, 17), ConfigValue::Int(0), "Value must be at least 1"),
-            (Check::Between(1, 17), ConfigValue::Int(18), "Value must be no more than 17"),
-            (Check::BetweenOr(1, 9, -1), ConfigValue::Int(0), "Value must be between 1 and 9 or equal to -1"),
-            (Check::Fraction(0.0, 1.0), ConfigValue::Double(1.01), "Value must be no more than 1"),
-            (Check::Fraction(0.0, 0.5), ConfigValue::Double(-0.1), "Value must be at least 0"),
+            (
+                Check::Between(1, 17),
+                ConfigValue::Int(18),
+                "Value must be no more than 17",
+            ),
+            (
+                Check::BetweenOr(1, 9, -1),
+                ConfigValue::Int(0),
+                "Value must be between 1 and 9 or equal to -1",
+            ),
+            (
+                Check::Fraction(0.0, 1.0),
+                ConfigValue::Double(1.01),
+                "Value must be no more than 1",
+            ),
+            (
+                Check::Fraction(0.0, 0.5),
+                ConfigValue::Double(-0.1),
+                "Value must be at least 0",
+            ),
             (Check::OneOf(&["a", "b"]), text("A"), "String must be one of: a, b"),
-            (Check::ListOf(&["compact", "delete"]), list(&["x"]), "String must be one of: compact, delete"),
+            (
+                Check::ListOf(&["compact", "delete"]),
+                list(&["x"]),
+                "String must be one of: compact, delete",
+            ),
             (Check::NonEmptyListOf(&["broker"]), list(&[]), "List must not be empty"),
-            (Check::NonEmptyList, list(&["a", ""]), "List must not contain an empty element"),
+            (
+                Check::NonEmptyList,
+                list(&["a", ""]),
+                "List must not contain an empty element",
+            ),
             (Check::NonEmptyText, text(""), "String must be non-empty"),
-            (Check::QuorumVoters, list(&["localhost:9093"]), "Elements must have the form id@host:port"),
-            (Check::HostPorts, list(&["localhost"]), "Elements must have the form host:port"),
+            (
+                Check::QuorumVoters,
+                list(&["localhost:9093"]),
+                "Elements must have the form id@host:port",
+            ),
+            (
+                Check::HostPorts,
+                list(&["localhost"]),
+                "Elements must have the form host:port",
+            ),
         ] {
             assert_eq!(check.check(&value), Err(expected.to_owned()), "{check:?} {value:?}");
         }

@@ -23,8 +23,14 @@ const SCRIPTS: &[&str] = &[
 
 /// Beginnings of such variables. Kubernetes makes `KAFKA_SERVICE_HOST`, `KAFKA_PORT_9092_TCP` and so on for a service
 /// named kafka.
-const FAMILIES: &[&str] =
-    &["KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_TOOLS_LOG4J_", "KAFKA_PORT_", "KAFKA_SERVICE_", "KAFKA_CLUSTER_ID"];
+const FAMILIES: &[&str] = &[
+    "KAFKA_JMX_",
+    "KAFKA_LOG4J_",
+    "KAFKA_TOOLS_LOG4J_",
+    "KAFKA_PORT_",
+    "KAFKA_SERVICE_",
+    "KAFKA_CLUSTER_ID",
+];
 
 /// The config that the variable means, or `None` when it means none.
 pub fn config_name(variable: &str) -> Option<String> {
@@ -66,7 +72,10 @@ mod tests {
             ("KAFKA_A___B", "a-b"),
             ("KAFKA_A____B", "a-.b"),
             ("KAFKA_A_", "a."),
-            ("KAFKA_LISTENER_NAME_SASL__SSL_PLAIN_SASL_JAAS_CONFIG", "listener.name.sasl_ssl.plain.sasl.jaas.config"),
+            (
+                "KAFKA_LISTENER_NAME_SASL__SSL_PLAIN_SASL_JAAS_CONFIG",
+                "listener.name.sasl_ssl.plain.sasl.jaas.config",
+            ),
         ] {
             assert_eq!(config_name(variable).as_deref(), Some(expected), "{variable}");
         }

@@ -21,7 +21,10 @@ pub struct ConfigError {
 impl ConfigError {
     /// A refused setting.
     pub(super) fn of(name: &str, setting: &Setting, why: String) -> Self {
-        Self { origin: Some(setting.origin.clone()), ..Self::unplaced(name, &setting.text, why) }
+        Self {
+            origin: Some(setting.origin.clone()),
+            ..Self::unplaced(name, &setting.text, why)
+        }
     }
 
     /// A refused value of `name`, set or default.
@@ -39,7 +42,12 @@ impl ConfigError {
     pub(super) fn unplaced(name: &str, value: &str, why: String) -> Self {
         let sensitive = table::find(name).is_some_and(|key| key.is_sensitive());
         let value = (!sensitive).then(|| value.trim().to_owned());
-        Self { name: name.to_owned(), value, why, origin: None }
+        Self {
+            name: name.to_owned(),
+            value,
+            why,
+            origin: None,
+        }
     }
 }
 

@@ -42,11 +42,15 @@ pub(super) fn resolve(settings: &Settings) -> Result<Addresses, Vec<ConfigError>
         None => parse_all(&settings.typed::<Vec<String>>("listeners")).map_err(|why| fail("listeners", why))?,
     };
     check_distinct(&endpoints).map_err(|why| fail("listeners", why))?;
-    let (closed, open): (Vec<_>, Vec<_>) =
-        endpoints.into_iter().partition(|endpoint| controllers.contains(&endpoint.name));
+    let (closed, open): (Vec<_>, Vec<_>) = endpoints
+        .into_iter()
+        .partition(|endpoint| controllers.contains(&endpoint.name));
     let mut errors = Vec::new();
     if open.is_empty() {
-        errors.extend(fail("listeners", "no listener is left for clients: add one such as PLAINTEXT://:9092".to_owned()));
+        errors.extend(fail(
+            "listeners",
+            "no listener is left for clients: add one such as PLAINTEXT://:9092".to_owned(),
+        ));
     }
     for endpoint in &open {
         if let Err(why) = check_protocol(endpoint, &protocols) {
@@ -54,37 +58,65 @@ pub(super) fn resolve(settings: &Settings) -> Result<Addresses, Vec<ConfigError>
         }
     }
     let names: Vec<&str> = open.iter().map(|endpoint| endpoint.name.as_str()).collect();
-    for endpoint in advertised.iter().flatten().filter(|endpoint| !names.contains(&endpoint.name.as_str())) {
-        let why = format!("{} is no listener: add it to listeners ({})", endpoint.name, names.join(", "));
+    for endpoint in advertised
+        .iter()
+        .flatten()
+        .filter(|endpoint| !names.contains(&endpoint.name.as_str()))
+    {
+        let why = format!(
+            "{} is no listener: add it to listeners ({})",
+            endpoint.name,
+            names.join(", ")
+        );
         errors.extend(fail("advertised.listeners", why));
     }
     errors.extend(check_inter_broker(settings, &names));
     if !errors.is_empty() {
         return Err(errors);
     }
-    let listeners: Result<Vec<_>, _> =
-        open.into_iter().map(|endpoint| listener(endpoint, advertised.as_deref())).collect();
+    let listeners: Result<Vec<_>, _> = open
+        .into_iter()
+        .map(|endpoint| listener(endpoint, advertised.as_deref()))
+        .collect();
     let listeners = listeners.map_err(|why| fail("advertised.listeners", why))?;
     let controller_listeners: Vec<_> = closed.into_iter().map(unadvertised).collect();
     remarks.extend(controller_listeners.iter().map(|listener| {
-        format!("listener {listener} is named in controller.listener.names and not opened: this quorum needs no network")
+        format!(
+            "listener {listener} is named in controller.listener.names and not opened: this quorum needs no network"
+        )
     }));
-    Ok(Addresses { listeners, controller_listeners, remarks })
+    Ok(Addresses {
+        listeners,
+        controller_listeners,
+        remarks,
+    })
 }
 
 fn unadvertised(endpoint: Endpoint) -> Listener {
     let Endpoint { name, host, port } = endpoint;
-    Listener { name, protocol: SecurityProtocol::Plaintext, host, port, advertised: None }
+    Listener {
+        name,
+        protocol: SecurityProtocol::Plaintext,
+        host,
+        port,
+        advertised: None,
+    }
 }
 
 fn listener(endpoint: Endpoint, advertised: Option<&[Endpoint]>) -> Result<Listener, String> {
     let mut listener = unadvertised(endpoint);
-    let told = advertised.unwrap_or_default().iter().find(|told| told.name == listener.name);
+    let told = advertised
+        .unwrap_or_default()
+        .iter()
+        .find(|told| told.name == listener.name);
     match told {
         Some(told) if !told.host.is_empty() => listener.advertised = Some((told.host.clone(), told.port)),
         // Without a host the address that the client dialled is told, which has the listener's own port.
         Some(told) if told.port != listener.port => {
-            return Err(format!("{}://:{} names a port but no host: add the host", told.name, told.port));
+            return Err(format!(
+                "{}://:{} names a port but no host: add the host",
+                told.name, told.port
+            ));
         }
         _ => {}
     }
@@ -105,7 +137,9 @@ fn protocols(settings: &Settings) -> Result<BTreeMap<String, String>, String> {
         };
         let (name, protocol) = (name.trim().to_uppercase(), protocol.trim().to_uppercase());
         if !["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"].contains(&protocol.as_str()) {
-            return Err(format!("{protocol} is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"));
+            return Err(format!(
+                "{protocol} is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"
+            ));
         }
         if protocols.insert(name.clone(), protocol).is_some() {
             return Err(format!("listener {name} is named twice"));
@@ -130,11 +164,16 @@ fn check_protocol(endpoint: &Endpoint, protocols: &BTreeMap<String, String>) -> 
 
 /// The advertised endpoints of clients' listeners; `None` when nothing is advertised.
 fn advertised(settings: &Settings, controllers: &[String]) -> Result<Option<Vec<Endpoint>>, String> {
-    let Some(texts) = settings.typed::<Option<Vec<String>>>("advertised.listeners") else { return Ok(None) };
+    let Some(texts) = settings.typed::<Option<Vec<String>>>("advertised.listeners") else {
+        return Ok(None);
+    };
     let mut endpoints = parse_all(&texts)?;
     endpoints.retain(|endpoint| !controllers.contains(&endpoint.name));
     for endpoint in &endpoints {
-        let unspecified = endpoint.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        let unspecified = endpoint
+            .host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_unspecified());
         if unspecified {
             return Err(format!(
                 "nobody can dial {}: name an address or a host that clients reach, or leave advertised.listeners out \
@@ -143,7 +182,10 @@ fn advertised(settings: &Settings, controllers: &[String]) -> Result<Option<Vec<
             ));
         }
         if endpoint.port == 0 {
-            return Err(format!("listener {} advertises port 0: name the port that clients dial", endpoint.name));
+            return Err(format!(
+                "listener {} advertises port 0: name the port that clients dial",
+                endpoint.name
+            ));
         }
     }
     Ok(Some(endpoints))
@@ -158,10 +200,17 @@ fn derived_from_advertised(settings: &Settings, advertised: &Option<Vec<Endpoint
     }
     let origin = &settings.of("advertised.listeners")?.origin;
     if matches!(origin, Origin::Environment(_)) {
-        let open = |endpoint: &Endpoint| Endpoint { host: String::new(), ..endpoint.clone() };
+        let open = |endpoint: &Endpoint| Endpoint {
+            host: String::new(),
+            ..endpoint.clone()
+        };
         return Some(advertised.iter().map(open).collect());
     }
-    Some(vec![Endpoint { name: "PLAINTEXT".to_owned(), host: String::new(), port: 9092 }])
+    Some(vec![Endpoint {
+        name: "PLAINTEXT".to_owned(),
+        host: String::new(),
+        port: 9092,
+    }])
 }
 
 fn parse_all(texts: &[String]) -> Result<Vec<Endpoint>, String> {
@@ -178,15 +227,24 @@ fn parse(text: &str) -> Result<Endpoint, String> {
     if name.is_empty() || !host.chars().all(known) || (bracketed.is_none() && host.contains(':')) {
         return Err(malformed());
     }
-    let port = port.parse().map_err(|_| format!("'{port}' in '{text}' is no port: 0 to 65535 are"))?;
-    Ok(Endpoint { name: name.to_uppercase(), host: host.to_owned(), port })
+    let port = port
+        .parse()
+        .map_err(|_| format!("'{port}' in '{text}' is no port: 0 to 65535 are"))?;
+    Ok(Endpoint {
+        name: name.to_uppercase(),
+        host: host.to_owned(),
+        port,
+    })
 }
 
 fn check_distinct(endpoints: &[Endpoint]) -> Result<(), String> {
     for (index, endpoint) in endpoints.iter().enumerate() {
         for other in &endpoints[..index] {
             if other.name == endpoint.name {
-                return Err(format!("listener {} is named twice: give each its own name", endpoint.name));
+                return Err(format!(
+                    "listener {} is named twice: give each its own name",
+                    endpoint.name
+                ));
             }
             if other.port == endpoint.port && endpoint.port != 0 && !one_of_each_family(&other.host, &endpoint.host) {
                 return Err(format!(
@@ -208,15 +266,22 @@ fn one_of_each_family(left: &str, right: &str) -> bool {
 
 fn check_inter_broker(settings: &Settings, names: &[&str]) -> Vec<ConfigError> {
     let key = "inter.broker.listener.name";
-    let Some(name) = settings.typed::<Option<String>>(key) else { return Vec::new() };
+    let Some(name) = settings.typed::<Option<String>>(key) else {
+        return Vec::new();
+    };
     let mut whys = Vec::new();
     if settings.of("security.inter.broker.protocol").is_some() {
         whys.push("security.inter.broker.protocol is set as well: leave one of the two out".to_owned());
     }
     if !names.contains(&name.to_uppercase().as_str()) {
-        whys.push(format!("no listener for clients has this name: choose one of {}", names.join(", ")));
+        whys.push(format!(
+            "no listener for clients has this name: choose one of {}",
+            names.join(", ")
+        ));
     }
-    whys.into_iter().map(|why| ConfigError::in_settings(settings, key, why)).collect()
+    whys.into_iter()
+        .map(|why| ConfigError::in_settings(settings, key, why))
+        .collect()
 }
 
 #[cfg(test)]

@@ -31,13 +31,18 @@ impl Sources {
     pub fn with_file(path: Option<&Path>) -> Result<Self, LoadError> {
         let file = match path {
             Some(path) => {
-                let bytes =
-                    std::fs::read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+                let bytes = std::fs::read(path).map_err(|source| LoadError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                })?;
                 Some((path.to_owned(), properties::decode(bytes)))
             }
             None => None,
         };
-        Ok(Self { file, ..Self::default() })
+        Ok(Self {
+            file,
+            ..Self::default()
+        })
     }
 }
 
@@ -85,26 +90,53 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let resolution = resolve(&settings).map_err(ConfigErrors)?;
     remarks.extend(resolution.remarks.into_iter().map(Remark::Info));
     share_node_id(&mut settings);
-    Ok(Loaded { config: BrokerConfig::read(settings, resolution.resolved), remarks })
+    Ok(Loaded {
+        config: BrokerConfig::read(settings, resolution.resolved),
+        remarks,
+    })
 }
 
 fn merge(sources: &Sources) -> Result<Settings, LoadError> {
     let mut settings = Settings::default();
     if let Some((path, text)) = &sources.file {
         let parsed = properties::parse(text);
-        let found = parsed.map_err(|source| LoadError::Malformed { path: path.clone(), source })?;
+        let found = parsed.map_err(|source| LoadError::Malformed {
+            path: path.clone(),
+            source,
+        })?;
         for property in found {
-            let origin = Origin::File { path: path.display().to_string(), line: property.line };
-            settings.set(&property.key, Setting { text: property.value, origin });
+            let origin = Origin::File {
+                path: path.display().to_string(),
+                line: property.line,
+            };
+            settings.set(
+                &property.key,
+                Setting {
+                    text: property.value,
+                    origin,
+                },
+            );
         }
     }
     for (variable, text) in &sources.environment {
         if let Some(name) = environment::config_name(variable) {
-            settings.set(&name, Setting { text: text.clone(), origin: Origin::Environment(variable.clone()) });
+            settings.set(
+                &name,
+                Setting {
+                    text: text.clone(),
+                    origin: Origin::Environment(variable.clone()),
+                },
+            );
         }
     }
     for (name, text) in &sources.overrides {
-        settings.set(name, Setting { text: text.clone(), origin: Origin::CommandLine });
+        settings.set(
+            name,
+            Setting {
+                text: text.clone(),
+                origin: Origin::CommandLine,
+            },
+        );
     }
     Ok(settings)
 }

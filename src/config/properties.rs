@@ -25,17 +25,22 @@ pub struct MalformedEscape {
     pub line: usize,
 }
 
-/// The text of a properties file: UTF-8, or else ISO 8859-1.
+/// The text of a properties file: UTF-8, with or without a byte order mark, or else ISO 8859-1.
 pub fn decode(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
-        Ok(text) => text,
+        Ok(text) => text
+            .strip_prefix('\u{feff}')
+            .map_or_else(|| text.clone(), str::to_owned),
         Err(error) => error.into_bytes().into_iter().map(char::from).collect(),
     }
 }
 
 /// All properties in the order of the file; a key may come more than once.
 pub fn parse(text: &str) -> Result<Vec<Property>, MalformedEscape> {
-    logical_lines(text).into_iter().map(|(line, content)| property(line, &content)).collect()
+    logical_lines(text)
+        .into_iter()
+        .map(|(line, content)| property(line, &content))
+        .collect()
 }
 
 fn is_blank(c: char) -> bool {
@@ -44,7 +49,7 @@ fn is_blank(c: char) -> bool {
 
 /// Joins continued lines, drops comments and blank lines.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let text = text.replace("\r\n", "\n");
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (index, natural) in text.split(['\n', '\r']).enumerate() {
@@ -53,7 +58,11 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
             continue;
         }
         let continued = content.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1;
-        let content = if continued { &content[..content.len() - 1] } else { content };
+        let content = if continued {
+            &content[..content.len() - 1]
+        } else {
+            content
+        };
         let (line, mut joined) = open.take().unwrap_or_else(|| (index + 1, String::new()));
         joined.push_str(content);
         if continued {
@@ -119,7 +128,10 @@ mod tests {
 
     fn read(text: &str) -> Vec<(usize, String, String)> {
         let properties = parse(text).expect("well-formed");
-        properties.into_iter().map(|property| (property.line, property.key, property.value)).collect()
+        properties
+            .into_iter()
+            .map(|property| (property.line, property.key, property.value))
+            .collect()
     }
 
     fn one(text: &str) -> (String, String) {
@@ -131,14 +143,26 @@ mod tests {
 
     #[test]
     fn separators() {
-        for text in ["a=b", "a = b", "a:b", "a : b", "a b", "a\t b", "  a=b", "\u{c}a\u{c}=\u{c}b"] {
+        for text in [
+            "a=b",
+            "a = b",
+            "a:b",
+            "a : b",
+            "a b",
+            "a\t b",
+            "  a=b",
+            "\u{c}a\u{c}=\u{c}b",
+        ] {
             assert_eq!(one(text), ("a".to_owned(), "b".to_owned()), "{text:?}");
         }
         assert_eq!(one("a==b"), ("a".to_owned(), "=b".to_owned()));
         assert_eq!(one("a = = b "), ("a".to_owned(), "= b ".to_owned()));
         assert_eq!(one("a"), ("a".to_owned(), String::new()));
         assert_eq!(one("=b"), (String::new(), "b".to_owned()));
-        assert_eq!(one("listeners=PLAINTEXT://:9092"), ("listeners".to_owned(), "PLAINTEXT://:9092".to_owned()));
+        assert_eq!(
+            one("listeners=PLAINTEXT://:9092"),
+            ("listeners".to_owned(), "PLAINTEXT://:9092".to_owned())
+        );
     }
 
     #[test]
@@ -171,8 +195,14 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(one(r"a\ b\=c\:d=x\ty\nz\q\\"), ("a b=c:d".to_owned(), "x\ty\nzq\\".to_owned()));
-        assert_eq!(one(r"\u0061=\uD83D\uDE00\u00e4"), ("a".to_owned(), "\u{1f600}\u{e4}".to_owned()));
+        assert_eq!(
+            one(r"a\ b\=c\:d=x\ty\nz\q\\"),
+            ("a b=c:d".to_owned(), "x\ty\nzq\\".to_owned())
+        );
+        assert_eq!(
+            one(r"\u0061=\uD83D\uDE00\u00e4"),
+            ("a".to_owned(), "\u{1f600}\u{e4}".to_owned())
+        );
         assert_eq!(one(r"a=\uD83D!"), ("a".to_owned(), "\u{fffd}!".to_owned()));
         for text in [r"a=\u12", r"a=\u12G4", r"\u=b", r"a=\u+123"] {
             assert_eq!(parse(&format!("\n{text}")), Err(MalformedEscape { line: 2 }), "{text}");
@@ -183,7 +213,7 @@ mod tests {
     fn both_encodings_and_a_byte_order_mark_are_read() {
         assert_eq!(decode("\u{e4}".as_bytes().to_vec()), "\u{e4}");
         assert_eq!(decode(vec![0xe4]), "\u{e4}");
-        assert_eq!(one("\u{feff}a=b"), ("a".to_owned(), "b".to_owned()));
+        assert_eq!(decode("\u{feff}a=b".as_bytes().to_vec()), "a=b");
     }
 
     /// Writes as `java.util.Properties.store` does.

@@ -21,7 +21,10 @@ pub enum Remark {
 /// Names and families of names that Kafka's plugins read beside the table, with what they would do.
 const OF_PLUGINS: &[(&str, &str)] = &[
     ("super.users", "there is no authorizer, every client may do everything"),
-    ("allow.everyone.if.no.acl.found", "there is no authorizer, every client may do everything"),
+    (
+        "allow.everyone.if.no.acl.found",
+        "there is no authorizer, every client may do everything",
+    ),
     ("config.providers.", "values are taken as they are written"),
     ("rlmm.config.", "there is no tiered storage"),
     ("rsm.config.", "there is no tiered storage"),
@@ -64,7 +67,10 @@ pub(super) fn on(settings: &Settings) -> Vec<Remark> {
         }
     }
     if !idle.is_empty() {
-        remarks.push(Remark::Info(format!("known configs that change nothing in this broker: {}", idle.join(", "))));
+        remarks.push(Remark::Info(format!(
+            "known configs that change nothing in this broker: {}",
+            idle.join(", ")
+        )));
     }
     remarks
 }
@@ -72,7 +78,10 @@ pub(super) fn on(settings: &Settings) -> Vec<Remark> {
 /// The config behind a listener's own one: `listener.name.external.ssl.keystore.type` is `ssl.keystore.type`, and a
 /// SASL mechanism may stand between. Other names are returned as they are.
 pub(super) fn base_name(name: &str) -> &str {
-    let Some((_, rest)) = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')) else {
+    let Some((_, rest)) = name
+        .strip_prefix("listener.name.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
         return name;
     };
     if table::find(rest).is_some() {
@@ -119,7 +128,10 @@ fn unmet(name: &str, setting: &Setting) -> Option<String> {
         | "share.coordinator.state.topic.replication.factor" => return None,
         _ => return None,
     };
-    Some(format!("config {name}={text} has no effect: {why} ({})", setting.origin))
+    Some(format!(
+        "config {name}={text} has no effect: {why} ({})",
+        setting.origin
+    ))
 }
 
 #[cfg(test)]
@@ -130,7 +142,13 @@ mod tests {
     fn remarks(pairs: &[(&str, &str)]) -> Vec<Remark> {
         let mut settings = Settings::default();
         for (name, text) in pairs {
-            settings.set(name, Setting { text: (*text).to_owned(), origin: Origin::CommandLine });
+            settings.set(
+                name,
+                Setting {
+                    text: (*text).to_owned(),
+                    origin: Origin::CommandLine,
+                },
+            );
         }
         on(&settings)
     }
@@ -145,7 +163,10 @@ mod tests {
             remarks(&[("log.retension.hours", "1")]),
             warning("unknown config log.retension.hours is ignored, did you mean log.retention.hours?")
         );
-        assert_eq!(remarks(&[("my.own.thing", "1")]), warning("unknown config my.own.thing is ignored"));
+        assert_eq!(
+            remarks(&[("my.own.thing", "1")]),
+            warning("unknown config my.own.thing is ignored")
+        );
     }
 
     #[test]
@@ -179,10 +200,18 @@ mod tests {
     fn what_was_asked_for_in_vain_is_a_warning() {
         assert_eq!(
             remarks(&[("authorizer.class.name", "a.B")]),
-            warning("config authorizer.class.name=a.B has no effect: there is no authorizer, every client may do everything")
+            warning(
+                "config authorizer.class.name=a.B has no effect: there is no authorizer, every client may do everything"
+            )
         );
         assert_eq!(remarks(&[("controller.quorum.voters", "1@localhost:9093")]).len(), 1);
-        assert!(matches!(remarks(&[("controller.quorum.voters", "1@a:9093")])[0], Remark::Info(_)));
-        assert!(matches!(remarks(&[("controller.quorum.voters", "1@a:9093,2@b:9093")])[0], Remark::Warning(_)));
+        assert!(matches!(
+            remarks(&[("controller.quorum.voters", "1@a:9093")])[0],
+            Remark::Info(_)
+        ));
+        assert!(matches!(
+            remarks(&[("controller.quorum.voters", "1@a:9093,2@b:9093")])[0],
+            Remark::Warning(_)
+        ));
     }
 }

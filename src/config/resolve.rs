@@ -51,7 +51,14 @@ pub(super) fn resolve(settings: &Settings) -> Result<Resolution, Vec<ConfigError
         max_connections_per_ip_overrides: overrides,
     };
     errors.extend(times_out_of_range(settings, &resolved));
-    if errors.is_empty() { Ok(Resolution { resolved, remarks: addresses.remarks }) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(Resolution {
+            resolved,
+            remarks: addresses.remarks,
+        })
+    } else {
+        Err(errors)
+    }
 }
 
 fn node_id(settings: &Settings) -> Result<i32, ConfigError> {
@@ -63,9 +70,11 @@ fn node_id(settings: &Settings) -> Result<i32, ConfigError> {
             broker,
             format!("node.id is {node_id}: set both to the same number, or leave broker.id out"),
         )),
-        (None, Some(broker)) if broker_id < 0 => {
-            Err(ConfigError::of("broker.id", broker, "Value must be at least 0".to_owned()))
-        }
+        (None, Some(broker)) if broker_id < 0 => Err(ConfigError::of(
+            "broker.id",
+            broker,
+            "Value must be at least 0".to_owned(),
+        )),
         (None, Some(_)) => Ok(broker_id),
         _ => Ok(node_id),
     }
@@ -73,7 +82,10 @@ fn node_id(settings: &Settings) -> Result<i32, ConfigError> {
 
 fn log_dirs(settings: &Settings) -> Vec<PathBuf> {
     let dirs = settings.typed::<Option<Vec<String>>>("log.dirs");
-    dirs.unwrap_or_else(|| settings.typed("log.dir")).into_iter().map(PathBuf::from).collect()
+    dirs.unwrap_or_else(|| settings.typed("log.dir"))
+        .into_iter()
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn log_retention_ms(settings: &Settings) -> i64 {
@@ -90,7 +102,9 @@ fn log_retention_ms(settings: &Settings) -> i64 {
 }
 
 fn ms_or_hours(settings: &Settings, ms: &str, hours: &str) -> i64 {
-    settings.typed::<Option<i64>>(ms).unwrap_or_else(|| i64::from(settings.typed::<i32>(hours)) * HOUR_MS)
+    settings
+        .typed::<Option<i64>>(ms)
+        .unwrap_or_else(|| i64::from(settings.typed::<i32>(hours)) * HOUR_MS)
 }
 
 /// `address:limit,...`; an IPv6 address holds colons itself, so the last one separates.
@@ -147,17 +161,41 @@ fn times_out_of_range(settings: &Settings, resolved: &Resolved) -> Vec<ConfigErr
     let mut out = Vec::new();
     let mut require = |holds: bool, names: &[&str], why: String| {
         if !holds {
-            let name = names.iter().copied().find(|name| settings.of(name).is_some()).unwrap_or(names[0]);
+            let name = names
+                .iter()
+                .copied()
+                .find(|name| settings.of(name).is_some())
+                .unwrap_or(names[0]);
             out.push(ConfigError::in_settings(settings, name, why));
         }
     };
-    require(resolved.log_retention_ms != 0, &retention, "Value must be at least 1, or -1 for ever".to_owned());
-    require(resolved.log_roll_ms >= 1, &["log.roll.ms", "log.roll.hours"], at_least(1));
-    require(resolved.log_roll_jitter_ms >= 0, &["log.roll.jitter.ms", "log.roll.jitter.hours"], at_least(0));
-    require(settings.typed::<i64>("log.flush.interval.ms") >= 0, &["log.flush.interval.ms"], at_least(0));
+    require(
+        resolved.log_retention_ms != 0,
+        &retention,
+        "Value must be at least 1, or -1 for ever".to_owned(),
+    );
+    require(
+        resolved.log_roll_ms >= 1,
+        &["log.roll.ms", "log.roll.hours"],
+        at_least(1),
+    );
+    require(
+        resolved.log_roll_jitter_ms >= 0,
+        &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        at_least(0),
+    );
+    require(
+        settings.typed::<i64>("log.flush.interval.ms") >= 0,
+        &["log.flush.interval.ms"],
+        at_least(0),
+    );
     for name in ["group.initial.rebalance.delay.ms", "offset.metadata.max.bytes"] {
         require(settings.typed::<i32>(name) >= 0, &[name], at_least(0));
     }
-    require(settings.typed::<i32>("default.replication.factor") >= 1, &["default.replication.factor"], at_least(1));
+    require(
+        settings.typed::<i32>("default.replication.factor") >= 1,
+        &["default.replication.factor"],
+        at_least(1),
+    );
     out
 }

@@ -73,7 +73,10 @@ impl Settings {
     /// When the setting was not checked before, see the invariant of the file.
     pub fn value(&self, key: &ConfigKey) -> Option<ConfigValue> {
         match self.of(key.name) {
-            Some(setting) => Some(key.parse(&setting.text).expect("settings are checked before they are read")),
+            Some(setting) => Some(
+                key.parse(&setting.text)
+                    .expect("settings are checked before they are read"),
+            ),
             None => key.default_value(),
         }
     }

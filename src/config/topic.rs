@@ -54,12 +54,17 @@ pub fn resolve_topic(overrides: &BTreeMap<String, String>, broker: &BrokerConfig
         producer_id_expiration_ms: i64::from(broker.producer_id_expiration_ms),
     };
     let min_insync_replicas = i32::try_from(values.long("min.insync.replicas")).expect("the config is an int");
-    TopicConfig { log, min_insync_replicas }
+    TopicConfig {
+        log,
+        min_insync_replicas,
+    }
 }
 
 /// Refuses an unknown name or a value that cannot be used, in the words of Kafka's INVALID_CONFIG.
 pub fn validate_topic_config(name: &str, value: &str) -> Result<(), String> {
-    let Some(key) = topic_table::find(name) else { return Err(format!("Unknown topic config name: {name}")) };
+    let Some(key) = topic_table::find(name) else {
+        return Err(format!("Unknown topic config name: {name}"));
+    };
     if let Err(why) = key.parse(value) {
         return Err(format!("Invalid value {value} for configuration {name}: {why}"));
     }
@@ -73,9 +78,14 @@ pub fn validate_topic_config(name: &str, value: &str) -> Result<(), String> {
 
 /// Refuses overrides that contradict each other, or one of which cannot be used.
 pub fn validate_topic_configs(overrides: &BTreeMap<String, String>, broker: &BrokerConfig) -> Result<(), String> {
-    overrides.iter().try_for_each(|(name, value)| validate_topic_config(name, value))?;
+    overrides
+        .iter()
+        .try_for_each(|(name, value)| validate_topic_config(name, value))?;
     let values = TopicValues { overrides, broker };
-    let (shortest, longest) = (values.long("min.compaction.lag.ms"), values.long("max.compaction.lag.ms"));
+    let (shortest, longest) = (
+        values.long("min.compaction.lag.ms"),
+        values.long("max.compaction.lag.ms"),
+    );
     if shortest > longest {
         return Err(format!(
             "conflict topic config setting min.compaction.lag.ms ({shortest}) > max.compaction.lag.ms ({longest})"
@@ -91,7 +101,9 @@ pub(super) fn inherited(key: &ConfigKey, broker: &BrokerConfig) -> Option<Config
         "segment.ms" => Some(ConfigValue::Long(broker.resolved.log_roll_ms)),
         "segment.jitter.ms" => Some(ConfigValue::Long(broker.resolved.log_roll_jitter_ms)),
         _ => match key.synonyms.first() {
-            Some(name) => broker.settings.value(table::find(name).expect("synonyms are broker configs")),
+            Some(name) => broker
+                .settings
+                .value(table::find(name).expect("synonyms are broker configs")),
             None => key.default_value(),
         },
     }
@@ -121,7 +133,9 @@ impl TopicValues<'_> {
     }
 
     fn long(&self, name: &str) -> i64 {
-        self.value(name).and_then(|value| value.as_integer()).expect("a number without null")
+        self.value(name)
+            .and_then(|value| value.as_integer())
+            .expect("a number without null")
     }
 
     fn size(&self, name: &str) -> u32 {
@@ -137,12 +151,20 @@ mod tests {
     use crate::config::load::{Sources, load};
 
     fn overrides(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn broker(pairs: &[(&str, &str)]) -> BrokerConfig {
         let overrides = overrides(pairs).into_iter().collect();
-        load(&Sources { overrides, ..Sources::default() }).expect("valid").config
+        load(&Sources {
+            overrides,
+            ..Sources::default()
+        })
+        .expect("valid")
+        .config
     }
 
     #[test]
@@ -163,7 +185,11 @@ mod tests {
             ("log.cleanup.policy", "compact"),
             ("producer.id.expiration.ms", "7"),
         ]);
-        let config = resolve_topic(&overrides(&[("segment.ms", "6000"), ("cleanup.policy", "delete")]), &broker).log;
+        let config = resolve_topic(
+            &overrides(&[("segment.ms", "6000"), ("cleanup.policy", "delete")]),
+            &broker,
+        )
+        .log;
         assert_eq!(config.retention_ms, 3_600_000);
         assert_eq!(config.segment_ms, 6000);
         assert_eq!(config.segment_jitter_ms, 7_200_000);
@@ -175,7 +201,10 @@ mod tests {
 
     #[test]
     fn an_override_that_cannot_be_read_gives_way() {
-        let config = resolve_topic(&overrides(&[("segment.bytes", "10"), ("retention.ms", "x")]), &broker(&[]));
+        let config = resolve_topic(
+            &overrides(&[("segment.bytes", "10"), ("retention.ms", "x")]),
+            &broker(&[]),
+        );
         assert_eq!(config.log, LogConfig::default());
     }
 
@@ -188,7 +217,11 @@ mod tests {
                 "10",
                 "Invalid value 10 for configuration segment.bytes: Value must be at least 1048576",
             ),
-            ("retention.ms", "abc", "Invalid value abc for configuration retention.ms: Not a number of type LONG"),
+            (
+                "retention.ms",
+                "abc",
+                "Invalid value abc for configuration retention.ms: Not a number of type LONG",
+            ),
             (
                 "cleanup.policy",
                 "foo",
@@ -198,7 +231,11 @@ mod tests {
             assert_eq!(validate_topic_config(name, value), Err(expected.to_owned()));
         }
         assert!(validate_topic_config("remote.storage.enable", "TRUE").is_err());
-        for (name, value) in [("cleanup.policy", ""), ("cleanup.policy", "delete, delete"), ("retention.bytes", "-5")] {
+        for (name, value) in [
+            ("cleanup.policy", ""),
+            ("cleanup.policy", "delete, delete"),
+            ("retention.bytes", "-5"),
+        ] {
             assert_eq!(validate_topic_config(name, value), Ok(()), "{name} {value}");
         }
     }
@@ -208,7 +245,10 @@ mod tests {
         let crossed = overrides(&[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]);
         let expected = "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)";
         assert_eq!(validate_topic_configs(&crossed, &broker(&[])), Err(expected.to_owned()));
-        assert_eq!(validate_topic_configs(&overrides(&[("min.compaction.lag.ms", "10")]), &broker(&[])), Ok(()));
+        assert_eq!(
+            validate_topic_configs(&overrides(&[("min.compaction.lag.ms", "10")]), &broker(&[])),
+            Ok(())
+        );
     }
 
     proptest! {

@@ -25,7 +25,9 @@ const fn acts(
     synonyms: &'static [&'static str],
     doc: &'static str,
 ) -> ConfigKey {
-    acting(name, kind, Some(default), Medium, ClusterWide, check).synonyms(synonyms).documented(doc)
+    acting(name, kind, Some(default), Medium, ClusterWide, check)
+        .synonyms(synonyms)
+        .documented(doc)
 }
 
 const fn taken(
@@ -124,15 +126,22 @@ mod tests {
         assert!(TOPIC_KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
         for key in TOPIC_KEYS {
             assert!(key.doc().ends_with('.'), "{}", key.name);
-            assert!(key.default.is_none_or(|default| key.parse(default).is_ok()), "{}", key.name);
+            assert!(
+                key.default.is_none_or(|default| key.parse(default).is_ok()),
+                "{}",
+                key.name
+            );
         }
     }
 
     #[test]
     fn synonyms_are_broker_configs_with_the_same_default() {
         for key in TOPIC_KEYS.iter().filter(|key| !key.synonyms.is_empty()) {
-            let synonyms: Vec<_> =
-                key.synonyms.iter().map(|name| table::find(name).expect("a broker config")).collect();
+            let synonyms: Vec<_> = key
+                .synonyms
+                .iter()
+                .map(|name| table::find(name).expect("a broker config"))
+                .collect();
             // A null default gives way to the next synonym, which may count in another unit.
             if synonyms[0].default.is_some() {
                 assert_eq!(synonyms[0].default, key.default, "{}", key.name);

@@ -54,7 +54,9 @@ mod tests {
     use crate::config::key::Effect;
 
     fn all_rows() -> impl Iterator<Item = &'static ConfigKey> {
-        broker::KEYS.iter().chain(AREAS.iter().flat_map(|(_, keys)| keys.iter()))
+        broker::KEYS
+            .iter()
+            .chain(AREAS.iter().flat_map(|(_, keys)| keys.iter()))
     }
 
     #[test]
@@ -65,15 +67,26 @@ mod tests {
     #[test]
     fn rows_act_exactly_when_they_stand_in_the_typed_configuration() {
         assert!(broker::KEYS.iter().all(|key| key.effect == Effect::Acts));
-        assert!(AREAS.iter().flat_map(|(_, keys)| keys.iter()).all(|key| key.effect == Effect::Accepted));
+        assert!(
+            AREAS
+                .iter()
+                .flat_map(|(_, keys)| keys.iter())
+                .all(|key| key.effect == Effect::Accepted)
+        );
     }
 
     #[test]
     fn defaults_pass_their_own_checks() {
         for key in all_rows() {
             if let Some(default) = key.default {
-                let empty_list = default.is_empty() && matches!(key.default_value(), Some(value) if value.to_string().is_empty());
-                assert!(empty_list || key.parse(default).is_ok(), "{}: {:?}", key.name, key.parse(default));
+                let empty_list =
+                    default.is_empty() && matches!(key.default_value(), Some(value) if value.to_string().is_empty());
+                assert!(
+                    empty_list || key.parse(default).is_ok(),
+                    "{}: {:?}",
+                    key.name,
+                    key.parse(default)
+                );
             }
         }
     }
@@ -81,8 +94,18 @@ mod tests {
     #[test]
     fn every_row_has_one_sentence() {
         for key in all_rows() {
-            assert!(key.doc().ends_with('.') && key.doc().len() > 10, "{}: {:?}", key.name, key.doc());
-            assert!(!key.doc().contains("  ") && !key.doc().contains('\n'), "{}: {:?}", key.name, key.doc());
+            assert!(
+                key.doc().ends_with('.') && key.doc().len() > 10,
+                "{}: {:?}",
+                key.name,
+                key.doc()
+            );
+            assert!(
+                !key.doc().contains("  ") && !key.doc().contains('\n'),
+                "{}: {:?}",
+                key.name,
+                key.doc()
+            );
         }
     }
 

@@ -4,9 +4,9 @@
 //! Names, types and accepted values are those of Apache Kafka 4.3, held by `tests/config_golden.rs`.
 
 use crate::config::check::Check;
-use crate::config::key::{ConfigKey, accepted};
 use crate::config::key::Importance::{High, Low};
 use crate::config::key::UpdateMode::{ClusterWide, ReadOnly};
+use crate::config::key::{ConfigKey, accepted};
 use crate::config::value::ConfigType::{Boolean, Int, Short};
 
 #[rustfmt::skip] // a table: facts on one line, the sentence on the next
