@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 use protocol::types::BrokerId;
+use storage::dir::uuid_text::fresh_uuid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
@@ -199,7 +200,7 @@ impl Owner {
     fn plan(&self, image: &MetadataImage, request: Request) -> (Option<Command>, Waiting) {
         match request {
             Request::Create { topics, validate_only, answer } => {
-                let plan = plan_creation(image, &topics, &self.rules(), &mut || self.env.uuid());
+                let plan = plan_creation(image, &topics, &self.rules(), &mut || fresh_uuid(|| self.env.uuid()));
                 let command = if validate_only { None } else { plan.command(self.settings.limits) };
                 (command.map(Command::CreateTopics), Waiting::Create { plan, at: None, answer })
             }

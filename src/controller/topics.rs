@@ -289,7 +289,9 @@ fn place(
         return refused(ErrorCode::InvalidPartitions, "num.partitions must be 1 or more".to_owned());
     }
     let first = brokers.iter().position(|broker| *broker == rules.first_broker).unwrap_or(0);
-    let replicas = |partition: usize| (0..factor).map(|replica| brokers[(first + partition + replica) % brokers.len()]);
+    let brokers = brokers.as_slice();
+    let replicas =
+        |partition: usize| (0..factor).map(move |replica| brokers[(first + partition + replica) % brokers.len()]);
     Ok((0..count).map(|partition| replicas(partition).collect()).collect())
 }
 

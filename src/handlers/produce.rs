@@ -30,38 +30,165 @@ use crate::partition::registry::HostedTopic;
 /// The one client that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-/// Appends every partition's batch in the order of the request.
-pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
-    let request = match ProduceRequest::read(cx.api_version, &body) {
-        Ok(request) => request,
-        Err(error) => {
-            tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
-            return Reply::Close("malformed Produce request");
-        }
-    };
-    let mut produced = Produced { outcomes: Vec::with_capacity(request.partitions.len()), waits: Vec::new() };
-    let now = cx.now();
-    for (topic, partitions) in request.by_topic() {
-        let hosted = find_topic(cx, topic);
-        for partition in partitions {
-            let outcome = append(cx, &request, hosted.as_deref().ok_or_else(|| unknown(cx)), partition, now);
-            produced.add(request.acks, outcome);
+/// Appends the batches of consecutive requests of one connection in their order. Batches for the same partition are
+/// written with one call, which is what makes pipelined small batches cheap. One reply per request, in order.
+pub fn handle_all(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
+    let mut appends = Appends::default();
+    let mut prepared: Vec<_> = requests
+        .into_iter()
+        .enumerate()
+        .map(|(index, (cx, body))| match ProduceRequest::read(cx.api_version, &body) {
+            Ok(request) => Ok(Prepared::new(cx, request, index, &mut appends)),
+            Err(error) => {
+                tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
+                Err(Reply::Close("malformed Produce request"))
+            }
+        })
+        .collect();
+    for (place, appended) in appends.run() {
+        if let Ok(prepared) = &mut prepared[place.request] {
+            prepared.on_appended(place.outcome, appended);
         }
     }
-    answer(cx, request, produced)
+    prepared.into_iter().map(|prepared| prepared.map_or_else(|reply| reply, Prepared::reply)).collect()
 }
 
-/// What became of all partitions, in the order of the request.
-struct Produced {
-    outcomes: Vec<Result<Placed, Refusal>>,
-    /// Which outcomes still wait for the high watermark.
+/// Where the result of an append goes: which request, which of its partitions.
+#[derive(Clone, Copy)]
+struct Place {
+    request: usize,
+    outcome: usize,
+}
+
+/// Batches that go to one partition with one call.
+struct PartitionAppend {
+    partition: Arc<Partition>,
+    all_replicas: bool,
+    now: Now,
+    batches: Vec<ValidatedBatch>,
+    places: Vec<Place>,
+}
+
+/// Everything to be appended, in an order that keeps the order of each partition's batches.
+#[derive(Default)]
+struct Appends {
+    by_partition: Vec<PartitionAppend>,
+}
+
+type Appended = Result<(Arc<Partition>, LeaderAppend), Refusal>;
+
+impl Appends {
+    fn add(&mut self, partition: Arc<Partition>, all_replicas: bool, now: Now, batch: ValidatedBatch, place: Place) {
+        let last = self.by_partition.iter_mut().rev().find(|append| Arc::ptr_eq(&append.partition, &partition));
+        if let Some(append) = last
+            && append.all_replicas == all_replicas
+        {
+            append.batches.push(batch);
+            append.places.push(place);
+            return;
+        }
+        let (batches, places) = (vec![batch], vec![place]);
+        self.by_partition.push(PartitionAppend { partition, all_replicas, now, batches, places });
+    }
+
+    fn run(self) -> Vec<(Place, Appended)> {
+        let mut outcomes = Vec::with_capacity(self.by_partition.len());
+        for append in self.by_partition {
+            match append.partition.append_as_leader(append.batches, append.all_replicas, append.now) {
+                Ok(results) => outcomes.extend(append.places.into_iter().zip(results).map(|(place, result)| {
+                    let outcome = result.map(|done| (Arc::clone(&append.partition), done)).map_err(Refusal::from);
+                    (place, outcome)
+                })),
+                Err(error) => {
+                    let refused = |place| (place, Err(Refusal::from(error.error_code())));
+                    outcomes.extend(append.places.into_iter().map(refused));
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+/// A request whose batches were checked.
+struct Prepared {
+    cx: Arc<RequestContext>,
+    request: ProduceRequest,
+    /// One per partition in the order of the request; `None` until its append is done.
+    outcomes: Vec<Option<Result<Placed, Refusal>>>,
     waits: Vec<Wait>,
 }
 
+/// A partition whose high watermark has to pass the batch before it is acknowledged.
 struct Wait {
     outcome: usize,
     partition: Arc<Partition>,
     end_offset: Offset,
+}
+
+impl Prepared {
+    fn new(cx: Arc<RequestContext>, request: ProduceRequest, index: usize, appends: &mut Appends) -> Self {
+        let mut outcomes = Vec::with_capacity(request.partitions.len());
+        let now = cx.now();
+        for (topic, partitions) in request.by_topic() {
+            let hosted = find_topic(&cx, topic);
+            for data in partitions {
+                let place = Place { request: index, outcome: outcomes.len() };
+                let topic = hosted.as_deref().ok_or_else(|| unknown(&cx));
+                outcomes.push(match check(&cx, &request, topic, data, now) {
+                    Ok((partition, batch)) => {
+                        appends.add(partition, request.acks == -1, now, batch, place);
+                        None
+                    }
+                    Err(refusal) => Some(Err(refusal)),
+                });
+            }
+        }
+        Self { cx, request, outcomes, waits: Vec::new() }
+    }
+
+    fn on_appended(&mut self, outcome: usize, appended: Appended) {
+        let placed = appended.map(|(partition, append)| self.place(outcome, partition, append));
+        self.outcomes[outcome] = Some(placed);
+    }
+
+    fn place(&mut self, outcome: usize, partition: Arc<Partition>, append: LeaderAppend) -> Placed {
+        let placed = Placed {
+            base_offset: append.appended.base_offset,
+            log_append_time_ms: append.appended.log_append_time_ms,
+            log_start_offset: partition.watermarks().log_start_offset,
+        };
+        let acks = self.request.acks;
+        let waits = acks == -1 || (acks == 1 && partition.settings().acks_are_durable());
+        if waits && !append.committed {
+            self.waits.push(Wait { outcome, partition, end_offset: append.appended.last_offset + 1 });
+        }
+        placed
+    }
+
+    fn reply(mut self) -> Reply {
+        if self.request.acks == 0 {
+            let failed = self.outcomes.iter().flatten().any(Result::is_err);
+            return if failed { Reply::Close("a write with acks=0 failed") } else { Reply::Silent };
+        }
+        if self.waits.is_empty() {
+            return self.cx.reply(&response(self.cx.api_version, &self.request, self.outcomes));
+        }
+        let cx = Arc::clone(&self.cx);
+        cx.later(async move {
+            let timeout = Duration::from_millis(u64::try_from(self.request.timeout_ms).unwrap_or(0));
+            let deadline = tokio::time::Instant::now() + timeout;
+            for wait in std::mem::take(&mut self.waits) {
+                let committed = tokio::time::timeout_at(deadline, wait.partition.wait_committed(wait.end_offset)).await;
+                let code = match committed {
+                    Ok(true) => continue,
+                    Ok(false) => ErrorCode::NotLeaderOrFollower,
+                    Err(_elapsed) => ErrorCode::RequestTimedOut,
+                };
+                self.outcomes[wait.outcome] = Some(Err(code.into()));
+            }
+            response(self.cx.api_version, &self.request, self.outcomes)
+        })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -99,25 +226,6 @@ impl From<PartitionError> for Refusal {
     }
 }
 
-impl Produced {
-    fn add(&mut self, acks: i16, outcome: Result<(Arc<Partition>, LeaderAppend), Refusal>) {
-        let outcome = outcome.map(|(partition, append)| {
-            let placed = Placed {
-                base_offset: append.appended.base_offset,
-                log_append_time_ms: append.appended.log_append_time_ms,
-                log_start_offset: partition.watermarks().log_start_offset,
-            };
-            let waits = acks == -1 || (acks == 1 && partition.settings().acks_are_durable());
-            if waits && !append.committed {
-                let end_offset = append.appended.last_offset + 1;
-                self.waits.push(Wait { outcome: self.outcomes.len(), partition, end_offset });
-            }
-            placed
-        });
-        self.outcomes.push(outcome);
-    }
-}
-
 fn find_topic(cx: &RequestContext, topic: &ProduceTopic) -> Option<Arc<HostedTopic>> {
     let partitions = &cx.services.partitions;
     if cx.api_version >= 13 { partitions.topic_by_id(&topic.topic_id) } else { partitions.topic(&topic.name) }
@@ -127,13 +235,14 @@ fn unknown(cx: &RequestContext) -> ErrorCode {
     if cx.api_version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }
 }
 
-fn append(
+/// Everything that can be said about a partition's batch before its partition is locked.
+fn check(
     cx: &RequestContext,
     request: &ProduceRequest,
     topic: Result<&HostedTopic, ErrorCode>,
     data: &ProducePartition,
     now: Now,
-) -> Result<(Arc<Partition>, LeaderAppend), Refusal> {
+) -> Result<(Arc<Partition>, ValidatedBatch), Refusal> {
     if !matches!(request.acks, -1..=1) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
@@ -152,40 +261,14 @@ fn append(
         }
         .into());
     }
-    let mut results = partition.append_as_leader(vec![batch], request.acks == -1, now)?;
-    let append = results.pop().expect("one result per batch")?;
-    Ok((Arc::clone(partition), append))
+    Ok((Arc::clone(partition), batch))
 }
 
-fn answer(cx: &Arc<RequestContext>, request: ProduceRequest, mut produced: Produced) -> Reply {
-    if request.acks == 0 {
-        let failed = produced.outcomes.iter().any(Result::is_err);
-        return if failed { Reply::Close("a write with acks=0 failed") } else { Reply::Silent };
-    }
-    if produced.waits.is_empty() {
-        return cx.reply(&response(cx.api_version, &request, produced.outcomes));
-    }
-    let context = Arc::clone(cx);
-    cx.later(async move {
-        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-        let deadline = tokio::time::Instant::now() + timeout;
-        for wait in std::mem::take(&mut produced.waits) {
-            let committed = tokio::time::timeout_at(deadline, wait.partition.wait_committed(wait.end_offset)).await;
-            match committed {
-                Ok(true) => {}
-                Ok(false) => produced.outcomes[wait.outcome] = Err(ErrorCode::NotLeaderOrFollower.into()),
-                Err(_elapsed) => produced.outcomes[wait.outcome] = Err(ErrorCode::RequestTimedOut.into()),
-            }
-        }
-        response(context.api_version, &request, produced.outcomes)
-    })
-}
-
-fn response(version: i16, request: &ProduceRequest, outcomes: Vec<Result<Placed, Refusal>>) -> ProduceResponse {
+fn response(version: i16, request: &ProduceRequest, outcomes: Vec<Option<Result<Placed, Refusal>>>) -> ProduceResponse {
     let mut outcomes = outcomes.into_iter();
     let topics = request.by_topic().map(|(topic, partitions)| {
         let answers = partitions.iter().map(|partition| {
-            let outcome = outcomes.next().expect("one outcome per partition");
+            let outcome = outcomes.next().flatten().expect("one outcome per partition");
             partition_response(version, partition.index, outcome)
         });
         let answer = TopicProduceResponse::default().with_partition_responses(answers.collect());

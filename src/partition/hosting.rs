@@ -65,26 +65,26 @@ pub struct Hosting {
 }
 
 impl Hosting {
-    /// Takes the opened log directories; removes what was deleted before the last stop and sets strays aside.
+    /// Takes the opened log directories, each with whether its last stop was clean; removes what was deleted before the last stop and sets strays aside.
     ///
     /// # Errors
-    /// When a directory cannot be listed or its clean-stop mark not be taken.
+    /// When a directory cannot be listed, or its flusher not be started.
     pub fn new(
         env: Env,
         config: Arc<BrokerConfig>,
         registry: Arc<PartitionRegistry>,
-        dirs: Vec<LogDir>,
+        dirs: Vec<(LogDir, bool)>,
         image: &MetadataImage,
     ) -> Result<Self, StorageError> {
         let mut placed = BTreeMap::new();
         let mut hosted = Vec::with_capacity(dirs.len());
-        for (index, dir) in dirs.into_iter().enumerate() {
+        for (index, (dir, clean_shutdown)) in dirs.into_iter().enumerate() {
             let removed = dir.remove_deleted()?;
             if removed > 0 {
                 tracing::info!(dir = %dir.path().display(), removed, "removed directories of deleted partitions");
             }
             set_strays_aside(&dir, image, &env, &mut placed, index)?;
-            hosted.push(HostedDir::open(dir)?);
+            hosted.push(HostedDir::open(dir, clean_shutdown)?);
         }
         let node_id = config.resolved.node_id;
         let placed = Mutex::new(placed);
@@ -117,8 +117,7 @@ impl ImageListener for Hosting {
 }
 
 impl HostedDir {
-    fn open(dir: LogDir) -> Result<Self, StorageError> {
-        let clean_shutdown = dir.take_clean_shutdown()?;
+    fn open(dir: LogDir, clean_shutdown: bool) -> Result<Self, StorageError> {
         let on_failure = {
             let path = dir.path().to_path_buf();
             Arc::new(move |log: &Path, error: &StorageError| {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use protocol::error_code::ErrorCode;
-use protocol::types::{BrokerId, LeaderEpoch, Now, Offset, PartitionIndex, TopicId};
+use protocol::types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use storage::error::StorageError;
 use storage::log::append::AppendError;
 use storage::log::reader::LogReader;

@@ -88,8 +88,26 @@ mod tests {
     fn only_one_message_or_no_delay_makes_acks_wait() {
         let config = LogConfig::default();
         assert!(!config.acks_wait_for_disk());
-        assert!(LogConfig { flush_messages: 1, ..config.clone() }.acks_wait_for_disk());
-        assert!(LogConfig { flush_ms: 0, ..config.clone() }.acks_wait_for_disk());
-        assert!(!LogConfig { flush_messages: 2, ..config }.acks_wait_for_disk());
+        assert!(
+            LogConfig {
+                flush_messages: 1,
+                ..config.clone()
+            }
+            .acks_wait_for_disk()
+        );
+        assert!(
+            LogConfig {
+                flush_ms: 0,
+                ..config.clone()
+            }
+            .acks_wait_for_disk()
+        );
+        assert!(
+            !LogConfig {
+                flush_messages: 2,
+                ..config
+            }
+            .acks_wait_for_disk()
+        );
     }
 }

@@ -21,6 +21,9 @@ use crate::log::shared::LogShared;
 /// flusher's thread, with no lock of this crate held.
 pub type FailureListener = Arc<dyn Fn(&Path, &StorageError) + Send + Sync>;
 
+/// Told the new durable offset of a log, on the flusher's thread, with no lock of this crate held.
+pub type DurableListener = Arc<dyn Fn(i64) + Send + Sync>;
+
 /// Most write-back hints that wait; more are dropped, the sync that follows writes the same bytes.
 const MAX_WRITE_BACKS: usize = 1024;
 
@@ -75,7 +78,11 @@ impl Queue {
             let first = self.timed.first_entry()?;
             is_due(first.key().0).then(|| first.remove())
         });
-        let turn = Turn { write_backs: take(&mut self.write_backs), failures: take(&mut self.failures), log };
+        let turn = Turn {
+            write_backs: take(&mut self.write_backs),
+            failures: take(&mut self.failures),
+            log,
+        };
         let is_empty = turn.log.is_none() && turn.write_backs.is_empty() && turn.failures.is_empty();
         (!is_empty).then_some(turn)
     }
@@ -116,8 +123,13 @@ impl Flusher {
     pub fn start(on_failure: FailureListener) -> io::Result<Self> {
         let handle = FlusherHandle::manual(on_failure);
         let runner = handle.clone();
-        let thread = std::thread::Builder::new().name("flusher".to_owned()).spawn(move || runner.run())?;
-        Ok(Self { handle, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("flusher".to_owned())
+            .spawn(move || runner.run())?;
+        Ok(Self {
+            handle,
+            thread: Some(thread),
+        })
     }
 
     /// For [`crate::log::open::OpenLog`].
@@ -152,14 +164,20 @@ impl FlusherHandle {
     /// A flusher without a thread: nothing happens until [`Self::run_pending`]. For simulations and tests.
     #[must_use]
     pub fn manual(on_failure: FailureListener) -> Self {
-        Self(Arc::new(Shared { queue: Mutex::new(Queue::default()), changed: Condvar::new(), on_failure }))
+        Self(Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            changed: Condvar::new(),
+            on_failure,
+        }))
     }
 
     /// Syncs every queued log now, whatever its deadline. Returns how many.
     pub fn run_pending(&self) -> usize {
         let mut count = 0;
         loop {
-            let Some(turn) = self.queue().next_turn(None) else { return count };
+            let Some(turn) = self.queue().next_turn(None) else {
+                return count;
+            };
             count += usize::from(turn.log.is_some());
             self.run_turn(turn);
         }
@@ -175,7 +193,10 @@ impl FlusherHandle {
                 let number = queue.next_number;
                 queue.next_number += 1;
                 // the thread sleeps until its first deadline: it must know of an earlier one
-                let is_first = queue.timed.first_key_value().is_none_or(|((first, _), _)| deadline < *first);
+                let is_first = queue
+                    .timed
+                    .first_key_value()
+                    .is_none_or(|((first, _), _)| deadline < *first);
                 queue.timed.insert((deadline, number), log);
                 if !is_first {
                     return;
@@ -242,7 +263,11 @@ impl FlusherHandle {
         match timeout {
             None => self.0.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
             Some(timeout) => {
-                self.0.changed.wait_timeout(queue, timeout).unwrap_or_else(PoisonError::into_inner).0
+                self.0
+                    .changed
+                    .wait_timeout(queue, timeout)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
             }
         }
     }

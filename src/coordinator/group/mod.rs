@@ -20,6 +20,9 @@ pub mod record;
 mod soft;
 mod timers;
 
+#[cfg(test)]
+mod testing;
+
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
@@ -288,7 +291,7 @@ impl GroupShard {
     }
 
     /// Removes expired offsets, and groups that nothing is left of.
-    fn expire_offsets(&mut self, cx: &mut Cx<'_>) -> Vec<Outcome> {
+    fn expire_offsets(&mut self, cx: &Cx<'_>) -> Vec<Outcome> {
         let hard = &self.hard;
         // A group whose first record never came into the log.
         self.soft.groups.retain(|group_id, group| !group.is_removable() || hard.group(group_id).is_some());

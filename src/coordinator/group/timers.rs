@@ -57,9 +57,4 @@ impl Timers {
         self.by_key.remove(&key);
         Some(key)
     }
-
-    #[cfg(test)]
-    pub(super) fn deadline_of(&self, key: &TimerKey) -> Option<i64> {
-        self.by_key.get(key).copied()
-    }
 }

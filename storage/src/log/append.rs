@@ -7,7 +7,9 @@ use protocol::record::control::{EndTxnMarker, TransactionResult};
 use protocol::record::{BatchHeader, BatchView, NO_SEQUENCE, ValidatedBatch};
 
 use crate::error::StorageError;
-use crate::producer::{AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerError, ProducerMarker, ProducerStates};
+use crate::producer::{
+    AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerError, ProducerMarker, ProducerStates,
+};
 
 /// Where a batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +80,11 @@ pub(crate) fn check_producer(
         return Ok(Checked::New);
     }
     // Batches without sequence numbers come from the group coordinator only: produce requests with them are refused.
-    let origin =
-        if header.base_sequence == NO_SEQUENCE { AppendOrigin::Coordinator } else { AppendOrigin::Client };
+    let origin = if header.base_sequence == NO_SEQUENCE {
+        AppendOrigin::Coordinator
+    } else {
+        AppendOrigin::Client
+    };
     Ok(pending.check(states, &producer_batch(header), origin)?)
 }
 
@@ -145,9 +150,21 @@ mod tests {
         };
         let cases = [
             (AppendError::Producer(sequence), ErrorCode::OutOfOrderSequenceNumber),
-            (AppendError::RecordListTooLarge { size_bytes: 2, segment_bytes: 1 }, ErrorCode::RecordListTooLarge),
-            (AppendError::MalformedControlBatch { why: String::new() }, ErrorCode::InvalidRecord),
-            (StorageError::NoSpace { path: PathBuf::new() }.into(), ErrorCode::KafkaStorageError),
+            (
+                AppendError::RecordListTooLarge {
+                    size_bytes: 2,
+                    segment_bytes: 1,
+                },
+                ErrorCode::RecordListTooLarge,
+            ),
+            (
+                AppendError::MalformedControlBatch { why: String::new() },
+                ErrorCode::InvalidRecord,
+            ),
+            (
+                StorageError::NoSpace { path: PathBuf::new() }.into(),
+                ErrorCode::KafkaStorageError,
+            ),
         ];
         for (error, code) in cases {
             assert_eq!(error.error_code(), code, "{error}");

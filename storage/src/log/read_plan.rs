@@ -41,7 +41,10 @@ impl FileSlice {
         let mut buffer = vec![0; self.length];
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.file.read_at(&mut buffer[filled..], self.position + filled as u64)? {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], self.position + filled as u64)?
+            {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => filled += read,
             }
@@ -57,7 +60,10 @@ impl FileSlice {
         let mut buffer = vec![0; self.length];
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.file.read_at_nowait(&mut buffer[filled..], self.position + filled as u64)? {
+            match self
+                .file
+                .read_at_nowait(&mut buffer[filled..], self.position + filled as u64)?
+            {
                 None => return Ok(None),
                 Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Some(read) => filled += read,
@@ -104,7 +110,11 @@ pub(crate) fn read_length(first: &Located, end_position: u64, max_bytes: usize, 
 mod tests {
     use super::*;
 
-    const FIRST: Located = Located { base_offset: 7, position: 1000, size_bytes: 100 };
+    const FIRST: Located = Located {
+        base_offset: 7,
+        position: 1000,
+        size_bytes: 100,
+    };
 
     #[test]
     fn limits_cut_later_batches_but_never_the_first() {
@@ -118,7 +128,11 @@ mod tests {
     #[test]
     fn the_end_is_never_passed() {
         assert_eq!(read_length(&FIRST, 1300, 1 << 20, true), 300);
-        assert_eq!(read_length(&FIRST, 1000, 1 << 20, true), 0, "the first batch is not below the end");
+        assert_eq!(
+            read_length(&FIRST, 1000, 1 << 20, true),
+            0,
+            "the first batch is not below the end"
+        );
         assert_eq!(read_length(&FIRST, 900, 1 << 20, true), 0);
     }
 }

@@ -13,13 +13,10 @@ use arc_swap::ArcSwap;
 use crate::epoch::EpochCache;
 use crate::epoch_file::write_epochs;
 use crate::error::{IoContext, StorageError};
-use crate::flush::{FlusherHandle, Urgency};
+use crate::flush::{DurableListener, FlusherHandle, Urgency};
 use crate::io::file_system::FileSystem;
 use crate::log::watermarks::{WatermarkCell, Watermarks};
 use crate::segment::{SegmentDir, SegmentList};
-
-/// Called with the new durable offset, on the flusher's thread, with no lock of this crate held.
-pub type DurableListener = Arc<dyn Fn(i64) + Send + Sync>;
 
 /// State shared by everybody who works with one log.
 pub(crate) struct LogShared {
@@ -117,7 +114,13 @@ impl LogShared {
 
     /// Error for every call on an offline log.
     pub(crate) fn check_online(&self) -> Result<(), StorageError> {
-        if self.is_offline() { Err(StorageError::Offline { dir: self.path().to_path_buf() }) } else { Ok(()) }
+        if self.is_offline() {
+            Err(StorageError::Offline {
+                dir: self.path().to_path_buf(),
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes the log out of use for good; the flusher's owner is told why, on the flusher's thread.
@@ -187,7 +190,10 @@ impl LogShared {
             if segment.next_offset() <= durable_offset && !segment.index_unsynced() {
                 continue;
             }
-            let synced = self.dir.files(segment).and_then(|files| segment.sync(self.fs(), self.path(), &files));
+            let synced = self
+                .dir
+                .files(segment)
+                .and_then(|files| segment.sync(self.fs(), self.path(), &files));
             match synced {
                 Err(error) if error.is_not_found() && self.is_removed(segment.base_offset()) => {}
                 other => other?,
@@ -196,7 +202,11 @@ impl LogShared {
         if end_offset <= durable_offset && !forced {
             return Ok(());
         }
-        segments.active.file().sync_data().context("sync", segments.active.path())?;
+        segments
+            .active
+            .file()
+            .sync_data()
+            .context("sync", segments.active.path())?;
         if self.epochs_dirty.swap(false, Ordering::AcqRel) {
             write_epochs(self.fs(), self.path(), &self.epochs.load())?;
             self.names_dirty.store(true, Ordering::Release);
@@ -211,7 +221,11 @@ impl LogShared {
     }
 
     fn is_removed(&self, base_offset: i64) -> bool {
-        self.segments.load().sealed.iter().all(|segment| segment.base_offset() != base_offset)
+        self.segments
+            .load()
+            .sealed
+            .iter()
+            .all(|segment| segment.base_offset() != base_offset)
     }
 
     /// Tells the listener how far the disk has the log, if that is news. Never called with a lock held.

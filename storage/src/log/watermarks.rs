@@ -21,11 +21,26 @@ pub struct Watermarks {
 impl Watermarks {
     /// Bounds from offsets of unknown quality (checkpoints): each is pressed between its neighbours, the log end and start win.
     #[must_use]
-    pub fn clamped(log_start_offset: i64, high_watermark: i64, log_end_offset: i64, first_unstable: Option<i64>) -> Self {
-        assert!(log_start_offset <= log_end_offset, "log start {log_start_offset} behind log end {log_end_offset}");
+    pub fn clamped(
+        log_start_offset: i64,
+        high_watermark: i64,
+        log_end_offset: i64,
+        first_unstable: Option<i64>,
+    ) -> Self {
+        assert!(
+            log_start_offset <= log_end_offset,
+            "log start {log_start_offset} behind log end {log_end_offset}"
+        );
         let high_watermark = high_watermark.clamp(log_start_offset, log_end_offset);
-        let last_stable_offset = first_unstable.unwrap_or(high_watermark).clamp(log_start_offset, high_watermark);
-        Self { log_start_offset, last_stable_offset, high_watermark, log_end_offset }
+        let last_stable_offset = first_unstable
+            .unwrap_or(high_watermark)
+            .clamp(log_start_offset, high_watermark);
+        Self {
+            log_start_offset,
+            last_stable_offset,
+            high_watermark,
+            log_end_offset,
+        }
     }
 
     fn assert_ordered(&self) {
@@ -49,7 +64,10 @@ pub(crate) struct WatermarkCell {
 impl WatermarkCell {
     pub(crate) fn new(marks: Watermarks) -> Self {
         marks.assert_ordered();
-        Self { version: AtomicU64::new(0), values: as_array(marks).map(AtomicI64::new) }
+        Self {
+            version: AtomicU64::new(0),
+            values: as_array(marks).map(AtomicI64::new),
+        }
     }
 
     /// The bounds as last published.
@@ -61,7 +79,12 @@ impl WatermarkCell {
                     [0, 1, 2, 3].map(|i: usize| self.values[i].load(Ordering::Relaxed));
                 fence(Ordering::Acquire);
                 if self.version.load(Ordering::Relaxed) == before {
-                    return Watermarks { log_start_offset, last_stable_offset, high_watermark, log_end_offset };
+                    return Watermarks {
+                        log_start_offset,
+                        last_stable_offset,
+                        high_watermark,
+                        log_end_offset,
+                    };
                 }
             }
             std::hint::spin_loop();
@@ -83,7 +106,12 @@ impl WatermarkCell {
 }
 
 fn as_array(marks: Watermarks) -> [i64; 4] {
-    [marks.log_start_offset, marks.last_stable_offset, marks.high_watermark, marks.log_end_offset]
+    [
+        marks.log_start_offset,
+        marks.last_stable_offset,
+        marks.high_watermark,
+        marks.log_end_offset,
+    ]
 }
 
 #[cfg(test)]
@@ -93,7 +121,15 @@ mod tests {
     #[test]
     fn clamps_what_a_checkpoint_said() {
         let marks = Watermarks::clamped(10, 5, 20, None);
-        assert_eq!(marks, Watermarks { log_start_offset: 10, last_stable_offset: 10, high_watermark: 10, log_end_offset: 20 });
+        assert_eq!(
+            marks,
+            Watermarks {
+                log_start_offset: 10,
+                last_stable_offset: 10,
+                high_watermark: 10,
+                log_end_offset: 20
+            }
+        );
         assert_eq!(Watermarks::clamped(10, 99, 20, Some(15)).last_stable_offset, 15);
         assert_eq!(Watermarks::clamped(10, 99, 20, Some(15)).high_watermark, 20);
         assert_eq!(Watermarks::clamped(10, 12, 20, Some(3)).last_stable_offset, 10);
@@ -102,12 +138,22 @@ mod tests {
     #[test]
     #[should_panic(expected = "out of order")]
     fn refuses_a_high_watermark_behind_the_end() {
-        WatermarkCell::new(Watermarks { log_start_offset: 0, last_stable_offset: 0, high_watermark: 2, log_end_offset: 1 });
+        WatermarkCell::new(Watermarks {
+            log_start_offset: 0,
+            last_stable_offset: 0,
+            high_watermark: 2,
+            log_end_offset: 1,
+        });
     }
 
     #[test]
     fn readers_never_see_a_mixture() {
-        let at = |n: i64| Watermarks { log_start_offset: n, last_stable_offset: n + 1, high_watermark: n + 2, log_end_offset: n + 3 };
+        let at = |n: i64| Watermarks {
+            log_start_offset: n,
+            last_stable_offset: n + 1,
+            high_watermark: n + 2,
+            log_end_offset: n + 3,
+        };
         let cell = WatermarkCell::new(at(0));
         std::thread::scope(|scope| {
             for _ in 0..2 {

@@ -47,6 +47,10 @@ pub struct LogWriter {
     /// Write-back was asked for up to this position of the active segment.
     pub(super) written_back_to: u64,
     unflushed_messages: i64,
+    /// Time of the last call that was given one; only the expiry of producer ids after a truncation depends on it.
+    pub(super) last_seen: Now,
+    /// Log end that the index files and the newest snapshot on disk belong to.
+    pub(super) closed_at: Option<i64>,
 }
 
 /// Batches that passed the checks and wait for their common write.
@@ -61,7 +65,7 @@ struct Run {
 }
 
 impl LogWriter {
-    pub(super) fn new(shared: Arc<LogShared>, config: Arc<LogConfig>, producers: ProducerStates) -> Self {
+    pub(super) fn new(shared: Arc<LogShared>, config: Arc<LogConfig>, producers: ProducerStates, now: Now) -> Self {
         let active = Arc::clone(&shared.segments.load().active);
         let size_bytes = u64::from(active.index().size_bytes());
         Self {
@@ -73,6 +77,8 @@ impl LogWriter {
             next_allocation_bytes: FIRST_PREALLOCATION_BYTES,
             written_back_to: size_bytes,
             unflushed_messages: 0,
+            last_seen: now,
+            closed_at: None,
         }
     }
 
@@ -84,8 +90,13 @@ impl LogWriter {
         leader_epoch: i32,
         now: Now,
     ) -> Vec<Result<Appended, AppendError>> {
+        self.last_seen = now;
         let mut results: Vec<Result<Appended, AppendError>> = Vec::with_capacity(batches.len());
-        let mut failure = self.shared.check_online().and_then(|()| self.assign_epoch(leader_epoch)).err();
+        let mut failure = self
+            .shared
+            .check_online()
+            .and_then(|()| self.assign_epoch(leader_epoch))
+            .err();
         let mut run = self.new_run(0);
         for batch in batches {
             if let Some(error) = &failure {
@@ -119,14 +130,14 @@ impl LogWriter {
         self.publish(marks.log_start_offset, high_watermark, marks.log_end_offset)
     }
 
-    /// Becoming leader: the epoch begins at the log end. Nothing happens when it is the newest one already.
+    /// Becoming leader: the epoch begins at the log end. Nothing happens when it, or a newer one, is known.
     ///
     /// # Errors
     /// `Offline` when the log is.
     pub fn assign_epoch(&mut self, leader_epoch: i32) -> Result<(), StorageError> {
         self.shared.check_online()?;
         let epochs = self.shared.epochs.load();
-        if epochs.latest().is_some_and(|latest| latest.epoch == leader_epoch) {
+        if epochs.latest().is_some_and(|latest| latest.epoch >= leader_epoch) {
             return Ok(());
         }
         let mut epochs = epochs.as_ref().clone();
@@ -163,7 +174,8 @@ impl LogWriter {
 
     /// Forgets producer ids that have not written for `producer.id.expiration.ms`. Returns how many.
     pub fn remove_expired_producers(&mut self, now: Now) -> usize {
-        self.producers.remove_expired(now.wall_ms, self.config.producer_id_expiration_ms)
+        self.producers
+            .remove_expired(now.wall_ms, self.config.producer_id_expiration_ms)
     }
 
     pub(super) fn publish(&self, log_start_offset: i64, high_watermark: i64, log_end_offset: i64) -> Watermarks {
@@ -174,7 +186,11 @@ impl LogWriter {
     }
 
     fn new_run(&self, first_result: usize) -> Run {
-        Run { next_offset: self.shared.marks.load().log_end_offset, first_result, ..Run::default() }
+        Run {
+            next_offset: self.shared.marks.load().log_end_offset,
+            first_result,
+            ..Run::default()
+        }
     }
 
     /// Rolls the segment if the batch does not belong into it any more; what was staged is written first.
@@ -194,7 +210,9 @@ impl LogWriter {
             last_offset: run.next_offset + i64::from(header.last_offset_delta),
             max_timestamp_ms: self.log_append_time_ms(now).unwrap_or(header.max_timestamp),
         };
-        let Some(reason) = roll_reason(&self.fill(run), &next, &self.config, now.wall_ms) else { return Ok(()) };
+        let Some(reason) = roll_reason(&self.fill(run), &next, &self.config, now.wall_ms) else {
+            return Ok(());
+        };
         self.write_run(run)?;
         *run = self.new_run(result);
         self.roll(reason, now)
@@ -204,7 +222,11 @@ impl LogWriter {
     fn fill(&self, run: &Run) -> SegmentFill {
         let index = self.active.index();
         let (offset_entries, time_entries) = index.entry_counts();
-        let first_staged = run.batches.first().map(|batch| batch.header().max_timestamp).filter(|ms| *ms >= 0);
+        let first_staged = run
+            .batches
+            .first()
+            .map(|batch| batch.header().max_timestamp)
+            .filter(|ms| *ms >= 0);
         let is_empty = index.size_bytes() == 0;
         let base_offset = self.active.base_offset();
         SegmentFill {
@@ -212,7 +234,11 @@ impl LogWriter {
             size_bytes: index.size_bytes() + u32::try_from(run.size_bytes).expect("a run fits into a segment"),
             offset_entries,
             time_entries,
-            first_batch_timestamp_ms: if is_empty { first_staged } else { index.first_batch_timestamp_ms() },
+            first_batch_timestamp_ms: if is_empty {
+                first_staged
+            } else {
+                index.first_batch_timestamp_ms()
+            },
             created_ms: self.active.created_ms(),
             jitter_ms: segment_jitter_ms(&self.config, self.jitter_seed(base_offset)),
         }
@@ -223,7 +249,10 @@ impl LogWriter {
         if self.config.segment_jitter_ms <= 0 {
             return 0;
         }
-        crc32c::crc32c_append(crc32c::crc32c(self.shared.path().as_os_str().as_encoded_bytes()), &base_offset.to_be_bytes())
+        crc32c::crc32c_append(
+            crc32c::crc32c(self.shared.path().as_os_str().as_encoded_bytes()),
+            &base_offset.to_be_bytes(),
+        )
     }
 
     fn log_append_time_ms(&self, now: Now) -> Option<i64> {
@@ -241,14 +270,27 @@ impl LogWriter {
         let size_bytes = batch.size_bytes();
         let segment_bytes = self.config.segment_bytes;
         if size_bytes > segment_bytes as usize {
-            return Err(AppendError::RecordListTooLarge { size_bytes, segment_bytes });
+            return Err(AppendError::RecordListTooLarge {
+                size_bytes,
+                segment_bytes,
+            });
         }
         let log_append_time_ms = self.log_append_time_ms(now);
         batch.assign(run.next_offset, leader_epoch, log_append_time_ms);
         let header = *batch.header();
         let checked = check_producer(&mut run.pending, &self.producers, &batch, &header)?;
-        if let Checked::Duplicate { base_offset, last_offset, timestamp_ms } = checked {
-            return Ok(Appended { base_offset, last_offset, log_append_time_ms: timestamp_ms, duplicate: true });
+        if let Checked::Duplicate {
+            base_offset,
+            last_offset,
+            timestamp_ms,
+        } = checked
+        {
+            return Ok(Appended {
+                base_offset,
+                last_offset,
+                log_append_time_ms: timestamp_ms,
+                duplicate: true,
+            });
         }
         run.next_offset = header.next_offset();
         run.size_bytes += size_bytes;
@@ -280,8 +322,7 @@ impl LogWriter {
             messages += i64::from(batch.header().records_count);
         }
         drop(index);
-        let completed = self.producers.commit(std::mem::take(&mut run.pending));
-        super::txn::note_completed(&self.shared, &self.active, &completed)?;
+        self.producers.commit(std::mem::take(&mut run.pending));
         let marks = self.shared.marks.load();
         self.publish(marks.log_start_offset, marks.high_watermark, run.next_offset);
         self.after_write(end, messages);
@@ -291,11 +332,15 @@ impl LogWriter {
     fn write_batches(&self, batches: &[ValidatedBatch], position: u64) -> Result<(), StorageError> {
         let headers: Vec<[u8; BATCH_HEADER_BYTES]> = batches.iter().map(ValidatedBatch::encoded_header).collect();
         let pairs = headers.iter().zip(batches);
-        let slices: Vec<IoSlice<'_>> =
-            pairs.flat_map(|(header, batch)| [IoSlice::new(header), IoSlice::new(batch.body())]).collect();
+        let slices: Vec<IoSlice<'_>> = pairs
+            .flat_map(|(header, batch)| [IoSlice::new(header), IoSlice::new(batch.body())])
+            .collect();
         let mut at = position;
         for chunk in slices.chunks(MAX_SLICES) {
-            self.active.file().write_at(chunk, at).context("write", self.active.path())?;
+            self.active
+                .file()
+                .write_at(chunk, at)
+                .context("write", self.active.path())?;
             at += chunk.iter().map(|slice| slice.len() as u64).sum::<u64>();
         }
         Ok(())
@@ -306,7 +351,12 @@ impl LogWriter {
         tracing::warn!(log = %self.shared.path().display(), error = %cause, "append failed");
         self.allocated_to = position;
         self.next_allocation_bytes = FIRST_PREALLOCATION_BYTES;
-        if let Err(error) = self.active.file().truncate(position).context("truncate", self.active.path()) {
+        if let Err(error) = self
+            .active
+            .file()
+            .truncate(position)
+            .context("truncate", self.active.path())
+        {
             self.shared.go_offline(&error);
         }
     }
@@ -317,9 +367,17 @@ impl LogWriter {
             return;
         }
         let segment_bytes = u64::from(self.config.segment_bytes);
-        let step = if self.config.preallocate { segment_bytes } else { self.next_allocation_bytes };
+        let step = if self.config.preallocate {
+            segment_bytes
+        } else {
+            self.next_allocation_bytes
+        };
         let target = (self.allocated_to + step).min(segment_bytes).max(end);
-        match self.active.file().preallocate(self.allocated_to, target - self.allocated_to) {
+        match self
+            .active
+            .file()
+            .preallocate(self.allocated_to, target - self.allocated_to)
+        {
             Ok(()) => {
                 self.allocated_to = target;
                 self.next_allocation_bytes = (self.next_allocation_bytes * 2).min(MAX_PREALLOCATION_BYTES);
@@ -336,7 +394,9 @@ impl LogWriter {
     fn after_write(&mut self, end: u64, messages: i64) {
         if end - self.written_back_to >= WRITE_BACK_BYTES {
             let file = Arc::clone(self.active.file());
-            self.shared.flusher.write_back(file, self.written_back_to, end - self.written_back_to);
+            self.shared
+                .flusher
+                .write_back(file, self.written_back_to, end - self.written_back_to);
             self.written_back_to = end;
         }
         self.unflushed_messages = self.unflushed_messages.saturating_add(messages);
@@ -344,7 +404,8 @@ impl LogWriter {
             self.unflushed_messages = 0;
             self.shared.request_sync(Urgency::Now);
         } else {
-            self.shared.request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
+            self.shared
+                .request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
         }
     }
 
@@ -352,13 +413,17 @@ impl LogWriter {
     pub(super) fn roll(&mut self, reason: RollReason, now: Now) -> Result<(), StorageError> {
         let (base_offset, next_offset) = (self.active.base_offset(), self.shared.marks.load().log_end_offset);
         assert!(next_offset > base_offset, "an empty segment is not rolled");
-        let dir = self.shared.path();
-        let path = segment_path(dir, next_offset, LOG_SUFFIX);
+        let path = segment_path(self.shared.path(), next_offset, LOG_SUFFIX);
         // A file of this name can only be left over from a roll that failed: the log ends here.
-        let file = self.shared.fs().open(&path, OpenMode::Truncate).context("create", &path)?;
+        let file = self
+            .shared
+            .fs()
+            .open(&path, OpenMode::Truncate)
+            .context("create", &path)?;
         self.shared.mark_names_dirty();
         self.write_snapshot(next_offset)?;
         let sealed = self.seal()?;
+        let dir = self.shared.path();
         let active = ActiveSegment::new(dir, next_offset, now.wall_ms, file, ActiveIndex::new(next_offset));
         self.active = Arc::new(active);
         let mut segments = SegmentList::clone(&self.shared.segments.load());
@@ -367,7 +432,8 @@ impl LogWriter {
         self.shared.segments.store(Arc::new(segments));
         (self.allocated_to, self.written_back_to) = (0, 0);
         self.next_allocation_bytes = (self.next_allocation_bytes / 4).max(FIRST_PREALLOCATION_BYTES);
-        self.shared.request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
+        self.shared
+            .request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
         tracing::debug!(log = %self.shared.path().display(), ?reason, base_offset = next_offset, "rolled");
         Ok(())
     }
@@ -379,16 +445,27 @@ impl LogWriter {
         write_index_files(self.shared.fs(), self.shared.path(), active.base_offset(), &mut index)?;
         self.release_surplus()?;
         let active = &self.active;
-        self.shared.dir.keep_open(active.base_offset(), Arc::new(SealedFiles::new(Arc::clone(active.file()))));
+        self.shared.dir.keep_open(
+            active.base_offset(),
+            Arc::new(SealedFiles::new(Arc::clone(active.file()))),
+        );
         let (size_bytes, next_offset) = (index.size_bytes(), index.next_offset());
-        Ok(Arc::new(SealedSegment::new(active.base_offset(), next_offset, size_bytes, true)))
+        Ok(Arc::new(SealedSegment::new(
+            active.base_offset(),
+            next_offset,
+            size_bytes,
+            true,
+        )))
     }
 
     /// Gives back disk blocks behind the end of the active segment.
     pub(super) fn release_surplus(&mut self) -> Result<(), StorageError> {
         let size_bytes = u64::from(self.active.index().size_bytes());
         if self.allocated_to > size_bytes {
-            self.active.file().truncate(size_bytes).context("truncate", self.active.path())?;
+            self.active
+                .file()
+                .truncate(size_bytes)
+                .context("truncate", self.active.path())?;
             self.allocated_to = size_bytes;
         }
         Ok(())

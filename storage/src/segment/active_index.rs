@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use protocol::record::{BatchHeader, NO_TIMESTAMP};
 
+use crate::segment::Located;
 use crate::segment::offset_index::{self, OffsetEntry};
 use crate::segment::time_index::{self, TimeEntry};
 
@@ -25,15 +26,8 @@ struct RecentBatch {
 /// Where the first batch that ends at or behind an offset begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floor {
-    /// Exactly here, this large.
-    Batch {
-        /// Its base offset.
-        base_offset: i64,
-        /// Its position.
-        position: u32,
-        /// Its size.
-        size_bytes: u32,
-    },
+    /// Exactly here.
+    Batch(Located),
     /// Here or behind; the batches from here on must be looked at.
     ScanFrom(u32),
     /// All batches of the segment end before the offset.
@@ -94,7 +88,10 @@ impl ActiveIndex {
         let relative_last_offset = self.relative(header.last_offset());
         self.note_timestamp(header);
         if self.bytes_since_entry > index_interval_bytes {
-            self.offsets.push(OffsetEntry { relative_offset: relative_last_offset, position: self.size_bytes });
+            self.offsets.push(OffsetEntry {
+                relative_offset: relative_last_offset,
+                position: self.size_bytes,
+            });
             self.push_time_entry();
             self.bytes_since_entry = 0;
         }
@@ -113,7 +110,11 @@ impl ActiveIndex {
         if self.size_bytes == 0 {
             self.first_batch_timestamp_ms = header.max_timestamp;
         }
-        if header.max_timestamp > self.max_timestamp.map_or(NO_TIMESTAMP, |(timestamp_ms, _)| timestamp_ms) {
+        if header.max_timestamp
+            > self
+                .max_timestamp
+                .map_or(NO_TIMESTAMP, |(timestamp_ms, _)| timestamp_ms)
+        {
             self.max_timestamp = Some((header.max_timestamp, header.last_offset()));
         }
     }
@@ -128,22 +129,33 @@ impl ActiveIndex {
             relative_last_offset,
             position: self.size_bytes,
         });
-        self.size_bytes = self.size_bytes.checked_add(size_bytes).expect("a segment is smaller than 4 GiB");
+        self.size_bytes = self
+            .size_bytes
+            .checked_add(size_bytes)
+            .expect("a segment is smaller than 4 GiB");
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(size_bytes);
         self.next_offset = header.next_offset();
     }
 
     fn push_time_entry(&mut self) {
-        let Some((timestamp_ms, offset)) = self.max_timestamp else { return };
+        let Some((timestamp_ms, offset)) = self.max_timestamp else {
+            return;
+        };
         if self.times.last().is_none_or(|last| last.timestamp_ms < timestamp_ms) {
-            self.times.push(TimeEntry { timestamp_ms, relative_offset: self.relative(offset) });
+            self.times.push(TimeEntry {
+                timestamp_ms,
+                relative_offset: self.relative(offset),
+            });
         }
     }
 
     /// Contents of the two index files of the segment as it is now.
     pub(crate) fn encode_files(&mut self) -> (Vec<u8>, Vec<u8>) {
         self.push_time_entry();
-        (offset_index::encode_entries(&self.offsets), time_index::encode_entries(&self.times))
+        (
+            offset_index::encode_entries(&self.offsets),
+            time_index::encode_entries(&self.times),
+        )
     }
 
     /// Where the first batch with a last offset at or behind `offset` begins.
@@ -152,16 +164,22 @@ impl ActiveIndex {
             return Floor::End;
         }
         let relative = u32::try_from((offset - self.base_offset).max(0)).expect("below the end of the segment");
-        let next = self.recent.partition_point(|batch| batch.relative_last_offset < relative);
+        let next = self
+            .recent
+            .partition_point(|batch| batch.relative_last_offset < relative);
         if let Some(batch) = self.recent.get(next) {
-            let is_first = batch.position == 0 || next > 0 || batch.relative_base_offset <= relative;
-            if is_first {
-                let end = self.recent.get(next + 1).map_or(self.size_bytes, |following| following.position);
-                return Floor::Batch {
+            // an older batch, no longer remembered, might end at or behind the offset too
+            let is_exact = next > 0 || batch.position == 0 || batch.relative_base_offset <= relative;
+            if is_exact {
+                let end = self
+                    .recent
+                    .get(next + 1)
+                    .map_or(self.size_bytes, |following| following.position);
+                return Floor::Batch(Located {
                     base_offset: self.base_offset + i64::from(batch.relative_base_offset),
-                    position: batch.position,
-                    size_bytes: end - batch.position,
-                };
+                    position: batch.position.into(),
+                    size_bytes: (end - batch.position).into(),
+                });
             }
         }
         Floor::ScanFrom(offset_index::floor_entry(&self.offsets, relative).map_or(0, |entry| entry.position))
@@ -169,8 +187,16 @@ impl ActiveIndex {
 
     /// Where to begin to look for the first record at or behind a time: no batch before this position has one.
     pub(crate) fn position_before_time(&self, timestamp_ms: i64) -> u32 {
-        let Some(entry) = time_index::floor_entry(&self.times, timestamp_ms) else { return 0 };
+        let Some(entry) = time_index::floor_entry(&self.times, timestamp_ms) else {
+            return 0;
+        };
         offset_index::floor_entry(&self.offsets, entry.relative_offset).map_or(0, |entry| entry.position)
+    }
+
+    /// The log ends here: behind the last batch, where compaction on the leader left a hole.
+    pub(crate) fn set_next_offset(&mut self, next_offset: i64) {
+        assert!(next_offset >= self.next_offset, "the hole lies behind the last batch");
+        self.next_offset = next_offset;
     }
 
     /// Bytes of the segment.
@@ -222,9 +248,15 @@ mod tests {
     fn entries_follow_kafkas_interval_rule() {
         let index = index(7, 250);
         // the fourth batch is the first one with more than 250 bytes since the last entry
-        let expected = [(19, 300), (34, 600)].map(|(relative_offset, position)| OffsetEntry { relative_offset, position });
+        let expected = [(19, 300), (34, 600)].map(|(relative_offset, position)| OffsetEntry {
+            relative_offset,
+            position,
+        });
         assert_eq!(index.offsets, expected);
-        let expected = [(30, 19), (60, 34)].map(|(timestamp_ms, relative_offset)| TimeEntry { timestamp_ms, relative_offset });
+        let expected = [(30, 19), (60, 34)].map(|(timestamp_ms, relative_offset)| TimeEntry {
+            timestamp_ms,
+            relative_offset,
+        });
         assert_eq!(index.times, expected);
     }
 
@@ -246,13 +278,21 @@ mod tests {
             let batch = (offset - 1000) / 5;
             let expected = (batch * 100) as u32;
             match index.floor(offset) {
-                Floor::Batch { position, size_bytes, base_offset } => {
-                    assert_eq!((position, size_bytes, base_offset), (expected, 100, 1000 + batch * 5));
+                Floor::Batch(located) => {
+                    let expected = Located {
+                        base_offset: 1000 + batch * 5,
+                        position: expected.into(),
+                        size_bytes: 100,
+                    };
+                    assert_eq!(located, expected);
                     assert!(batch >= 200 - RECENT_BATCHES as i64);
                 }
                 Floor::ScanFrom(position) => {
                     assert!(batch < 200 - RECENT_BATCHES as i64);
-                    assert!(position <= expected && expected - position <= 400, "{offset}: {position} for {expected}");
+                    assert!(
+                        position <= expected && expected - position <= 400,
+                        "{offset}: {position} for {expected}"
+                    );
                 }
                 Floor::End => panic!("{offset} is inside"),
             }
@@ -265,7 +305,11 @@ mod tests {
         let mut index = ActiveIndex::new(0);
         index.note(&header(0, 1, 70, 1), 4096);
         index.note(&header(10, 1, 80, 1), 4096);
-        let expected = Floor::Batch { base_offset: 10, position: 70, size_bytes: 80 };
+        let expected = Floor::Batch(Located {
+            base_offset: 10,
+            position: 70,
+            size_bytes: 80,
+        });
         assert_eq!(index.floor(1), expected);
         assert_eq!(index.floor(10), expected);
         assert_eq!(index.floor(11), Floor::End);
@@ -286,7 +330,10 @@ mod tests {
         assert_eq!(resumed.times, whole.times);
         assert_eq!(resumed.bytes_since_entry, whole.bytes_since_entry);
         assert_eq!(resumed.max_timestamp, whole.max_timestamp);
-        assert_eq!((resumed.size_bytes, resumed.next_offset), (whole.size_bytes, whole.next_offset));
+        assert_eq!(
+            (resumed.size_bytes, resumed.next_offset),
+            (whole.size_bytes, whole.next_offset)
+        );
         assert_eq!(resumed.first_batch_timestamp_ms, whole.first_batch_timestamp_ms);
     }
 }

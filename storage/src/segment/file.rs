@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::record::{BATCH_HEADER_BYTES, BatchError, BatchHeader};
+use protocol::record::{BATCH_HEADER_BYTES, BatchHeader};
 
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::File;
@@ -19,8 +19,8 @@ pub(crate) const INDEX_SUFFIX: &str = ".index";
 pub(crate) const TIME_INDEX_SUFFIX: &str = ".timeindex";
 /// Index of aborted transactions.
 pub(crate) const TXN_INDEX_SUFFIX: &str = ".txnindex";
-/// Producer state.
-pub(crate) const SNAPSHOT_SUFFIX: &str = ".snapshot";
+/// The CRC covers a batch from its attributes on.
+const CRC_COVERS_FROM: u64 = 21;
 /// Files of a removed segment, until they are gone.
 pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 
@@ -37,12 +37,21 @@ pub(crate) fn base_offset_of(name: &str, suffix: &str) -> Option<i64> {
 }
 
 /// Reads exactly `buffer.len()` bytes at `position`; a shorter file is an error.
-pub(crate) fn read_exact_at(file: &dyn File, path: &Path, buffer: &mut [u8], position: u64) -> Result<(), StorageError> {
+pub(crate) fn read_exact_at(
+    file: &dyn File,
+    path: &Path,
+    buffer: &mut [u8],
+    position: u64,
+) -> Result<(), StorageError> {
     let read = read_up_to(file, path, buffer, position)?;
     if read == buffer.len() {
         return Ok(());
     }
-    let why = format!("the file ends at {} but {} bytes are expected here", position + read as u64, buffer.len());
+    let why = format!(
+        "the file ends at {} but {} bytes are expected here",
+        position + read as u64,
+        buffer.len()
+    );
     Err(StorageError::corrupt(path, position, why))
 }
 
@@ -55,7 +64,9 @@ pub(crate) fn read_up_to(
 ) -> Result<usize, StorageError> {
     let mut filled = 0;
     while filled < buffer.len() {
-        let read = file.read_at(&mut buffer[filled..], position + filled as u64).context("read", path)?;
+        let read = file
+            .read_at(&mut buffer[filled..], position + filled as u64)
+            .context("read", path)?;
         if read == 0 {
             break;
         }
@@ -80,13 +91,26 @@ impl PlacedHeader {
     }
 }
 
-/// Walks batch headers without reading the records. Reads ahead a little, so that small batches cost few system calls.
+/// The part of a segment that is walked and the offsets that may stand there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScanRange {
+    /// Begin of a batch.
+    pub(crate) position: u64,
+    /// End of the bytes that may be looked at.
+    pub(crate) end: u64,
+    /// No batch begins below this offset.
+    pub(crate) base_offset: i64,
+    /// No batch reaches this offset.
+    pub(crate) limit_offset: i64,
+}
+
+/// Walks batch headers without interpreting the records. Reads ahead a little, so that small batches cost few system
+/// calls.
 #[derive(Debug)]
 pub(crate) struct HeaderScan<'a> {
     file: &'a dyn File,
     path: &'a Path,
-    position: u64,
-    end: u64,
+    range: ScanRange,
     buffer: Vec<u8>,
     buffer_position: u64,
     buffer_len: usize,
@@ -97,11 +121,22 @@ impl<'a> HeaderScan<'a> {
     pub(crate) const LOOKUP_BYTES: usize = 4096;
     /// Read-ahead of a walk over much of a segment.
     pub(crate) const BULK_BYTES: usize = 64 * 1024;
+    /// Read-ahead of a walk that reads everything.
+    pub(crate) const FULL_BYTES: usize = 256 * 1024;
 
-    /// Walks `[position, end)`; `position` must be the begin of a batch.
-    pub(crate) fn new(file: &'a dyn File, path: &'a Path, position: u64, end: u64, read_ahead_bytes: usize) -> Self {
-        let read_ahead_bytes = read_ahead_bytes.max(BATCH_HEADER_BYTES);
-        Self { file, path, position, end, buffer: vec![0; read_ahead_bytes], buffer_position: 0, buffer_len: 0 }
+    /// Begins a walk.
+    pub(crate) fn new(file: &'a dyn File, path: &'a Path, range: ScanRange, read_ahead_bytes: usize) -> Self {
+        let wanted = read_ahead_bytes.max(BATCH_HEADER_BYTES) as u64;
+        let buffer =
+            vec![0; usize::try_from(wanted.min(range.end - range.position)).expect("not above the read-ahead")];
+        Self {
+            file,
+            path,
+            range,
+            buffer,
+            buffer_position: 0,
+            buffer_len: 0,
+        }
     }
 
     /// The next header, `None` at the end.
@@ -109,51 +144,78 @@ impl<'a> HeaderScan<'a> {
     /// # Errors
     /// `Corrupt` where the chain of batches breaks; the walk then stays where it is.
     pub(crate) fn next(&mut self) -> Result<Option<PlacedHeader>, StorageError> {
-        let available = self.end - self.position;
+        let available = self.range.end - self.range.position;
         if available == 0 {
             return Ok(None);
         }
         if available < BATCH_HEADER_BYTES as u64 {
-            return Err(self.broken("the last batch is cut inside its header".to_owned()));
+            return Err(self.broken("the last batch is cut inside its header"));
         }
-        let start = self.fill()?;
-        let header = match BatchHeader::parse(&self.buffer[start..start + BATCH_HEADER_BYTES]) {
-            Ok(header) => header,
-            Err(error) => return Err(self.broken(error.to_string())),
-        };
+        let position = self.range.position;
+        let parsed = BatchHeader::parse(self.bytes(position, BATCH_HEADER_BYTES)?);
+        let header = parsed.map_err(|error| self.broken(error.to_string()))?;
         let size_bytes = header.size_bytes() as u64;
         if size_bytes > available {
-            let cut = BatchError::Incomplete { needed: header.size_bytes(), available: available as usize };
-            return Err(self.broken(cut.to_string()));
+            return Err(self.broken(format!("a batch of {size_bytes} bytes where the file has {available}")));
         }
-        if header.base_offset < 0 || header.last_offset_delta < 0 {
-            return Err(self.broken(format!("impossible offsets {} + {}", header.base_offset, header.last_offset_delta)));
+        let (first, last) = (header.base_offset, header.last_offset());
+        let count_fits = header.records_count >= 0 && i64::from(header.records_count) - 1 <= last - first;
+        if first < self.range.base_offset || last < first || last >= self.range.limit_offset || !count_fits {
+            return Err(self.broken(format!(
+                "a batch with offsets {first} to {last} and {} records where {} to {} are expected",
+                header.records_count, self.range.base_offset, self.range.limit_offset
+            )));
         }
-        let placed = PlacedHeader { position: self.position, header };
-        self.position += size_bytes;
-        Ok(Some(placed))
+        self.range.position += size_bytes;
+        self.range.base_offset = header.next_offset();
+        Ok(Some(PlacedHeader { position, header }))
     }
 
-    /// Where the walk stands: the position of the header that `next` reads.
-    pub(crate) fn position(&self) -> u64 {
-        self.position
+    /// Whether the CRC of the batch that `next` just returned is right. Memory use does not depend on its size.
+    pub(crate) fn crc_matches(&mut self, placed: &PlacedHeader) -> Result<bool, StorageError> {
+        let (mut position, end) = (placed.position + CRC_COVERS_FROM, placed.end_position());
+        let mut crc = 0;
+        while position < end {
+            let bytes = self.bytes(position, 1)?;
+            let length = (bytes.len() as u64).min(end - position);
+            crc = crc32c::crc32c_append(crc, &bytes[..length as usize]);
+            position += length;
+        }
+        Ok(crc == placed.header.crc)
     }
 
-    fn broken(&self, why: String) -> StorageError {
-        StorageError::corrupt(self.path, self.position, why)
+    /// Whether everything from `position` to the end is zero.
+    pub(crate) fn is_zero_from(&mut self, mut position: u64) -> Result<bool, StorageError> {
+        while position < self.range.end {
+            let bytes = self.bytes(position, 1)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            position += bytes.len() as u64;
+        }
+        Ok(true)
     }
 
-    /// Makes the header at `position` available; returns its place in the buffer.
-    fn fill(&mut self) -> Result<usize, StorageError> {
+    /// The file that is walked.
+    pub(crate) fn path(&self) -> &Path {
+        self.path
+    }
+
+    fn broken(&self, why: impl Into<String>) -> StorageError {
+        StorageError::corrupt(self.path, self.range.position, why)
+    }
+
+    /// At least `least` bytes from `position` on; there must be so many.
+    fn bytes(&mut self, position: u64, least: usize) -> Result<&[u8], StorageError> {
         let buffered_to = self.buffer_position + self.buffer_len as u64;
-        if self.position < self.buffer_position || self.position + BATCH_HEADER_BYTES as u64 > buffered_to {
-            let wanted = (self.end - self.position).min(self.buffer.len() as u64) as usize;
+        if position < self.buffer_position || position + least as u64 > buffered_to {
+            let wanted = (self.range.end - position).min(self.buffer.len() as u64) as usize;
             self.buffer_len = 0;
-            read_exact_at(self.file, self.path, &mut self.buffer[..wanted], self.position)?;
-            self.buffer_position = self.position;
+            read_exact_at(self.file, self.path, &mut self.buffer[..wanted], position)?;
+            self.buffer_position = position;
             self.buffer_len = wanted;
         }
-        Ok((self.position - self.buffer_position) as usize)
+        Ok(&self.buffer[(position - self.buffer_position) as usize..self.buffer_len])
     }
 }
 
@@ -164,7 +226,10 @@ mod tests {
     #[test]
     fn names_are_kafkas() {
         let dir = Path::new("/data/topic-0");
-        assert_eq!(segment_path(dir, 4711, LOG_SUFFIX), Path::new("/data/topic-0/00000000000000004711.log"));
+        assert_eq!(
+            segment_path(dir, 4711, LOG_SUFFIX),
+            Path::new("/data/topic-0/00000000000000004711.log")
+        );
         assert_eq!(base_offset_of("00000000000000004711.log", LOG_SUFFIX), Some(4711));
         assert_eq!(base_offset_of("00000000000000004711.index", LOG_SUFFIX), None);
         assert_eq!(base_offset_of("00000000000000004711.timeindex", INDEX_SUFFIX), None);

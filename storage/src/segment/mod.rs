@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
 use crate::segment::active::ActiveSegment;
-use crate::segment::file::{HeaderScan, LOG_SUFFIX, segment_path};
+use crate::segment::file::{HeaderScan, LOG_SUFFIX, ScanRange, segment_path};
 use crate::segment::sealed::{SealedFiles, SealedSegment};
 
 /// A batch that was found.
@@ -34,15 +34,14 @@ pub(crate) struct Located {
     pub(crate) size_bytes: u64,
 }
 
-/// Walks from `position` to the first batch with a last offset at or behind `offset`.
+/// Walks to the first batch with a last offset at or behind `offset`.
 pub(crate) fn scan_for_offset(
     file: &dyn File,
     path: &Path,
-    position: u64,
-    end: u64,
+    range: ScanRange,
     offset: i64,
 ) -> Result<Option<Located>, StorageError> {
-    let mut scan = HeaderScan::new(file, path, position, end, HeaderScan::LOOKUP_BYTES);
+    let mut scan = HeaderScan::new(file, path, range, HeaderScan::LOOKUP_BYTES);
     while let Some(placed) = scan.next()? {
         if placed.header.last_offset() >= offset {
             return Ok(Some(Located {
@@ -70,7 +69,9 @@ impl SegmentList {
         if offset >= self.active.base_offset() {
             return self.sealed.len();
         }
-        self.sealed.partition_point(|segment| segment.base_offset() <= offset).saturating_sub(1)
+        self.sealed
+            .partition_point(|segment| segment.base_offset() <= offset)
+            .saturating_sub(1)
     }
 
     /// The segment at an index of [`Self::index_for`].
@@ -84,13 +85,25 @@ impl SegmentList {
 
     /// Base offset of the oldest segment.
     pub(crate) fn first_base_offset(&self) -> i64 {
-        self.sealed.first().map_or_else(|| self.active.base_offset(), |segment| segment.base_offset())
+        self.sealed
+            .first()
+            .map_or_else(|| self.active.base_offset(), |segment| segment.base_offset())
     }
 
     /// Bytes in all segments.
     pub(crate) fn size_bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|segment| u64::from(segment.size_bytes())).sum();
         sealed + u64::from(self.active.index().size_bytes())
+    }
+}
+
+impl SegmentRef<'_> {
+    /// Offset of the first record that may be in the segment.
+    pub(crate) fn base_offset(&self) -> i64 {
+        match self {
+            Self::Sealed(segment) => segment.base_offset(),
+            Self::Active(segment) => segment.base_offset(),
+        }
     }
 }
 
@@ -117,7 +130,11 @@ const OPEN_SEALED_SEGMENTS: usize = 4;
 
 impl SegmentDir {
     pub(crate) fn new(fs: Arc<dyn FileSystem>, path: &Path) -> Self {
-        Self { fs, path: path.into(), open: Mutex::new(Vec::new()) }
+        Self {
+            fs,
+            path: path.into(),
+            open: Mutex::new(Vec::new()),
+        }
     }
 
     /// The files of a sealed segment, opened if need be.
@@ -144,12 +161,18 @@ impl SegmentDir {
 
     /// Forgets the open files of segments that are no more.
     pub(crate) fn close_from(&self, base_offset: i64) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known < base_offset);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(known, _)| *known < base_offset);
     }
 
     /// Forgets the open files of segments before `base_offset`.
     pub(crate) fn close_before(&self, base_offset: i64) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known >= base_offset);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(known, _)| *known >= base_offset);
     }
 
     fn opened(&self, base_offset: i64) -> Option<Arc<SealedFiles>> {

@@ -33,7 +33,10 @@ impl OffsetEntry {
 
     pub(crate) fn decode(bytes: [u8; 8]) -> Self {
         let [a, b, c, d, e, f, g, h] = bytes;
-        Self { relative_offset: u32::from_be_bytes([a, b, c, d]), position: u32::from_be_bytes([e, f, g, h]) }
+        Self {
+            relative_offset: u32::from_be_bytes([a, b, c, d]),
+            position: u32::from_be_bytes([e, f, g, h]),
+        }
     }
 }
 
@@ -71,7 +74,10 @@ impl OffsetIndexFile {
     /// Takes an opened index file; `None` when its length or its last entry cannot be right.
     pub(crate) fn new(file: Arc<dyn File>, path: &Path, size_bytes: u32) -> Result<Option<Self>, StorageError> {
         let len = file.len().context("read length of", path)?;
-        let index = Self { file, entries: len / OFFSET_ENTRY_BYTES };
+        let index = Self {
+            file,
+            entries: len / OFFSET_ENTRY_BYTES,
+        };
         if !len.is_multiple_of(OFFSET_ENTRY_BYTES) {
             return Ok(None);
         }
@@ -79,7 +85,8 @@ impl OffsetIndexFile {
             return Ok(Some(index));
         }
         let (first, last) = (index.entry(path, 0)?, index.entry(path, index.entries - 1)?);
-        let ascending = index.entries == 1 || (first.position < last.position && first.relative_offset < last.relative_offset);
+        let ascending =
+            index.entries == 1 || (first.position < last.position && first.relative_offset < last.relative_offset);
         Ok((ascending && last.position < size_bytes).then_some(index))
     }
 
@@ -99,7 +106,9 @@ impl OffsetIndexFile {
         read_exact_at(self.file.as_ref(), path, block, low * OFFSET_ENTRY_BYTES)?;
         let (chunks, _) = block.as_chunks::<8>();
         let entries = chunks.iter().map(|chunk| OffsetEntry::decode(*chunk));
-        Ok(entries.take_while(|entry| entry.relative_offset <= relative_offset).last())
+        Ok(entries
+            .take_while(|entry| entry.relative_offset <= relative_offset)
+            .last())
     }
 
     /// Makes the file durable.
@@ -122,12 +131,20 @@ mod tests {
     use std::io::IoSlice;
 
     fn entries(count: u32) -> Vec<OffsetEntry> {
-        (0..count).map(|n| OffsetEntry { relative_offset: n * 10 + 9, position: n * 100 }).collect()
+        (0..count)
+            .map(|n| OffsetEntry {
+                relative_offset: n * 10 + 9,
+                position: n * 100,
+            })
+            .collect()
     }
 
     #[test]
     fn layout_is_kafkas() {
-        let entry = OffsetEntry { relative_offset: 0x0102_0304, position: 0x0506_0708 };
+        let entry = OffsetEntry {
+            relative_offset: 0x0102_0304,
+            position: 0x0506_0708,
+        };
         assert_eq!(entry.encode(), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(OffsetEntry::decode(entry.encode()), entry);
     }
@@ -139,10 +156,15 @@ mod tests {
             let entries = entries(count);
             let path = dir.path().join("x.index");
             let file = StdFileSystem.open(&path, OpenMode::Truncate).expect("open");
-            file.write_at(&[IoSlice::new(&encode_entries(&entries))], 0).expect("write");
+            file.write_at(&[IoSlice::new(&encode_entries(&entries))], 0)
+                .expect("write");
             let index = OffsetIndexFile::new(file, &path, 50_001).expect("read").expect("valid");
             for target in 0..count * 10 + 20 {
-                assert_eq!(index.floor(&path, target).expect("read"), floor_entry(&entries, target), "{count} {target}");
+                assert_eq!(
+                    index.floor(&path, target).expect("read"),
+                    floor_entry(&entries, target),
+                    "{count} {target}"
+                );
             }
         }
     }

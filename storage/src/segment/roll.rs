@@ -49,7 +49,12 @@ pub(crate) enum RollReason {
 }
 
 /// Whether the segment must be rolled before the batch is appended.
-pub(crate) fn roll_reason(fill: &SegmentFill, batch: &NextBatch, config: &LogConfig, now_ms: i64) -> Option<RollReason> {
+pub(crate) fn roll_reason(
+    fill: &SegmentFill,
+    batch: &NextBatch,
+    config: &LogConfig,
+    now_ms: i64,
+) -> Option<RollReason> {
     if fill.size_bytes == 0 {
         return None;
     }
@@ -99,65 +104,118 @@ mod tests {
     }
 
     fn batch() -> NextBatch {
-        NextBatch { size_bytes: 500, last_offset: 120, max_timestamp_ms: 2_000 }
+        NextBatch {
+            size_bytes: 500,
+            last_offset: 120,
+            max_timestamp_ms: 2_000,
+        }
     }
 
     fn config() -> LogConfig {
-        LogConfig { segment_bytes: 1000, segment_ms: 5_000, segment_index_bytes: 120, ..LogConfig::default() }
+        LogConfig {
+            segment_bytes: 1000,
+            segment_ms: 5_000,
+            segment_index_bytes: 120,
+            ..LogConfig::default()
+        }
     }
 
     #[test]
     fn rolls_by_size_only_when_the_batch_does_not_fit() {
         assert_eq!(roll_reason(&fill(), &batch(), &config(), 0), None);
-        let larger = NextBatch { size_bytes: 501, ..batch() };
+        let larger = NextBatch {
+            size_bytes: 501,
+            ..batch()
+        };
         assert_eq!(roll_reason(&fill(), &larger, &config(), 0), Some(RollReason::Size));
     }
 
     #[test]
     fn rolls_by_timestamps_of_the_batches_and_not_by_the_clock() {
         assert_eq!(roll_reason(&fill(), &batch(), &config(), i64::MAX), None);
-        let late = NextBatch { max_timestamp_ms: 6_001, ..batch() };
+        let late = NextBatch {
+            max_timestamp_ms: 6_001,
+            ..batch()
+        };
         assert_eq!(roll_reason(&fill(), &late, &config(), 0), Some(RollReason::Age));
-        let jittered = SegmentFill { jitter_ms: 4_500, ..fill() };
+        let jittered = SegmentFill {
+            jitter_ms: 4_500,
+            ..fill()
+        };
         assert_eq!(roll_reason(&jittered, &batch(), &config(), 0), Some(RollReason::Age));
     }
 
     #[test]
     fn rolls_by_the_clock_when_the_first_batch_has_no_timestamp() {
-        let untimed = SegmentFill { first_batch_timestamp_ms: None, ..fill() };
+        let untimed = SegmentFill {
+            first_batch_timestamp_ms: None,
+            ..fill()
+        };
         assert_eq!(roll_reason(&untimed, &batch(), &config(), 5_000), None);
         assert_eq!(roll_reason(&untimed, &batch(), &config(), 5_001), Some(RollReason::Age));
     }
 
     #[test]
     fn rolls_when_an_index_is_full() {
-        let offsets = SegmentFill { offset_entries: 15, ..fill() };
-        assert_eq!(roll_reason(&offsets, &batch(), &config(), 0), Some(RollReason::IndexFull));
-        let times = SegmentFill { time_entries: 9, ..fill() };
+        let offsets = SegmentFill {
+            offset_entries: 15,
+            ..fill()
+        };
+        assert_eq!(
+            roll_reason(&offsets, &batch(), &config(), 0),
+            Some(RollReason::IndexFull)
+        );
+        let times = SegmentFill {
+            time_entries: 9,
+            ..fill()
+        };
         assert_eq!(roll_reason(&times, &batch(), &config(), 0), Some(RollReason::IndexFull));
     }
 
     #[test]
     fn rolls_when_the_relative_offset_does_not_fit() {
-        let last = NextBatch { last_offset: 100 + i64::from(i32::MAX), ..batch() };
+        let last = NextBatch {
+            last_offset: 100 + i64::from(i32::MAX),
+            ..batch()
+        };
         assert_eq!(roll_reason(&fill(), &last, &config(), 0), None);
-        let beyond = NextBatch { last_offset: last.last_offset + 1, ..last };
-        assert_eq!(roll_reason(&fill(), &beyond, &config(), 0), Some(RollReason::OffsetRange));
+        let beyond = NextBatch {
+            last_offset: last.last_offset + 1,
+            ..last
+        };
+        assert_eq!(
+            roll_reason(&fill(), &beyond, &config(), 0),
+            Some(RollReason::OffsetRange)
+        );
     }
 
     #[test]
     fn an_empty_segment_is_never_rolled() {
-        let empty = SegmentFill { size_bytes: 0, ..fill() };
-        let huge = NextBatch { size_bytes: 10_000, last_offset: i64::MAX, max_timestamp_ms: i64::MAX };
+        let empty = SegmentFill {
+            size_bytes: 0,
+            ..fill()
+        };
+        let huge = NextBatch {
+            size_bytes: 10_000,
+            last_offset: i64::MAX,
+            max_timestamp_ms: i64::MAX,
+        };
         assert_eq!(roll_reason(&empty, &huge, &config(), i64::MAX), None);
     }
 
     #[test]
     fn jitter_stays_below_its_bound() {
         assert_eq!(segment_jitter_ms(&config(), 77), 0);
-        let jittered = LogConfig { segment_jitter_ms: 10, ..config() };
+        let jittered = LogConfig {
+            segment_jitter_ms: 10,
+            ..config()
+        };
         assert_eq!(segment_jitter_ms(&jittered, 77), 7);
-        let shorter = LogConfig { segment_jitter_ms: i64::MAX, segment_ms: 50, ..config() };
+        let shorter = LogConfig {
+            segment_jitter_ms: i64::MAX,
+            segment_ms: 50,
+            ..config()
+        };
         assert_eq!(segment_jitter_ms(&shorter, 77), 27);
     }
 }

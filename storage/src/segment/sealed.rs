@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
 use crate::segment::active_index::ActiveIndex;
-use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_path};
+use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndexFile};
 use crate::segment::time_index::TimeIndexFile;
 use crate::segment::{Located, scan_for_offset};
@@ -38,7 +38,11 @@ pub(crate) struct SealedFiles {
 
 impl SealedFiles {
     pub(crate) fn new(log: Arc<dyn File>) -> Self {
-        Self { log, offsets: OnceLock::new(), times: OnceLock::new() }
+        Self {
+            log,
+            offsets: OnceLock::new(),
+            times: OnceLock::new(),
+        }
     }
 
     pub(crate) fn log(&self) -> &Arc<dyn File> {
@@ -77,10 +81,15 @@ impl SealedSegment {
 
     /// Makes data and indexes durable.
     pub(crate) fn sync(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), StorageError> {
-        files.log.sync_data().context("sync", segment_path(dir, self.base_offset, LOG_SUFFIX))?;
+        files
+            .log
+            .sync_data()
+            .context("sync", segment_path(dir, self.base_offset, LOG_SUFFIX))?;
         if self.index_unsynced() {
-            self.offsets(fs, dir, files)?.sync(&segment_path(dir, self.base_offset, INDEX_SUFFIX))?;
-            self.times(fs, dir, files)?.sync(&segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX))?;
+            self.offsets(fs, dir, files)?
+                .sync(&segment_path(dir, self.base_offset, INDEX_SUFFIX))?;
+            self.times(fs, dir, files)?
+                .sync(&segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX))?;
             self.index_unsynced.store(false, Ordering::Release);
         }
         Ok(())
@@ -102,7 +111,21 @@ impl SealedSegment {
             let entry = self.offsets(fs, dir, files)?.floor(&index_path, relative)?;
             from = self.believed_position(files, &path, &index_path, entry)?;
         }
-        scan_for_offset(files.log.as_ref(), &path, from, self.size_bytes.into(), offset)
+        let range = ScanRange {
+            position: from,
+            ..self.range()
+        };
+        scan_for_offset(files.log.as_ref(), &path, range, offset)
+    }
+
+    /// All of the segment.
+    pub(crate) fn range(&self) -> ScanRange {
+        ScanRange {
+            position: 0,
+            end: self.size_bytes.into(),
+            base_offset: self.base_offset,
+            limit_offset: self.next_offset,
+        }
     }
 
     /// Where to begin to look for the first record at or behind a time: no batch before this position has one.
@@ -114,10 +137,17 @@ impl SealedSegment {
         timestamp_ms: i64,
     ) -> Result<u64, StorageError> {
         let time_path = segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX);
-        let Some(time) = self.times(fs, dir, files)?.floor(&time_path, timestamp_ms)? else { return Ok(0) };
+        let Some(time) = self.times(fs, dir, files)?.floor(&time_path, timestamp_ms)? else {
+            return Ok(0);
+        };
         let index_path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
         let entry = self.offsets(fs, dir, files)?.floor(&index_path, time.relative_offset)?;
-        self.believed_position(files, &segment_path(dir, self.base_offset, LOG_SUFFIX), &index_path, entry)
+        self.believed_position(
+            files,
+            &segment_path(dir, self.base_offset, LOG_SUFFIX),
+            &index_path,
+            entry,
+        )
     }
 
     /// Largest timestamp of the segment and the last offset of the batch that has it.
@@ -146,13 +176,20 @@ impl SealedSegment {
     ) -> Result<u64, StorageError> {
         let Some(entry) = entry else { return Ok(0) };
         let position = u64::from(entry.position);
-        let end = u64::from(self.size_bytes).max(position);
-        let mut scan = HeaderScan::new(files.log.as_ref(), path, position, end, 0);
+        if entry.position >= self.size_bytes {
+            tracing::warn!(index = %index_path.display(), position, "index entry points behind the segment");
+            return Ok(0);
+        }
+        let range = ScanRange {
+            position,
+            ..self.range()
+        };
+        let mut scan = HeaderScan::new(files.log.as_ref(), path, range, 0);
         let meant = self.base_offset + i64::from(entry.relative_offset);
         match scan.next() {
             Ok(Some(placed)) if placed.header.last_offset() == meant => Ok(position),
             Ok(_) | Err(StorageError::Corrupt { .. }) => {
-                tracing::warn!(index = %index_path.display(), position, "index entry points at no such batch, reading the segment from its begin");
+                tracing::warn!(index = %index_path.display(), position, "index entry points at no such batch");
                 Ok(0)
             }
             Err(error) => Err(error),
@@ -212,10 +249,8 @@ impl SealedSegment {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
         tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
         let mut index = ActiveIndex::new(self.base_offset);
-        let end = u64::from(self.size_bytes);
-        let mut scan = HeaderScan::new(files.log.as_ref(), &path, 0, end, HeaderScan::BULK_BYTES);
+        let mut scan = HeaderScan::new(files.log.as_ref(), &path, self.range(), HeaderScan::BULK_BYTES);
         while let Some(placed) = scan.next()? {
-            check_range(&path, self.base_offset, self.next_offset, &placed)?;
             index.note(&placed.header, REBUILT_INDEX_INTERVAL_BYTES);
         }
         self.index_unsynced.store(true, Ordering::Release);
@@ -225,21 +260,6 @@ impl SealedSegment {
 
 /// Kafka's default `index.interval.bytes`; the interval in force is not known to a reader.
 const REBUILT_INDEX_INTERVAL_BYTES: u32 = 4096;
-
-/// The batch must lie in the offsets of its segment.
-fn check_range(
-    path: &Path,
-    base_offset: i64,
-    next_offset: i64,
-    placed: &crate::segment::file::PlacedHeader,
-) -> Result<(), StorageError> {
-    let (first, last) = (placed.header.base_offset, placed.header.last_offset());
-    if first >= base_offset && last < next_offset {
-        return Ok(());
-    }
-    let why = format!("batch with offsets {first} to {last} in a segment of {base_offset} to {next_offset}");
-    Err(StorageError::corrupt(path, placed.position, why))
-}
 
 /// Writes `.index` and `.timeindex` of a segment; not durable until synced.
 pub(crate) fn write_index_files(

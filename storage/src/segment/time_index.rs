@@ -72,7 +72,10 @@ impl TimeIndexFile {
     /// Takes an opened index file; `None` when its length or its ends cannot be right.
     pub(crate) fn new(file: Arc<dyn File>, path: &Path) -> Result<Option<Self>, StorageError> {
         let len = file.len().context("read length of", path)?;
-        let index = Self { file, entries: len / TIME_ENTRY_BYTES };
+        let index = Self {
+            file,
+            entries: len / TIME_ENTRY_BYTES,
+        };
         if !len.is_multiple_of(TIME_ENTRY_BYTES) {
             return Ok(None);
         }
@@ -100,7 +103,10 @@ impl TimeIndexFile {
 
     /// The last entry: the segment's largest timestamp. `None` when no batch had one.
     pub(crate) fn last(&self, path: &Path) -> Result<Option<TimeEntry>, StorageError> {
-        self.entries.checked_sub(1).map(|index| self.entry(path, index)).transpose()
+        self.entries
+            .checked_sub(1)
+            .map(|index| self.entry(path, index))
+            .transpose()
     }
 
     /// Makes the file durable.
@@ -123,12 +129,20 @@ mod tests {
     use std::io::IoSlice;
 
     fn entries(count: u32) -> Vec<TimeEntry> {
-        (0..count).map(|n| TimeEntry { timestamp_ms: i64::from(n) * 10, relative_offset: n * 3 }).collect()
+        (0..count)
+            .map(|n| TimeEntry {
+                timestamp_ms: i64::from(n) * 10,
+                relative_offset: n * 3,
+            })
+            .collect()
     }
 
     #[test]
     fn layout_is_kafkas() {
-        let entry = TimeEntry { timestamp_ms: 0x0102_0304_0506_0708, relative_offset: 0x090a_0b0c };
+        let entry = TimeEntry {
+            timestamp_ms: 0x0102_0304_0506_0708,
+            relative_offset: 0x090a_0b0c,
+        };
         assert_eq!(entry.encode(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(TimeEntry::decode(entry.encode()), entry);
     }
@@ -140,11 +154,16 @@ mod tests {
             let entries = entries(count);
             let path = dir.path().join("x.timeindex");
             let file = StdFileSystem.open(&path, OpenMode::Truncate).expect("open");
-            file.write_at(&[IoSlice::new(&encode_entries(&entries))], 0).expect("write");
+            file.write_at(&[IoSlice::new(&encode_entries(&entries))], 0)
+                .expect("write");
             let index = TimeIndexFile::new(file, &path).expect("read").expect("valid");
             assert_eq!(index.last(&path).expect("read"), entries.last().copied());
             for target in -5..i64::from(count) * 10 + 20 {
-                assert_eq!(index.floor(&path, target).expect("read"), floor_entry(&entries, target), "{count} {target}");
+                assert_eq!(
+                    index.floor(&path, target).expect("read"),
+                    floor_entry(&entries, target),
+                    "{count} {target}"
+                );
             }
         }
     }

@@ -29,9 +29,9 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 
 pub(super) use self::describe::{describe_simple, listed, listed_simple};
-pub use self::join::StaticSwap;
+pub(super) use self::join::StaticSwap;
 pub(super) use self::member::Member;
-pub use self::sync::PendingAssignment;
+pub(super) use self::sync::PendingAssignment;
 use super::api::{JoinReply, MemberProtocol, Reply, ReplyToken, SyncReply};
 use super::record::{GroupMetadata, Record};
 use super::timers::{TimerKey, Timers};
