@@ -1,4 +1,5 @@
 //! Guarded decoding of any request into kafka-protocol's type, and the error of all readers here.
+//! Versions that kafka-protocol has a type but no decoder for are read by [`crate::wire`].
 //!
 //! Invariants: kafka-protocol sees a body only after [`guard::check`] accepted all of it, because
 //! its array decoders reserve memory by a count read from the wire; its error type (which may
@@ -7,7 +8,7 @@
 use bytes::Bytes;
 use kafka_protocol::protocol::Request;
 
-use crate::guard;
+use crate::{guard, wire};
 
 /// Why a request cannot be read. The connection it came on is closed: without knowing where the
 /// request went wrong there is nothing to answer.
@@ -97,9 +98,12 @@ pub enum DecodeError {
 ///
 /// `api_key` must be that of `R`: the body is checked against the schema of the one and decoded as
 /// the other.
-pub fn decode_request<R: Request>(api_key: i16, version: i16, mut body: Bytes) -> Result<R, DecodeError> {
+pub fn decode_request<R: Request + 'static>(api_key: i16, version: i16, mut body: Bytes) -> Result<R, DecodeError> {
     assert_eq!(api_key, R::KEY, "a request is decoded as the type of its own API");
     guard::check(api_key, version, &body)?;
+    if let Some(request) = wire::read_newer(version, &body)? {
+        return Ok(request);
+    }
     let request = R::decode(&mut body, version).map_err(|_| DecodeError::Refused)?;
     match body.len() {
         0 => Ok(request),

@@ -39,24 +39,45 @@ impl Dispatcher {
         Self { services }
     }
 
-    /// Handles one frame (without its length prefix).
-    pub fn dispatch(&self, origin: &Origin, frame: Bytes) -> Reply {
-        let (header, body) = match peek_request_header(&frame) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                tracing::debug!(peer = %origin.peer, %error, "malformed request header");
-                return Reply::Close("malformed request header");
+    /// Handles frames (without their length prefixes) in order; one reply each, in order, up to the first that closes
+    /// the connection.
+    pub fn dispatch(&self, origin: &Origin, frames: impl Iterator<Item = Bytes>) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        let mut together: Vec<(Arc<RequestContext>, Bytes)> = Vec::new();
+        for frame in frames {
+            let request = self.request(origin, &frame);
+            match request {
+                Ok((cx, body)) if handlers::goes_together(cx.api_key) => {
+                    together.push((cx, body));
+                    continue;
+                }
+                request => {
+                    if !together.is_empty() {
+                        replies.extend(handlers::handle_together(std::mem::take(&mut together)));
+                    }
+                    replies.push(request.map_or_else(|reply| reply, |(cx, body)| handlers::handle(&cx, body)));
+                }
             }
-        };
-        let served = api::find(header.api_key)
-            .is_some_and(|api| (api.min_version..=api.max_version).contains(&header.api_version));
-        if !served {
+        }
+        if !together.is_empty() {
+            replies.extend(handlers::handle_together(together));
+        }
+        replies
+    }
+
+    /// The request in a frame, or what to do with a frame that holds none for a handler.
+    fn request(&self, origin: &Origin, frame: &Bytes) -> Result<(Arc<RequestContext>, Bytes), Reply> {
+        let (header, body) = peek_request_header(frame).map_err(|error| {
+            tracing::debug!(peer = %origin.peer, %error, "malformed request header");
+            Reply::Close("malformed request header")
+        })?;
+        if !api::find(header.api_key).is_some_and(|api| api.serves(header.api_version)) {
             if header.api_key == ApiKey::ApiVersions as i16 {
-                return Reply::Now(api_versions::unsupported_version(header.correlation_id));
+                return Err(Reply::Now(api_versions::unsupported_version(header.correlation_id)));
             }
             let (api_key, api_version) = (header.api_key, header.api_version);
             tracing::debug!(peer = %origin.peer, api_key, api_version, "not served");
-            return Reply::Close("API or version not served");
+            return Err(Reply::Close("API or version not served"));
         }
         let cx = Arc::new(RequestContext {
             services: Arc::clone(&self.services),
@@ -68,6 +89,6 @@ impl Dispatcher {
             local: origin.local,
             listener: Arc::clone(&origin.listener),
         });
-        handlers::handle(&cx, body)
+        Ok((cx, body))
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use protocol::encode::encode_response;
 use protocol::types::Now;
+use tokio::sync::watch;
 
 use crate::config::broker::BrokerConfig;
 use crate::config::value::Listener;
@@ -39,6 +40,17 @@ pub struct Services {
     pub producer_ids: Arc<ProducerIds>,
     /// Consumer groups and their offsets.
     pub groups: Arc<GroupCoordinator>,
+    /// Becomes true when the broker stops: waits end at once.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Services {
+    /// Ready when the broker stops.
+    pub async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // a dropped sender means that the broker is gone
+        let _stopped = stopping.wait_for(|stopping| *stopping).await;
+    }
 }
 
 /// One request: where it came from and how to answer it.

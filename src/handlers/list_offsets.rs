@@ -71,8 +71,7 @@ fn find(
     version: i16,
 ) -> Result<FoundOffset, ErrorCode> {
     let query = query(wanted.timestamp, version).ok_or(ErrorCode::UnsupportedVersion)?;
-    let partition =
-        topic.and_then(|topic| topic.partition(wanted.partition_index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?.hosted(wanted.partition_index)?;
     partition.check_leader_epoch(wanted.current_leader_epoch).map_err(|error| error.error_code())?;
     partition.find_offset(query, isolation).map_err(|error| error.error_code())
 }

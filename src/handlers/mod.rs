@@ -45,13 +45,23 @@ macro_rules! decoded {
     };
 }
 
+/// Whether consecutive requests of this API are better handled together, by [`handle_together`].
+pub fn goes_together(api_key: i16) -> bool {
+    api_key == protocol::api::PRODUCE
+}
+
+/// Handles consecutive requests of one connection and of an API that [`goes_together`]; one reply each, in order.
+pub fn handle_together(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
+    produce::handle_all(requests)
+}
+
 /// Handles one request of a served API and version.
 ///
 /// # Panics
 /// When the API is not served: the dispatcher asked the API table before.
 pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
     match cx.api_key {
-        0 => produce::handle(cx, body),
+        0 => produce::handle_all(vec![(Arc::clone(cx), body)]).pop().expect("one reply per request"),
         1 => fetch::handle(cx, body),
         2 => decoded!(cx, body, ListOffsetsRequest, list_offsets),
         3 => decoded!(cx, body, MetadataRequest, metadata),

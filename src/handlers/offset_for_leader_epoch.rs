@@ -29,8 +29,10 @@ pub fn handle(cx: &Arc<RequestContext>, request: OffsetForLeaderEpochRequest) ->
 
 fn end_offset(topic: Option<&HostedTopic>, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
     let answer = EpochEndOffset::default().with_partition(wanted.partition);
-    let Some(partition) = topic.and_then(|topic| topic.partition(wanted.partition)) else {
-        return answer.with_error_code(ErrorCode::UnknownTopicOrPartition.code());
+    let hosted = topic.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|topic| topic.hosted(wanted.partition));
+    let partition = match hosted {
+        Ok(partition) => partition,
+        Err(code) => return answer.with_error_code(code.code()),
     };
     if let Err(error) = partition.check_leader_epoch(wanted.current_leader_epoch) {
         return answer.with_error_code(error.error_code().code());

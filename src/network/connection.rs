@@ -65,6 +65,8 @@ pub struct Connection {
     wants_memory: bool,
     /// Frames may be complete in `input` although the socket gave nothing new.
     unparsed: bool,
+    /// Set when the client broke the protocol: what was accepted before is answered, then the connection closes.
+    refused: Option<&'static str>,
     _count: ConnectionCount,
 }
 
@@ -108,6 +110,7 @@ impl Connection {
             last_active: Instant::now(),
             wants_memory: false,
             unparsed: false,
+            refused: None,
             _count: count,
         })
     }
@@ -130,8 +133,13 @@ impl Connection {
         let mut timer = std::pin::pin!(tokio::time::sleep(self.shared.limits.max_idle));
         loop {
             let may_read = !stopped && self.may_read();
-            if stopped && self.pipeline.is_empty() && self.outbox.is_empty() {
-                return Ok(());
+            if self.pipeline.is_empty() && self.outbox.is_empty() {
+                if let Some(reason) = self.refused {
+                    return Err(End::Refused(reason));
+                }
+                if stopped {
+                    return Ok(());
+                }
             }
             tokio::select! {
                 biased;
@@ -142,7 +150,7 @@ impl Connection {
                     ready?;
                     self.receive()?;
                 }
-                () = tokio::task::yield_now(), if may_read && self.unparsed => self.handle_frames()?,
+                () = tokio::task::yield_now(), if may_read && self.unparsed => self.handle_frames(),
                 () = self.shared.memory.freed(), if self.wants_memory => self.wants_memory = false,
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
             }
@@ -155,6 +163,7 @@ impl Connection {
 
     fn may_read(&self) -> bool {
         !self.wants_memory
+            && self.refused.is_none()
             && self.pipeline.len() < self.shared.limits.max_in_flight
             && self.outbox.bytes() < self.shared.limits.max_outbox_bytes
     }
@@ -187,10 +196,14 @@ impl Connection {
             }
             let room = self.input.capacity() - self.input.len();
             match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Err(End::Client),
+                Ok(0) => {
+                    // what is ready may still reach a client that only closed its sending side
+                    self.send()?;
+                    return Err(End::Client);
+                }
                 Ok(bytes) => {
                     self.last_active = Instant::now();
-                    self.handle_frames()?;
+                    self.handle_frames();
                     if bytes < room || self.unparsed || !self.may_read() {
                         break;
                     }
@@ -231,30 +244,40 @@ impl Connection {
         Ok(true)
     }
 
-    /// Hands every complete frame to its handler, until the turn is over or the connection owes too much.
-    fn handle_frames(&mut self) -> Result<(), End> {
-        self.unparsed = false;
-        for _ in 0..TURN_REQUESTS {
-            if !self.may_read() {
-                break;
+    /// Hands every complete frame to the dispatcher, until the turn is over or the connection owes too much.
+    fn handle_frames(&mut self) {
+        let max_bytes = self.shared.limits.request_max_bytes;
+        let room = self.shared.limits.max_in_flight.saturating_sub(self.pipeline.len());
+        let mut refused = None;
+        let mut frames = Vec::new();
+        while frames.len() < TURN_REQUESTS.min(room) {
+            match split_frame(&mut self.input, max_bytes) {
+                Ok(Some(frame)) if frame.len() <= COPY_BYTES => frames.push(Bytes::copy_from_slice(&frame)),
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(_) => {
+                    refused = Some("frame length out of range");
+                    break;
+                }
             }
-            let frame = split_frame(&mut self.input, self.shared.limits.request_max_bytes)
-                .map_err(|_| End::Refused("frame length out of range"))?;
-            let Some(frame) = frame else {
-                return Ok(());
-            };
+        }
+        self.unparsed = frames.len() >= TURN_REQUESTS.min(room) && !self.input.is_empty();
+        if !frames.is_empty() {
             self.permit = None;
-            let frame = if frame.len() <= COPY_BYTES { Bytes::copy_from_slice(&frame) } else { frame };
-            match self.shared.dispatcher.dispatch(&self.origin, frame) {
+        }
+        for reply in self.shared.dispatcher.dispatch(&self.origin, frames.into_iter()) {
+            match reply {
                 Reply::Now(frame) if self.pipeline.is_empty() => self.outbox.push(frame),
                 Reply::Now(frame) => self.pipeline.push_ready(frame),
                 Reply::Later(future) => self.pipeline.push_pending(future),
                 Reply::Silent => {}
-                Reply::Close(reason) => return Err(End::Refused(reason)),
+                Reply::Close(reason) => {
+                    refused = Some(reason);
+                    break;
+                }
             }
         }
-        self.unparsed = !self.input.is_empty();
-        Ok(())
+        self.refused = self.refused.or(refused);
     }
 
     /// Gives the read buffer back, or keeps just the bytes of the frame that is not complete.

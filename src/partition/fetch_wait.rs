@@ -1,12 +1,10 @@
 //! Waiting until enough bytes are there for a fetch.
 //!
-//! Invariants: the wait is woken by the append itself, not by a clock; registration comes before the second look, so
-//! that no append falls between; a broker that stops ends all waits at once.
+//! Invariants: the wait is woken by the append itself, not by a clock; registration comes before the look that counts,
+//! so that no append falls between; the last look is always later than everything that ended the wait.
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::partition::partition::Partition;
 use crate::partition::waiters::FetchWaiter;
@@ -20,25 +18,28 @@ pub enum Look {
     Missing(i64),
 }
 
-/// Returns when `look` says so, or `max_wait` has passed. `look` must re-read all partitions.
-pub async fn wait_for_bytes(partitions: &[Arc<Partition>], max_wait: Duration, mut look: impl FnMut() -> Look) {
-    let deadline = Instant::now() + max_wait;
-    // bytes that come before the first look count from here on
-    let waiter = FetchWaiter::new(i64::MAX);
+/// Returns when `look` says so, or `max_wait` has passed, or `ended` is ready (the broker stops). `look` re-reads all
+/// partitions and keeps what it found for the caller.
+pub async fn wait_for_bytes(
+    partitions: &[Arc<Partition>],
+    max_wait: Duration,
+    ended: impl Future<Output = ()>,
+    mut look: impl FnMut() -> Look,
+) {
+    let waiter = FetchWaiter::new();
     let _registrations: Vec<_> =
         partitions.iter().map(|partition| partition.waiters.register_fetch(Arc::clone(&waiter))).collect();
+    let mut timeout = std::pin::pin!(tokio::time::sleep(max_wait));
+    let mut ended = std::pin::pin!(ended);
     loop {
-        // an advance between this and the look wakes at once, which only costs one more look
-        waiter.set_missing(1);
-        match look() {
-            Look::Answer => return,
-            Look::Missing(bytes) => waiter.set_missing(bytes.max(1)),
-        }
-        if look() == Look::Answer {
-            return;
-        }
-        if tokio::time::timeout_at(deadline, waiter.woken()).await.is_err() {
-            return;
+        let arrived = waiter.arrived_bytes();
+        let Look::Missing(missing) = look() else { return };
+        let woken = waiter.wait_until(arrived.saturating_add(missing.max(1)));
+        tokio::select! {
+            () = woken => {}
+            () = timeout.as_mut() => break,
+            () = ended.as_mut() => break,
         }
     }
+    look();
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use protocol::error_code::ErrorCode;
-use protocol::types::{BrokerId, LeaderEpoch, Now, Offset, PartitionIndex, TopicId};
+use protocol::types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use storage::error::StorageError;
 use storage::log::append::AppendError;
 use storage::log::reader::LogReader;
@@ -166,6 +166,35 @@ impl Partition {
             }
         }
         self.settings.store(settings);
+    }
+
+    /// The metadata names a new leader epoch or in-sync set, with this broker still as the leader.
+    ///
+    /// # Errors
+    /// When the epoch cannot be recorded in the log's epoch cache.
+    pub fn set_leadership(&self, leadership: Leadership<'_>) -> Result<(), StorageError> {
+        let settings = self.settings.load();
+        let mut guard = self.lock();
+        let writer = &mut *guard;
+        let Some(log) = &mut writer.log else { return Ok(()) };
+        log.assign_epoch(leadership.leader_epoch)?;
+        let watermarks = self.reader.watermarks();
+        let mut leader = LeaderState::new(
+            leadership.node_id,
+            leadership.leader_epoch,
+            leadership.isr,
+            settings.min_insync_replicas,
+            watermarks.high_watermark,
+        );
+        let end_offset = if settings.acks_are_durable() { self.reader.durable_offset() } else { watermarks.log_end_offset };
+        if let Some(high_watermark) = leader.on_local_progress(end_offset) {
+            log.set_high_watermark(high_watermark);
+        }
+        writer.leader = leader;
+        self.leader_epoch.store(leadership.leader_epoch, Ordering::Release);
+        drop(guard);
+        self.waiters.end_all();
+        Ok(())
     }
 
     /// Ends the partition: waiters are told, the log is handed out to be closed or deleted. `None` the second time.

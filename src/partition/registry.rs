@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use protocol::error_code::ErrorCode;
 use protocol::types::{PartitionIndex, TopicId};
 
 use crate::partition::partition::Partition;
@@ -27,6 +28,15 @@ impl HostedTopic {
     /// The partition with this index, if it is hosted here.
     pub fn partition(&self, index: PartitionIndex) -> Option<&Arc<Partition>> {
         self.partitions.get(usize::try_from(index).ok()?)?.as_ref()
+    }
+
+    /// The partition with this index, or why there is none.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION when the topic has no such partition, KAFKA_STORAGE_ERROR when its log is offline.
+    pub fn hosted(&self, index: PartitionIndex) -> Result<&Arc<Partition>, ErrorCode> {
+        let slot = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
+        slot.ok_or(ErrorCode::UnknownTopicOrPartition)?.as_ref().ok_or(ErrorCode::KafkaStorageError)
     }
 }
 

@@ -10,31 +10,39 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use protocol::types::Offset;
 use tokio::sync::{Notify, oneshot};
 
+/// Counted at once at most, so that sums stay far from overflow.
+const MAX_STEP_BYTES: usize = 1 << 40;
+
 /// A fetch that waits for bytes on any of its partitions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FetchWaiter {
-    missing_bytes: AtomicI64,
+    arrived_bytes: AtomicI64,
+    wanted_bytes: AtomicI64,
     notify: Notify,
 }
 
 impl FetchWaiter {
-    /// Waits for `missing_bytes` more than are there.
-    pub fn new(missing_bytes: i64) -> Arc<Self> {
-        Arc::new(Self { missing_bytes: AtomicI64::new(missing_bytes), notify: Notify::new() })
+    /// A waiter that has seen nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
     }
 
-    /// Sets what is missing, after another look at the partitions.
-    pub fn set_missing(&self, missing_bytes: i64) {
-        self.missing_bytes.store(missing_bytes, Ordering::SeqCst);
+    /// Bytes that became readable since the registration.
+    pub fn arrived_bytes(&self) -> i64 {
+        self.arrived_bytes.load(Ordering::SeqCst)
     }
 
-    /// Returns when enough bytes came, or something happened that ends the wait.
-    pub async fn woken(&self) {
-        self.notify.notified().await;
+    /// Returns when so many bytes arrived since the registration, or something happened that ends the wait.
+    pub async fn wait_until(&self, wanted_bytes: i64) {
+        self.wanted_bytes.store(wanted_bytes, Ordering::SeqCst);
+        if self.arrived_bytes() < wanted_bytes {
+            self.notify.notified().await;
+        }
     }
 
     fn on_bytes(&self, bytes: i64) {
-        if self.missing_bytes.fetch_sub(bytes, Ordering::SeqCst) <= bytes {
+        let arrived = self.arrived_bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        if arrived >= self.wanted_bytes.load(Ordering::SeqCst) {
             self.notify.notify_one();
         }
     }
@@ -98,7 +106,7 @@ impl Waiters {
             let _gone = entry.remove().send(());
             self.registered.fetch_sub(1, Ordering::SeqCst);
         }
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(bytes.min(MAX_STEP_BYTES)).expect("small");
         for fetch in lists.fetches.values() {
             fetch.on_bytes(bytes);
         }
@@ -141,12 +149,12 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_is_woken_when_enough_bytes_came() {
         let waiters = Arc::new(Waiters::default());
-        let fetch = FetchWaiter::new(100);
+        let fetch = FetchWaiter::new();
         let registration = waiters.register_fetch(Arc::clone(&fetch));
         waiters.on_advance(1, 60);
-        assert!(futures_now(fetch.woken()).await.is_none());
+        assert!(now_or_never(fetch.wait_until(100)).await.is_none());
         waiters.on_advance(2, 40);
-        assert!(futures_now(fetch.woken()).await.is_some());
+        assert!(now_or_never(fetch.wait_until(100)).await.is_some());
         drop(registration);
         assert_eq!(waiters.registered.load(Ordering::SeqCst), 0);
     }
@@ -165,7 +173,7 @@ mod tests {
     }
 
     /// The future's value if it is there without waiting.
-    async fn futures_now<T>(future: impl Future<Output = T>) -> Option<T> {
+    async fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
         let mut future = std::pin::pin!(future);
         std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
             std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),

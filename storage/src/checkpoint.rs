@@ -206,3 +206,114 @@ fn checked_crc(version: &[u8], len: &[u8], payload: &[u8]) -> u32 {
     let crc = crc32c::crc32c_append(crc32c::crc32c(version), len);
     crc32c::crc32c_append(crc, payload)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim_fs::{Fault, FaultKind, Operation, SimFileSystem};
+
+    fn disk() -> (SimFileSystem, PathBuf) {
+        let fs = SimFileSystem::new(7);
+        fs.create_dir_all(Path::new("/d")).expect("made");
+        (fs, PathBuf::from("/d/checkpoint"))
+    }
+
+    fn text(fs: &SimFileSystem, path: &Path) -> String {
+        String::from_utf8(read_whole(fs, path).expect("readable").expect("there")).expect("text")
+    }
+
+    #[test]
+    fn offsets_are_written_as_kafka_does() {
+        let (fs, path) = disk();
+        assert_eq!(
+            read_offset_checkpoint(&fs, &path).expect("absent is empty"),
+            OffsetCheckpoint::new()
+        );
+        let offsets = OffsetCheckpoint::from([(("b.c-d".to_owned(), 0), 7), (("a".to_owned(), 11), i64::MAX)]);
+        write_offset_checkpoint(&fs, &path, &offsets).expect("written");
+        assert_eq!(text(&fs, &path), "0\n2\na 11 9223372036854775807\nb.c-d 0 7\n");
+        assert_eq!(read_offset_checkpoint(&fs, &path).expect("readable"), offsets);
+        assert!(!fs.exists(Path::new("/d/checkpoint.tmp")).expect("looked up"));
+    }
+
+    #[test]
+    fn malformed_offset_files_are_corrupt() {
+        let (fs, path) = disk();
+        for (content, at) in [
+            ("1\n0\n", 0),
+            ("0\n", 2),
+            ("0\nx\n", 2),
+            ("0\n2\na 0 1\n", 10),
+            ("0\n0\na 0 1\n", 10),
+            ("0\n1\na 0\n", 4),
+            ("0\n2\na 0 1\na -1 1\n", 10),
+            ("0\n1\na 0 1 2\n", 4),
+            ("0\n1\na 0 x\n", 4),
+        ] {
+            write_atomic(&fs, &path, content.as_bytes()).expect("written");
+            match read_offset_checkpoint(&fs, &path).expect_err(content) {
+                StorageError::Corrupt {
+                    path: named, offset, ..
+                } => assert_eq!((named, offset), (path.clone(), at)),
+                other => panic!("{content:?}: {other}"),
+            }
+        }
+        write_atomic(&fs, &path, &[0xFF, 0xFE]).expect("written");
+        assert!(matches!(
+            read_offset_checkpoint(&fs, &path),
+            Err(StorageError::Corrupt { .. })
+        ));
+        write_atomic(&fs, &path, b"").expect("written");
+        assert_eq!(
+            read_offset_checkpoint(&fs, &path).expect("empty"),
+            OffsetCheckpoint::new()
+        );
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_old_content_and_no_rubbish() {
+        let (fs, path) = disk();
+        write_atomic(&fs, &path, b"old").expect("written");
+        for operation in [Operation::Write, Operation::SyncData] {
+            fs.inject(Fault {
+                operation: Some(operation),
+                after: 0,
+                kind: FaultKind::NoSpace,
+                lasting: false,
+            });
+            assert!(write_atomic(&fs, &path, b"new").expect_err("full").is_no_space());
+            assert_eq!(text(&fs, &path), "old");
+            assert_eq!(fs.list(Path::new("/d")).expect("listed").len(), 1);
+        }
+    }
+
+    #[test]
+    fn checked_files_know_every_flipped_bit_and_cut() {
+        let (fs, path) = disk();
+        assert_eq!(read_checked(&fs, &path).expect("absent"), None);
+        let file = CheckedFile {
+            version: 3,
+            payload: b"term 7, vote 2".to_vec(),
+        };
+        write_checked(&fs, &path, file.version, &file.payload).expect("written");
+        assert_eq!(read_checked(&fs, &path).expect("readable"), Some(file));
+        let bytes = read_whole(&fs, &path).expect("readable").expect("there");
+        for position in 0..bytes.len() as u64 {
+            for bit in 0..8 {
+                fs.flip_bit(&path, position, bit).expect("flipped");
+                assert!(
+                    matches!(read_checked(&fs, &path), Err(StorageError::Corrupt { .. })),
+                    "{position}.{bit}"
+                );
+                fs.flip_bit(&path, position, bit).expect("flipped back");
+            }
+        }
+        for len in 0..bytes.len() {
+            write_atomic(&fs, &path, &bytes[..len]).expect("written");
+            assert!(
+                matches!(read_checked(&fs, &path), Err(StorageError::Corrupt { .. })),
+                "{len} bytes"
+            );
+        }
+    }
+}

@@ -33,3 +33,36 @@ pub fn read_epochs(fs: &dyn FileSystem, partition_dir: &Path) -> Result<EpochCac
     })?;
     Ok(EpochCache::from_entries(entries))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::std_fs::StdFileSystem;
+
+    #[test]
+    fn the_text_is_kafkas() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        assert_eq!(
+            read_epochs(&StdFileSystem, temp.path()).expect("absent is empty"),
+            EpochCache::new()
+        );
+        let mut cache = EpochCache::new();
+        cache.assign(0, 0);
+        cache.assign(3, 1200);
+        write_epochs(&StdFileSystem, temp.path(), &cache).expect("written");
+        let text = std::fs::read_to_string(temp.path().join("leader-epoch-checkpoint")).expect("there");
+        assert_eq!(text, "0\n2\n0 0\n3 1200\n");
+        assert_eq!(read_epochs(&StdFileSystem, temp.path()).expect("readable"), cache);
+    }
+
+    #[test]
+    fn impossible_entries_are_corrupt() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        for line in ["-1 0", "0 -5", "0", "0 1 2", "a b", "99999999999 0"] {
+            let text = format!("0\n1\n{line}\n");
+            std::fs::write(temp.path().join(LEADER_EPOCH_CHECKPOINT), text).expect("written");
+            let error = read_epochs(&StdFileSystem, temp.path()).expect_err(line);
+            assert!(matches!(error, StorageError::Corrupt { offset: 4, .. }), "{error}");
+        }
+    }
+}

@@ -3,7 +3,8 @@
 //! Pure; follows Kafka's `ProducerStateManager`. Invariants: sequence numbers of an accepted batch follow the last ones
 //! of its producer id and epoch (2147483647 is followed by 0); an appended epoch never falls; the first unstable offset is not
 //! above any open transaction; state after loading a snapshot and replaying the log behind it equals state after
-//! replaying the whole log, except that a snapshot keeps only the last of five remembered batches.
+//! replaying the whole log, except that a snapshot keeps only the last of five remembered batches, one timestamp for
+//! that batch and a marker behind it, and no ended transactions (as in Kafka, their markers then count as replicated).
 
 pub mod entry;
 pub mod error;

@@ -1,0 +1,26 @@
+//! gzip (RFC 1952) by flate2.
+//!
+//! Invariant: members that follow one another are read as one stream, as Java's `GZIPInputStream` does.
+
+use std::io::{self, Write};
+
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+
+use super::{CompressError, Compression, read_limited};
+
+pub(super) fn compress(input: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(input.len() / 2), flate2::Compression::default());
+    encoder.write_all(input)?;
+    encoder.finish()
+}
+
+pub(super) fn decompress(input: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressError> {
+    // Text packs to a quarter; deflate cannot do better than 1:1032, so the guess is a small step.
+    read_limited(
+        Compression::Gzip,
+        MultiGzDecoder::new(input),
+        input.len().saturating_mul(4),
+        max_bytes,
+    )
+}

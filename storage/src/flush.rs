@@ -1,0 +1,274 @@
+//! Owns the thread that brings logs to the disk: one per log directory, syncing within `flush.ms` of the first dirty
+//! byte, at once for logs whose acknowledgements wait for it (group commit), and starting write-back early.
+//!
+//! Invariants: the queue holds a log at most twice (once per urgency), so it is bounded by the number of logs; urgent
+//! logs go before all others; a failed sync takes the log offline and is never tried again; stopping waits for the
+//! sync that is under way, never for a deadline. Logs are closed by their owners, not here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::mem::take;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::StorageError;
+use crate::io::file_system::File;
+use crate::log::shared::LogShared;
+
+/// Told about a log that went offline: the partition's directory and the failure. Called once per log, on the
+/// flusher's thread, with no lock of this crate held.
+pub type FailureListener = Arc<dyn Fn(&Path, &StorageError) + Send + Sync>;
+
+/// Told the new durable offset of a log, on the flusher's thread, with no lock of this crate held.
+pub type DurableListener = Arc<dyn Fn(i64) + Send + Sync>;
+
+/// Most write-back hints that wait; more are dropped, the sync that follows writes the same bytes.
+const MAX_WRITE_BACKS: usize = 1024;
+
+/// How soon a log is to be synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Within this many milliseconds.
+    Within(u64),
+    /// Somebody waits.
+    Now,
+}
+
+impl Urgency {
+    pub(crate) fn level(self) -> u8 {
+        match self {
+            Self::Within(_) => 1,
+            Self::Now => 2,
+        }
+    }
+}
+
+struct WriteBack {
+    file: Arc<dyn File>,
+    position: u64,
+    len: u64,
+}
+
+#[derive(Default)]
+struct Queue {
+    urgent: VecDeque<Arc<LogShared>>,
+    /// By deadline; the number tells entries with the same deadline apart.
+    timed: BTreeMap<(Instant, u64), Arc<LogShared>>,
+    next_number: u64,
+    write_backs: Vec<WriteBack>,
+    /// Logs that went offline, still to be reported; at most one per log.
+    failures: Vec<(PathBuf, StorageError)>,
+    stopping: bool,
+}
+
+/// What the thread does in one turn.
+struct Turn {
+    write_backs: Vec<WriteBack>,
+    failures: Vec<(PathBuf, StorageError)>,
+    log: Option<Arc<LogShared>>,
+}
+
+impl Queue {
+    /// Takes out what is due at `now` (`None`: everything is).
+    fn next_turn(&mut self, now: Option<Instant>) -> Option<Turn> {
+        let is_due = |deadline: Instant| now.is_none_or(|now| deadline <= now);
+        let log = self.urgent.pop_front().or_else(|| {
+            let first = self.timed.first_entry()?;
+            is_due(first.key().0).then(|| first.remove())
+        });
+        let turn = Turn {
+            write_backs: take(&mut self.write_backs),
+            failures: take(&mut self.failures),
+            log,
+        };
+        let is_empty = turn.log.is_none() && turn.write_backs.is_empty() && turn.failures.is_empty();
+        (!is_empty).then_some(turn)
+    }
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    on_failure: FailureListener,
+}
+
+/// The running thread; dropping it stops it.
+#[derive(Debug)]
+pub struct Flusher {
+    handle: FlusherHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How logs reach their flusher.
+#[derive(Clone)]
+pub struct FlusherHandle(Arc<Shared>);
+
+impl std::fmt::Debug for FlusherHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let queue = self.queue();
+        f.debug_struct("FlusherHandle")
+            .field("urgent", &queue.urgent.len())
+            .field("timed", &queue.timed.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Flusher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(on_failure: FailureListener) -> io::Result<Self> {
+        let handle = FlusherHandle::manual(on_failure);
+        let runner = handle.clone();
+        let thread = std::thread::Builder::new()
+            .name("flusher".to_owned())
+            .spawn(move || runner.run())?;
+        Ok(Self {
+            handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// For [`crate::log::open::OpenLog`].
+    #[must_use]
+    pub fn handle(&self) -> FlusherHandle {
+        self.handle.clone()
+    }
+
+    /// Ends the thread after the sync that it may be in.
+    pub fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.handle.queue().stopping = true;
+        self.handle.0.changed.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the flusher thread panicked");
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl FlusherHandle {
+    /// A flusher without a thread: nothing happens until [`Self::run_pending`]. For simulations and tests.
+    #[must_use]
+    pub fn manual(on_failure: FailureListener) -> Self {
+        Self(Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            changed: Condvar::new(),
+            on_failure,
+        }))
+    }
+
+    /// Syncs every queued log now, whatever its deadline. Returns how many.
+    pub fn run_pending(&self) -> usize {
+        let mut count = 0;
+        loop {
+            let Some(turn) = self.queue().next_turn(None) else {
+                return count;
+            };
+            count += usize::from(turn.log.is_some());
+            self.run_turn(turn);
+        }
+    }
+
+    /// Queues a log; [`LogShared::request_sync`] sees to it that it is not queued already.
+    pub(crate) fn enqueue(&self, log: Arc<LogShared>, urgency: Urgency) {
+        let mut queue = self.queue();
+        match urgency {
+            Urgency::Now => queue.urgent.push_back(log),
+            Urgency::Within(delay_ms) => {
+                let deadline = Instant::now() + Duration::from_millis(delay_ms);
+                let number = queue.next_number;
+                queue.next_number += 1;
+                // the thread sleeps until its first deadline: it must know of an earlier one
+                let is_first = queue
+                    .timed
+                    .first_key_value()
+                    .is_none_or(|((first, _), _)| deadline < *first);
+                queue.timed.insert((deadline, number), log);
+                if !is_first {
+                    return;
+                }
+            }
+        }
+        drop(queue);
+        self.0.changed.notify_one();
+    }
+
+    /// Hints that these bytes should begin their way to the disk.
+    pub(crate) fn write_back(&self, file: Arc<dyn File>, position: u64, len: u64) {
+        let mut queue = self.queue();
+        if queue.write_backs.len() < MAX_WRITE_BACKS {
+            queue.write_backs.push(WriteBack { file, position, len });
+            drop(queue);
+            self.0.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn report_failure(&self, dir: &Path, error: StorageError) {
+        self.queue().failures.push((dir.to_path_buf(), error));
+        self.0.changed.notify_one();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut queue = self.queue();
+        while !queue.stopping {
+            let now = Instant::now();
+            let Some(turn) = queue.next_turn(Some(now)) else {
+                let first = queue.timed.first_key_value().map(|((deadline, _), _)| *deadline);
+                queue = self.wait(queue, first.map(|deadline| deadline.saturating_duration_since(now)));
+                continue;
+            };
+            drop(queue);
+            self.run_turn(turn);
+            queue = self.queue();
+        }
+    }
+
+    fn run_turn(&self, turn: Turn) {
+        for (dir, error) in turn.failures {
+            (self.0.on_failure)(&dir, &error);
+        }
+        for hint in turn.write_backs {
+            if let Err(error) = hint.file.start_writeback(hint.position, hint.len) {
+                tracing::debug!(%error, "write-back hint refused");
+            }
+        }
+        let Some(log) = turn.log else { return };
+        log.on_dequeued();
+        match log.sync() {
+            Ok(()) => log.tell_listener(),
+            // An offline log is reported where it goes offline.
+            Err(error) => tracing::debug!(log = %log.path().display(), %error, "not synced"),
+        }
+    }
+
+    fn wait<'a>(&'a self, queue: MutexGuard<'a, Queue>, timeout: Option<Duration>) -> MutexGuard<'a, Queue> {
+        match timeout {
+            None => self.0.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                self.0
+                    .changed
+                    .wait_timeout(queue, timeout)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Owns the opening of one log: its directory, recovery, log start, leader epochs, producer state, in this order.
+//!
+//! Invariants: opening makes the directory when it is absent; it fails on a directory of another topic id; watermarks
+//! that checkpoints claim are pressed into what the files hold; only what the given recovery point covered counts as
+//! durable afterwards.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::types::Now;
+use uuid::Uuid;
+
+use crate::config::LogConfig;
+use crate::dir::partition_dir::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
+use crate::epoch::EpochCache;
+use crate::epoch_file::read_epochs;
+use crate::error::{IoContext, StorageError};
+use crate::flush::{FlusherHandle, Urgency};
+use crate::io::file_system::{FileSystem, OpenMode};
+use crate::log::reader::LogReader;
+use crate::log::recovery::{
+    FoundSegment, Recovered, RecoveryInput, RecoveryReport, recover, remove_if_present, remove_segment_files,
+};
+use crate::log::shared::{LogShared, SharedStart};
+use crate::log::snapshots::{RestoreLimits, remove_snapshots, restore_producers};
+use crate::log::watermarks::Watermarks;
+use crate::log::writer::LogWriter;
+use crate::segment::SegmentDir;
+use crate::segment::SegmentList;
+use crate::segment::active::ActiveSegment;
+use crate::segment::active_index::ActiveIndex;
+use crate::segment::file::{DELETED_SUFFIX, LOG_SUFFIX, base_offset_of, segment_path};
+
+/// How a log is opened.
+#[derive(Debug, Clone)]
+pub struct OpenLog {
+    /// Where files live.
+    pub fs: Arc<dyn FileSystem>,
+    /// The partition's directory; made when absent.
+    pub dir: PathBuf,
+    /// Topic name, for messages.
+    pub topic: String,
+    /// Partition index, for messages.
+    pub partition: i32,
+    /// Topic id, kept in `partition.metadata`; nil = none is kept or checked.
+    pub topic_id: Uuid,
+    /// Settings in force.
+    pub config: Arc<LogConfig>,
+    /// The last stop was clean: what is on the disk is believed.
+    pub clean_shutdown: bool,
+    /// Everything below is known to be on the disk (`recovery-point-offset-checkpoint`); 0 = unknown.
+    pub recovery_point: i64,
+    /// `log-start-offset-checkpoint`; 0 = unknown.
+    pub log_start_offset: i64,
+    /// `replication-offset-checkpoint`; 0 = unknown.
+    pub high_watermark: i64,
+    /// Who brings the log to the disk.
+    pub flusher: FlusherHandle,
+    /// Current time.
+    pub now: Now,
+}
+
+/// An opened log.
+#[derive(Debug)]
+pub struct OpenedLog {
+    /// The one writer.
+    pub writer: LogWriter,
+    /// For any number of readers.
+    pub reader: LogReader,
+    /// What recovery did.
+    pub report: RecoveryReport,
+}
+
+/// Opens a log, recovering it if need be.
+///
+/// # Errors
+/// Disk failures; `Corrupt` when the directory belongs to another topic or the log is damaged below its recovery point.
+pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
+    let fs = Arc::clone(&open.fs);
+    let dir_is_new = prepare_dir(fs.as_ref(), &open)?;
+    let dir = SegmentDir::new(Arc::clone(&fs), &open.dir);
+    let found = if dir_is_new {
+        Vec::new()
+    } else {
+        find_segments(fs.as_ref(), &open.dir)?
+    };
+    let mut epochs = if dir_is_new {
+        EpochCache::new()
+    } else {
+        read_epochs(fs.as_ref(), &open.dir)?
+    };
+    let known_epochs = epochs.clone();
+    let mut recovered = if found.is_empty() {
+        begin_at(&dir, open.log_start_offset.max(0), open.now)?
+    } else {
+        let input = RecoveryInput {
+            clean_shutdown: open.clean_shutdown,
+            recovery_point: open.recovery_point,
+            index_interval_bytes: open.config.index_interval_bytes,
+            now: open.now,
+        };
+        recover(&dir, &found, input, &mut epochs)?
+    };
+    let mut log_end_offset = recovered.segments.active.index().next_offset();
+    let log_start_offset = open.log_start_offset.max(recovered.segments.first_base_offset());
+    if log_start_offset > log_end_offset {
+        tracing::warn!(
+            topic = open.topic,
+            partition = open.partition,
+            log_start_offset,
+            log_end_offset,
+            "the log ends before its start, beginning anew there"
+        );
+        recovered = restart_at(&dir, &found, log_start_offset, recovered.report, open.now)?;
+        log_end_offset = log_start_offset;
+    }
+    epochs.truncate_from_end(log_end_offset);
+    epochs.truncate_from_start(log_start_offset);
+    remove_snapshots(fs.as_ref(), &open.dir, |offset| offset > log_end_offset)?;
+    let limits = RestoreLimits {
+        log_start_offset,
+        log_end_offset,
+        producer_id_expiration_ms: open.config.producer_id_expiration_ms,
+        now: open.now,
+    };
+    let producers = restore_producers(&dir, &recovered.segments, limits)?;
+    let unstable = producers.first_unstable_offset();
+    let start = SharedStart {
+        dir,
+        marks: Watermarks::clamped(log_start_offset, open.high_watermark, log_end_offset, unstable),
+        segments: recovered.segments,
+        epochs_dirty: epochs != known_epochs,
+        epochs,
+        durable_offset: open.recovery_point.clamp(log_start_offset, log_end_offset),
+        names_dirty: dir_is_new || recovered.names_changed || found.is_empty(),
+        dir_is_new,
+        flusher: open.flusher,
+    };
+    let shared = Arc::new(LogShared::new(start));
+    if shared.durable_offset() < log_end_offset {
+        shared.request_sync(Urgency::Within(open.config.flush_ms.unsigned_abs()));
+    }
+    let mut writer = LogWriter::new(Arc::clone(&shared), open.config, producers, open.now);
+    writer.set_closed_at(recovered.index_files_complete.then_some(log_end_offset));
+    Ok(OpenedLog {
+        writer,
+        reader: LogReader::new(shared),
+        report: recovered.report,
+    })
+}
+
+/// Makes the directory and its metadata file. Returns whether the directory is new.
+fn prepare_dir(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, StorageError> {
+    let exists = fs.exists(&open.dir).context("look for", &open.dir)?;
+    if !exists {
+        fs.create_dir_all(&open.dir).context("create directory", &open.dir)?;
+    }
+    if open.topic_id.is_nil() {
+        return Ok(!exists);
+    }
+    let known = if exists {
+        read_partition_metadata(fs, &open.dir)?
+    } else {
+        None
+    };
+    match known {
+        Some(known) if known == open.topic_id => {}
+        Some(known) => {
+            let why = format!("the directory belongs to topic id {known}, not to {}", open.topic_id);
+            return Err(StorageError::corrupt(open.dir.join(PARTITION_METADATA), 0, why));
+        }
+        None => write_partition_metadata(fs, &open.dir, open.topic_id)?,
+    }
+    Ok(!exists)
+}
+
+/// The `.log` files of the directory, ascending. Removes what an interrupted removal has left.
+fn find_segments(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<FoundSegment>, StorageError> {
+    let mut found = Vec::new();
+    for entry in fs.list(dir).context("list", dir)? {
+        if entry.name.ends_with(DELETED_SUFFIX) {
+            remove_if_present(fs, &dir.join(&entry.name))?;
+        }
+        let Some(base_offset) = base_offset_of(&entry.name, LOG_SUFFIX) else {
+            continue;
+        };
+        let size_bytes = u32::try_from(entry.len)
+            .ok()
+            .filter(|size| i32::try_from(*size).is_ok())
+            .ok_or_else(|| {
+                let why = format!("{} bytes are more than a segment can have", entry.len);
+                StorageError::corrupt(dir.join(&entry.name), 0, why)
+            })?;
+        found.push(FoundSegment {
+            base_offset,
+            size_bytes,
+        });
+    }
+    found.sort_by_key(|segment| segment.base_offset);
+    Ok(found)
+}
+
+/// A log without records that begins at `base_offset`.
+fn begin_at(dir: &SegmentDir, base_offset: i64, now: Now) -> Result<Recovered, StorageError> {
+    let path = segment_path(&dir.path, base_offset, LOG_SUFFIX);
+    let file = dir.fs.open(&path, OpenMode::Truncate).context("create", &path)?;
+    let active = ActiveSegment::new(&dir.path, base_offset, now.wall_ms, file, ActiveIndex::new(base_offset));
+    Ok(Recovered {
+        segments: SegmentList {
+            sealed: Vec::new(),
+            active: Arc::new(active),
+        },
+        report: RecoveryReport::default(),
+        names_changed: true,
+        index_files_complete: false,
+    })
+}
+
+/// Replaces everything by an empty log at `base_offset`.
+fn restart_at(
+    dir: &SegmentDir,
+    found: &[FoundSegment],
+    base_offset: i64,
+    report: RecoveryReport,
+    now: Now,
+) -> Result<Recovered, StorageError> {
+    dir.close_from(0);
+    for segment in found.iter().rev() {
+        remove_segment_files(dir.fs.as_ref(), &dir.path, segment.base_offset)?;
+    }
+    remove_snapshots(dir.fs.as_ref(), &dir.path, |_| true)?;
+    Ok(Recovered {
+        report,
+        ..begin_at(dir, base_offset, now)?
+    })
+}

@@ -1,0 +1,240 @@
+//! Owns what the writer, the readers and the flusher of one log share: published segments and watermarks, the leader
+//! epochs, how far the disk has it, and whether the log is still usable.
+//!
+//! Invariants: the writer publishes in the order bytes, index, watermarks; `durable_offset` moves only after everything
+//! below it (data, indexes, epochs, names) was synced; an offline log never becomes usable again in this process.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::epoch::EpochCache;
+use crate::epoch_file::write_epochs;
+use crate::error::{IoContext, StorageError};
+use crate::flush::{DurableListener, FlusherHandle, Urgency};
+use crate::io::file_system::FileSystem;
+use crate::log::watermarks::{WatermarkCell, Watermarks};
+use crate::segment::{SegmentDir, SegmentList};
+
+/// State shared by everybody who works with one log.
+pub(crate) struct LogShared {
+    pub(crate) dir: SegmentDir,
+    pub(crate) marks: WatermarkCell,
+    pub(crate) segments: ArcSwap<SegmentList>,
+    pub(crate) epochs: ArcSwap<EpochCache>,
+    pub(crate) flusher: FlusherHandle,
+    durable_offset: AtomicI64,
+    /// Durable offset that the listener has been told.
+    told_durable_offset: AtomicI64,
+    listener: OnceLock<DurableListener>,
+    /// Names in the directory changed since it was synced.
+    names_dirty: AtomicBool,
+    /// The directory itself is new.
+    dir_is_new: AtomicBool,
+    epochs_dirty: AtomicBool,
+    /// Something besides new records waits for a sync (truncation).
+    must_sync: AtomicBool,
+    /// Highest urgency that is queued at the flusher; 0 = not queued.
+    queued: AtomicU8,
+    offline: AtomicBool,
+    /// Held during a sync and during anything that takes synced bytes away.
+    sync_lock: Mutex<()>,
+}
+
+/// What [`LogShared`] begins with.
+pub(crate) struct SharedStart {
+    pub(crate) dir: SegmentDir,
+    pub(crate) marks: Watermarks,
+    pub(crate) segments: SegmentList,
+    pub(crate) epochs: EpochCache,
+    pub(crate) epochs_dirty: bool,
+    pub(crate) durable_offset: i64,
+    pub(crate) names_dirty: bool,
+    pub(crate) dir_is_new: bool,
+    pub(crate) flusher: FlusherHandle,
+}
+
+impl std::fmt::Debug for LogShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogShared")
+            .field("dir", &self.dir.path)
+            .field("marks", &self.marks.load())
+            .field("durable_offset", &self.durable_offset())
+            .field("offline", &self.is_offline())
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogShared {
+    pub(crate) fn new(start: SharedStart) -> Self {
+        Self {
+            dir: start.dir,
+            marks: WatermarkCell::new(start.marks),
+            segments: ArcSwap::from_pointee(start.segments),
+            epochs: ArcSwap::from_pointee(start.epochs),
+            flusher: start.flusher,
+            durable_offset: AtomicI64::new(start.durable_offset),
+            told_durable_offset: AtomicI64::new(start.durable_offset),
+            listener: OnceLock::new(),
+            names_dirty: AtomicBool::new(start.names_dirty),
+            dir_is_new: AtomicBool::new(start.dir_is_new),
+            epochs_dirty: AtomicBool::new(start.epochs_dirty),
+            must_sync: AtomicBool::new(false),
+            queued: AtomicU8::new(0),
+            offline: AtomicBool::new(false),
+            sync_lock: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn fs(&self) -> &dyn FileSystem {
+        self.dir.fs.as_ref()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir.path
+    }
+
+    /// Everything below is on the disk.
+    pub(crate) fn durable_offset(&self) -> i64 {
+        self.durable_offset.load(Ordering::Acquire)
+    }
+
+    /// Who is told when the durable offset moves; only the first listener counts.
+    pub(crate) fn set_listener(&self, listener: DurableListener) {
+        if self.listener.set(listener).is_err() {
+            tracing::debug!(log = %self.path().display(), "the log has a listener already");
+        }
+    }
+
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// Error for every call on an offline log.
+    pub(crate) fn check_online(&self) -> Result<(), StorageError> {
+        if self.is_offline() {
+            Err(StorageError::Offline {
+                dir: self.path().to_path_buf(),
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes the log out of use for good; the flusher's owner is told why, on the flusher's thread.
+    pub(crate) fn go_offline(&self, error: &StorageError) {
+        if !self.offline.swap(true, Ordering::AcqRel) {
+            self.flusher.report_failure(self.path(), error.clone());
+        }
+    }
+
+    /// The names in the directory changed.
+    pub(crate) fn mark_names_dirty(&self) {
+        self.names_dirty.store(true, Ordering::Release);
+    }
+
+    /// The leader epochs changed; they reach the disk with the next sync.
+    pub(crate) fn set_epochs(&self, epochs: EpochCache) {
+        self.epochs.store(Arc::new(epochs));
+        self.epochs_dirty.store(true, Ordering::Release);
+    }
+
+    /// Asks the flusher for a sync.
+    pub(crate) fn request_sync(self: &Arc<Self>, urgency: Urgency) {
+        let level = urgency.level();
+        // A read-modify-write on both sides: either this sees that the flusher has taken the log out of its queue, or
+        // the flusher sees the log end that was published before.
+        if self.queued.fetch_max(level, Ordering::AcqRel) < level {
+            self.flusher.enqueue(Arc::clone(self), urgency);
+        }
+    }
+
+    /// The flusher has taken the log out of its queue.
+    pub(crate) fn on_dequeued(&self) {
+        self.queued.swap(0, Ordering::AcqRel);
+    }
+
+    /// Keeps syncs out while bytes that may have been synced are taken away.
+    pub(crate) fn block_syncs(&self) -> MutexGuard<'_, ()> {
+        self.sync_lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log was cut: nothing behind `end_offset` is durable any more. Needs [`Self::block_syncs`].
+    pub(crate) fn on_truncated(&self, end_offset: i64, _syncs_blocked: &MutexGuard<'_, ()>) {
+        self.durable_offset.fetch_min(end_offset, Ordering::AcqRel);
+        self.told_durable_offset.fetch_min(end_offset, Ordering::AcqRel);
+        self.must_sync.store(true, Ordering::Release);
+    }
+
+    /// Makes everything appended so far durable. A failure takes the log offline.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        let _one_at_a_time = self.block_syncs();
+        self.check_online()?;
+        // The end first, the segments second: whatever is below the end is in these segments.
+        let end_offset = self.marks.load().log_end_offset;
+        let result = self.sync_up_to(end_offset);
+        match &result {
+            Ok(()) => _ = self.durable_offset.fetch_max(end_offset, Ordering::AcqRel),
+            Err(error) => self.go_offline(error),
+        }
+        result
+    }
+
+    fn sync_up_to(&self, end_offset: i64) -> Result<(), StorageError> {
+        let segments = self.segments.load_full();
+        let durable_offset = self.durable_offset();
+        let forced = self.must_sync.swap(false, Ordering::AcqRel);
+        for segment in &segments.sealed {
+            if segment.next_offset() <= durable_offset && !segment.index_unsynced() {
+                continue;
+            }
+            let synced = self
+                .dir
+                .files(segment)
+                .and_then(|files| segment.sync(self.fs(), self.path(), &files));
+            match synced {
+                Err(error) if error.is_not_found() && self.is_removed(segment.base_offset()) => {}
+                other => other?,
+            }
+        }
+        if end_offset <= durable_offset && !forced {
+            return Ok(());
+        }
+        segments
+            .active
+            .file()
+            .sync_data()
+            .context("sync", segments.active.path())?;
+        if self.epochs_dirty.swap(false, Ordering::AcqRel) {
+            write_epochs(self.fs(), self.path(), &self.epochs.load())?;
+            self.names_dirty.store(true, Ordering::Release);
+        }
+        if self.names_dirty.swap(false, Ordering::AcqRel) {
+            self.fs().sync_dir(self.path()).context("sync directory", self.path())?;
+        }
+        if self.dir_is_new.swap(false, Ordering::AcqRel) {
+            crate::checkpoint::sync_parent(self.fs(), self.path())?;
+        }
+        Ok(())
+    }
+
+    fn is_removed(&self, base_offset: i64) -> bool {
+        self.segments
+            .load()
+            .sealed
+            .iter()
+            .all(|segment| segment.base_offset() != base_offset)
+    }
+
+    /// Tells the listener how far the disk has the log, if that is news. Never called with a lock held.
+    pub(crate) fn tell_listener(&self) {
+        let durable_offset = self.durable_offset();
+        if self.told_durable_offset.fetch_max(durable_offset, Ordering::AcqRel) < durable_offset
+            && let Some(listener) = self.listener.get()
+        {
+            listener(durable_offset);
+        }
+    }
+}

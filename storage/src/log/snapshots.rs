@@ -1,0 +1,190 @@
+//! Owns the producer snapshots of one log on disk: writing, choosing and removing them, and the replay after one.
+//!
+//! Invariants: a snapshot named N holds the producer state before offset N; one that cannot be read is removed and an
+//! older one takes its place; with none, everything from the log start on is replayed. A snapshot is not synced: it has
+//! a checksum, and what is lost can be replayed. (Kafka's `ProducerStateManager`.)
+
+use std::io::IoSlice;
+use std::path::Path;
+
+use protocol::record::BatchView;
+use protocol::types::Now;
+
+use crate::checkpoint::read_whole;
+use crate::error::{IoContext, StorageError};
+use crate::io::file_system::{File, FileSystem, OpenMode};
+use crate::log::append::{marker_of, replay_producer};
+use crate::log::writer::LogWriter;
+use crate::producer::snapshot::{decode_snapshot, encode_snapshot, snapshot_file_name, snapshot_offset};
+use crate::producer::{ProducerStates, is_expired};
+use crate::segment::file::{HeaderScan, LOG_SUFFIX, PlacedHeader, ScanRange, read_exact_at, segment_path};
+use crate::segment::{SegmentDir, SegmentList, SegmentRef};
+
+/// A transaction marker has one small record; anything larger is none.
+const MAX_CONTROL_BATCH_BYTES: usize = 64 * 1024;
+
+impl LogWriter {
+    /// Writes the producer state as it is at `offset`, the log end.
+    pub(super) fn write_snapshot(&self, offset: i64) -> Result<(), StorageError> {
+        let path = self.shared.path().join(snapshot_file_name(offset));
+        let bytes = encode_snapshot(&self.producers);
+        let file = self
+            .shared
+            .fs()
+            .open(&path, OpenMode::Truncate)
+            .context("create", &path)?;
+        file.write_at(&[IoSlice::new(&bytes)], 0).context("write", &path)
+    }
+}
+
+/// Offsets of the snapshots in a directory, ascending.
+pub(super) fn snapshot_offsets(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<i64>, StorageError> {
+    let entries = fs.list(dir).context("list", dir)?;
+    Ok(entries
+        .iter()
+        .filter_map(|entry| snapshot_offset(&entry.name))
+        .collect())
+}
+
+/// Removes the snapshots for which `unwanted` says so.
+pub(super) fn remove_snapshots(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    unwanted: impl Fn(i64) -> bool,
+) -> Result<(), StorageError> {
+    for offset in snapshot_offsets(fs, dir)?
+        .into_iter()
+        .filter(|offset| unwanted(*offset))
+    {
+        let path = dir.join(snapshot_file_name(offset));
+        fs.remove_file(&path).context("remove", &path)?;
+    }
+    Ok(())
+}
+
+/// What restoring depends on besides the files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RestoreLimits {
+    pub(super) log_start_offset: i64,
+    pub(super) log_end_offset: i64,
+    pub(super) producer_id_expiration_ms: i64,
+    pub(super) now: Now,
+}
+
+/// Producer state at the log end: newest usable snapshot and the batches behind it.
+pub(super) fn restore_producers(
+    dir: &SegmentDir,
+    segments: &SegmentList,
+    limits: RestoreLimits,
+) -> Result<ProducerStates, StorageError> {
+    let mut states = ProducerStates::default();
+    let mut from = limits.log_start_offset;
+    let offsets = snapshot_offsets(dir.fs.as_ref(), &dir.path)?;
+    for offset in offsets
+        .into_iter()
+        .rev()
+        .filter(|offset| *offset <= limits.log_end_offset)
+    {
+        if load_snapshot(dir, offset, &mut states, limits)? {
+            from = offset.max(limits.log_start_offset);
+            break;
+        }
+    }
+    for index in segments.index_for(from).. {
+        let Some(segment) = segments.get(index) else { break };
+        replay_segment(dir, segment, from, &mut states)?;
+    }
+    Ok(states)
+}
+
+/// Loads a snapshot into the empty states; `false` when it is unusable, which also removes it.
+fn load_snapshot(
+    dir: &SegmentDir,
+    offset: i64,
+    states: &mut ProducerStates,
+    limits: RestoreLimits,
+) -> Result<bool, StorageError> {
+    let path = dir.path.join(snapshot_file_name(offset));
+    let Some(bytes) = read_whole(dir.fs.as_ref(), &path)? else {
+        return Ok(false);
+    };
+    match decode_snapshot(&bytes) {
+        Ok(entries) => {
+            let expired = |entry: &_| is_expired(entry, limits.now.wall_ms, limits.producer_id_expiration_ms);
+            entries
+                .into_iter()
+                .filter(|entry| !expired(entry))
+                .for_each(|entry| states.load(entry));
+            Ok(true)
+        }
+        Err(error) => {
+            tracing::warn!(snapshot = %path.display(), %error, "removing unusable producer snapshot");
+            dir.fs.remove_file(&path).context("remove", &path)?;
+            Ok(false)
+        }
+    }
+}
+
+fn replay_segment(
+    dir: &SegmentDir,
+    segment: SegmentRef<'_>,
+    from: i64,
+    states: &mut ProducerStates,
+) -> Result<(), StorageError> {
+    let path = segment_path(&dir.path, segment.base_offset(), LOG_SUFFIX);
+    let (file, range) = match segment {
+        SegmentRef::Active(active) if active.index().next_offset() <= from => return Ok(()),
+        SegmentRef::Active(active) => {
+            let position = active
+                .locate(from)?
+                .map_or_else(|| active.range().end, |located| located.position);
+            (
+                std::sync::Arc::clone(active.file()),
+                ScanRange {
+                    position,
+                    ..active.range()
+                },
+            )
+        }
+        SegmentRef::Sealed(sealed) => {
+            let files = dir.files(sealed)?;
+            let located = sealed.locate(dir.fs.as_ref(), &dir.path, &files, from)?;
+            let Some(located) = located else { return Ok(()) };
+            (
+                std::sync::Arc::clone(files.log()),
+                ScanRange {
+                    position: located.position,
+                    ..sealed.range()
+                },
+            )
+        }
+    };
+    let mut scan = HeaderScan::new(file.as_ref(), &path, range, HeaderScan::BULK_BYTES);
+    while let Some(placed) = scan.next()? {
+        if placed.header.base_offset < from {
+            continue;
+        }
+        let marker = match placed.header.attributes.is_control() && placed.header.has_producer_id() {
+            true => read_marker(file.as_ref(), &path, &placed)?,
+            false => None,
+        };
+        replay_producer(states, &placed.header, marker.as_ref());
+    }
+    Ok(())
+}
+
+fn read_marker(
+    file: &dyn File,
+    path: &Path,
+    placed: &PlacedHeader,
+) -> Result<Option<crate::producer::ProducerMarker>, StorageError> {
+    let size_bytes = placed.header.size_bytes();
+    if size_bytes > MAX_CONTROL_BATCH_BYTES {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; size_bytes];
+    read_exact_at(file, path, &mut bytes, placed.position)?;
+    let corrupt = |error: protocol::record::BatchError| StorageError::corrupt(path, placed.position, error.to_string());
+    let view = BatchView::parse(&bytes).map_err(corrupt)?;
+    marker_of(&placed.header, &view).map_err(corrupt)
+}
