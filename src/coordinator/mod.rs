@@ -7,6 +7,7 @@
 //! Invariants: the coordinator never reads a clock or makes an id by itself; every call hands its request on before it
 //! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
 
+pub mod partition_log;
 pub mod group;
 pub mod runtime;
 
