@@ -310,7 +310,7 @@ async fn open_metadata(
         broker_id: config.resolved.node_id,
         incarnation: env.uuid(),
         endpoints: config.resolved.listeners.iter().map(endpoint).collect(),
-        rack: None,
+        rack: config.broker_rack.clone(),
         clean_shutdown: dirs.iter().all(|(_, clean_shutdown)| *clean_shutdown),
     };
     let open = OpenMetadataLog {
@@ -325,13 +325,16 @@ async fn open_metadata(
 }
 
 fn controller_settings(config: &BrokerConfig) -> ControllerSettings {
-    let limit = u32::try_from(config.monedula_max_partitions).expect("checked to be positive");
+    let limit = |value: i32| u32::try_from(value).expect("checked to be positive");
     ControllerSettings {
         node_id: config.resolved.node_id,
         num_partitions: config.num_partitions,
         default_replication_factor: i16::try_from(config.default_replication_factor).unwrap_or(i16::MAX),
         max_partitions_per_request: 10_000,
-        limits: TopicLimits { max_topics: limit, max_partitions: limit },
+        limits: TopicLimits {
+            max_topics: limit(config.monedula_max_topics),
+            max_partitions: limit(config.monedula_max_partitions),
+        },
         max_queued_requests: MAX_QUEUED_CHANGES,
         validate_topic_config,
     }
@@ -389,7 +392,9 @@ fn group_config(config: &BrokerConfig, offsets_topic_num_partitions: i32) -> Gro
         offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
         offsets_commit_timeout_ms: i64::from(config.offsets_commit_timeout_ms),
-        mailbox_size: positive(config.monedula_group_mailbox_size),
+        mailbox_size: positive(config.monedula_coordinator_mailbox_size),
+        group_max_pending_members: positive(config.monedula_group_max_pending_members),
+        max_groups: positive(config.monedula_max_groups),
         ..GroupConfig::default()
     }
 }
