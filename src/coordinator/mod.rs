@@ -9,7 +9,9 @@
 
 pub mod partition_log;
 pub mod group;
+pub mod partition_log;
 pub mod runtime;
+pub mod start;
 
 #[cfg(test)]
 mod tests;
@@ -19,16 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::error_code::ErrorCode;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use self::group::api::{CommitReply, CommitRequest, FetchReply, FetchRequest, GroupDescription, HeartbeatRequest};
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
 use self::group::api::{Reply, Request, SyncReply, SyncRequest};
-use self::group::config::GroupConfig;
-use self::runtime::log::CoordinatorLog;
-use self::runtime::{Clock, Entropy, Shards};
+use self::runtime::Shards;
+pub use self::start::StartGroups;
 
 /// Ids that go into the key of a record: their length is an int16 there.
 const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;
@@ -50,16 +50,9 @@ pub type DescribedGroup = (Arc<str>, Result<Option<GroupDescription>, ErrorCode>
 type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
 
 impl GroupCoordinator {
-    /// A coordinator without partitions; they come with [`Self::on_elected`]. Its tasks run on `runtime`.
-    pub fn start(
-        config: GroupConfig,
-        log: Arc<dyn CoordinatorLog>,
-        clock: Clock,
-        entropy: Entropy,
-        runtime: Handle,
-    ) -> Arc<Self> {
-        let shards = Shards::new(config, log, clock, entropy, runtime);
-        Arc::new(Self { shards, is_active: AtomicBool::new(true) })
+    /// A coordinator without partitions; they come with [`Self::on_elected`].
+    pub fn start(parts: StartGroups) -> Arc<Self> {
+        Arc::new(Self { shards: Shards::new(parts), is_active: AtomicBool::new(true) })
     }
 
     /// The partition of the offsets topic that the group belongs to. Tools that read the topic compute it as well.
