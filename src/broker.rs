@@ -28,7 +28,7 @@ use crate::controller::queue::{Controller, ControllerSettings};
 use crate::controller::raft::{OpenError, OpenMetadataLog, RaftMetadataLog, SnapshotRules};
 use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::GroupCoordinator;
-use crate::coordinator::group::config::GroupConfig;
+use crate::coordinator::start::StartGroups;
 use crate::dispatch::Dispatcher;
 use crate::env::Env;
 use crate::handlers::context::Services;
@@ -370,33 +370,11 @@ fn start_groups(
     let topic = image.topic(CONSUMER_OFFSETS).expect("made before");
     // the count that the topic was made with holds, whatever the configuration says now
     let count = i32::try_from(topic.partitions.len()).expect("partition counts are int32 on the wire");
-    let (clock, entropy) = (env.clone(), env.clone());
-    let clock = Arc::new(move || clock.now());
-    let entropy = Arc::new(move || entropy.uuid());
-    let groups = GroupCoordinator::start(group_config(config, count), log, clock, entropy, Handle::current());
+    let groups = GroupCoordinator::start(StartGroups::new(config, count, log, env.clone(), Handle::current()));
     for partition in 0..count {
         groups.on_elected(partition);
     }
     groups
-}
-
-fn group_config(config: &BrokerConfig, offsets_topic_num_partitions: i32) -> GroupConfig {
-    let positive = |value: i32| usize::try_from(value).unwrap_or(0);
-    GroupConfig {
-        offsets_topic_num_partitions,
-        group_min_session_timeout_ms: config.group_min_session_timeout_ms,
-        group_max_session_timeout_ms: config.group_max_session_timeout_ms,
-        group_initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
-        group_max_size: positive(config.group_max_size),
-        offset_metadata_max_bytes: positive(config.offset_metadata_max_bytes),
-        offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
-        offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
-        offsets_commit_timeout_ms: i64::from(config.offsets_commit_timeout_ms),
-        mailbox_size: positive(config.monedula_coordinator_mailbox_size),
-        group_max_pending_members: positive(config.monedula_group_max_pending_members),
-        max_groups: positive(config.monedula_max_groups),
-        ..GroupConfig::default()
-    }
 }
 
 async fn checkpoint_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut stopped: watch::Receiver<bool>) {

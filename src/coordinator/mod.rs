@@ -7,7 +7,6 @@
 //! Invariants: the coordinator never reads a clock or makes an id by itself; every call hands its request on before it
 //! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
 
-pub mod partition_log;
 pub mod group;
 pub mod partition_log;
 pub mod runtime;
@@ -28,7 +27,7 @@ use self::group::api::{CommitReply, CommitRequest, FetchReply, FetchRequest, Gro
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
 use self::group::api::{Reply, Request, SyncReply, SyncRequest};
 use self::runtime::Shards;
-pub use self::start::StartGroups;
+use self::start::StartGroups;
 
 /// Ids that go into the key of a record: their length is an int16 there.
 const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;
