@@ -86,9 +86,9 @@ const fn api(key: i16, name: &'static str, versions: (i16, i16), flexible_from: 
 
 /// Memory factor of requests whose payload stays one shared slice of the frame.
 const PAYLOAD: u8 = 2;
-/// Memory factor of requests made of many small fields: an empty string costs one byte on the wire
-/// and a whole string object in memory.
-const FIELDS: u8 = 32;
+/// Memory factor of requests made of many small fields: the worst is a member of LeaveGroup 4, three
+/// bytes on the wire and three string objects and a map in memory.
+const FIELDS: u8 = 40;
 
 /// The served APIs, in key order.
 pub static APIS: &[ApiSpec] = &[
@@ -198,6 +198,36 @@ mod tests {
                     api.name
                 );
             }
+        }
+    }
+
+    /// The shortest elements of the served requests that name something by a string.
+    #[test]
+    fn the_memory_factor_covers_the_worst_elements() {
+        use kafka_protocol::messages::{
+            create_topics_request::CreatableTopic, describe_configs_request::DescribeConfigsResource,
+            join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
+            metadata_request::MetadataRequestTopic, offset_commit_request::OffsetCommitRequestTopic,
+            offset_fetch_request::OffsetFetchRequestTopics, sync_group_request::SyncGroupRequestAssignment,
+        };
+        use std::mem::size_of;
+        let worst = [
+            (size_of::<kafka_protocol::protocol::StrBytes>(), 1),
+            (size_of::<MetadataRequestTopic>(), 2),
+            (size_of::<MemberIdentity>(), 3),
+            (size_of::<OffsetFetchRequestTopics>(), 3),
+            (size_of::<OffsetCommitRequestTopic>(), 3),
+            (size_of::<JoinGroupRequestProtocol>(), 3),
+            (size_of::<SyncGroupRequestAssignment>(), 3),
+            (size_of::<crate::wire::fetch::FetchTopic>(), 3),
+            (size_of::<DescribeConfigsResource>(), 4),
+            (size_of::<CreatableTopic>(), 10),
+        ];
+        for (index, (memory, wire)) in worst.into_iter().enumerate() {
+            assert!(
+                memory <= wire * usize::from(FIELDS),
+                "row {index}: {memory} bytes for {wire}"
+            );
         }
     }
 

@@ -7,6 +7,14 @@
 
 pub mod api;
 pub mod compress;
+mod cursor;
+pub mod decode;
+pub mod encode;
 pub mod error_code;
+pub mod frame;
+pub mod group;
+pub mod guard;
+pub mod header;
 pub mod record;
 pub mod types;
+pub mod wire;

@@ -101,8 +101,8 @@ impl LogDir {
             None => (fresh, true),
         };
         if changed {
+            sync_ancestors(&*fs, &path)?;
             write_atomic(&*fs, &path.join(META_PROPERTIES), meta.to_text().as_bytes())?;
-            sync_parent(&*fs, &path)?;
         }
         Ok(Self {
             fs,
@@ -232,6 +232,18 @@ impl LogDir {
         }
         Ok(removed)
     }
+}
+
+/// Makes the directory's own name, and those of directories made on the way to it, durable.
+fn sync_ancestors(fs: &dyn FileSystem, dir: &Path) -> Result<(), StorageError> {
+    for ancestor in dir.ancestors().filter(|ancestor| ancestor.file_name().is_some()) {
+        match sync_parent(fs, ancestor) {
+            // A directory that we may not read is one that we have not made.
+            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 fn unusable(dir: &Path, why: impl Into<String>) -> StorageError {

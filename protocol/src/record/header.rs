@@ -129,19 +129,31 @@ impl Attributes {
 /// The fields before the records of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
+    /// Offset of the first record, or of the first one there was before compaction.
     pub base_offset: i64,
     /// Size of the batch without its first 12 bytes.
     pub batch_length: i32,
+    /// Epoch of the leader that appended the batch, for the detection of diverging logs.
     pub partition_leader_epoch: i32,
+    /// The format; always 2.
     pub magic: i8,
+    /// CRC-32C of all that follows this field.
     pub crc: u32,
+    /// Codec, timestamp type and kind of the batch.
     pub attributes: Attributes,
+    /// Offset of the last record, counted from `base_offset`. Compaction leaves it as it is.
     pub last_offset_delta: i32,
+    /// What the records' timestamp deltas count from; the first record's timestamp in a produced batch.
     pub base_timestamp: i64,
+    /// The largest timestamp, or the time of the append.
     pub max_timestamp: i64,
+    /// The idempotent producer, -1 if it is none.
     pub producer_id: i64,
+    /// The producer's epoch.
     pub producer_epoch: i16,
+    /// Sequence of the first record, -1 if there is none.
     pub base_sequence: i32,
+    /// How many records follow.
     pub records_count: i32,
 }
 

@@ -25,3 +25,6 @@ pub use iter::{Record, RecordHeader, RecordHeaderIter, RecordHeaders, RecordIter
 pub use validate::{ProduceLimits, ValidatedBatch};
 
 pub use crate::compress::Compression;
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,10 @@
 //! Uncompressed records are always walked, in place. Compressed ones only where a rule needs it: decompressing costs
 //! more than all else on the produce path together, and consumers check what they read anyway.
 //! Sources: Kafka's `ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords`, `LogValidator`.
-//! Stricter than Kafka in three points: bytes behind the batch are refused instead of cut off, offset deltas must be
-//! 0, 1, 2, … instead of being renumbered, and the LogAppendTime bit is refused whatever the topic's timestamp type.
+//! Stricter than Kafka, all seen on 4.3.1: bytes behind the batch are refused, Kafka cuts them off if they are no whole
+//! batch; offset deltas must be 0, 1, 2, …, Kafka ignores or renumbers others; a null has length -1, Kafka takes any
+//! negative one; the LogAppendTime bit is refused in every topic, Kafka clears it if the topic is CreateTime and the
+//! header's timestamp in range. Unknown codecs and streams that do not unpack get a code of their own, not -1.
 
 use bytes::Bytes;
 

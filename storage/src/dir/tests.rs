@@ -3,11 +3,21 @@
 use std::fs;
 
 use super::*;
+use crate::io::sim_fs::{CrashKind, Fault, FaultKind, SimFileSystem};
 use crate::io::std_fs::StdFileSystem;
 
 fn open_as(path: &Path, cluster_id: Option<&str>, node_id: Option<i32>) -> Result<LogDir, StorageError> {
+    open_on(StdFileSystem::shared(), path, cluster_id, node_id)
+}
+
+fn open_on(
+    fs: Arc<dyn FileSystem>,
+    path: &Path,
+    cluster_id: Option<&str>,
+    node_id: Option<i32>,
+) -> Result<LogDir, StorageError> {
     LogDir::open(OpenLogDir {
-        fs: StdFileSystem::shared(),
+        fs,
         path: path.to_path_buf(),
         expected_cluster_id: cluster_id.map(str::to_owned),
         expected_node_id: node_id,
@@ -141,4 +151,47 @@ fn partitions_are_listed_renamed_and_removed() {
         names(),
         ["a-0", "a-9.ff-stray", "b-0.00000000000000000000000000000002-stray"]
     );
+}
+
+#[test]
+fn formatting_survives_a_halt_at_every_operation() {
+    let path = Path::new("/data/kafka/logs");
+    for crash in [CrashKind::ProcessKill, CrashKind::PowerLoss] {
+        for seed in 0..20 {
+            for halt_at in 0.. {
+                let fs = SimFileSystem::new(seed);
+                fs.inject(Fault {
+                    operation: None,
+                    after: halt_at,
+                    kind: FaultKind::Halt,
+                    lasting: false,
+                });
+                let formatted = open_on(fs.shared(), path, None, None).is_ok();
+                fs.crash(crash);
+                let again = open_on(fs.shared(), path, None, None).expect("never taken for a foreign directory");
+                assert!(!(formatted && again.formatted_now()), "a directory is formatted once");
+                if formatted {
+                    assert!(halt_at > 5, "{halt_at}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clean_mark_that_was_taken_does_not_come_back() {
+    let path = Path::new("/data");
+    for seed in 0..20 {
+        let fs = SimFileSystem::new(seed);
+        let dir = open_on(fs.shared(), path, None, None).expect("formatted");
+        dir.mark_clean_shutdown(1).expect("marked");
+        drop(dir);
+        fs.crash(CrashKind::PowerLoss);
+        let dir = open_on(fs.shared(), path, None, None).expect("opened");
+        assert!(dir.take_clean_shutdown().expect("read"), "the mark is durable");
+        fs.crash(CrashKind::PowerLoss);
+        let dir = open_on(fs.shared(), path, None, None).expect("opened");
+        assert!(!dir.take_clean_shutdown().expect("read"), "and so is its removal");
+    }
 }

@@ -191,25 +191,11 @@ impl File for StdFile {
 
     #[cfg(target_os = "linux")]
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()> {
-        let mut rest = slices;
-        let mut position = position;
-        while !rest.is_empty() {
-            let chunk = &rest[..rest.len().min(MAX_SLICES)];
-            let wanted: usize = chunk.iter().map(|slice| slice.len()).sum();
-            let mut written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.file, chunk, position))?;
-            position += written as u64;
-            if written < wanted {
-                // A short write is rare (a signal, or the disk nearly full): finish slice by slice.
-                for slice in chunk {
-                    let done = written.min(slice.len());
-                    written -= done;
-                    self.file.write_all_at(&slice[done..], position)?;
-                    position += (slice.len() - done) as u64;
-                }
-            }
-            rest = &rest[chunk.len()..];
-        }
-        Ok(())
+        write_fully(slices, position, |slices, position| {
+            Ok(rustix::io::retry_on_intr(|| {
+                rustix::io::pwritev(&self.file, slices, position)
+            })?)
+        })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -274,5 +260,71 @@ impl File for StdFile {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+/// Calls `write`, which takes some of the bytes it is given, until all are written.
+#[cfg(target_os = "linux")]
+fn write_fully(
+    slices: &[IoSlice<'_>],
+    mut position: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut rest = slices;
+    // Bytes of the first slice of `rest` that are written already.
+    let mut done = 0;
+    while let Some(first) = rest.first() {
+        if done == first.len() {
+            rest = &rest[1..];
+            done = 0;
+            continue;
+        }
+        let mut written = match done {
+            0 => write(&rest[..rest.len().min(MAX_SLICES)], position)?,
+            _ => write(&[IoSlice::new(&first[done..])], position)?,
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        position += written as u64;
+        while written > 0 {
+            let step = written.min(rest[0].len() - done);
+            written -= step;
+            done += step;
+            if done == rest[0].len() {
+                rest = &rest[1..];
+                done = 0;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_writes_are_continued_where_they_ended() {
+        let parts: Vec<Vec<u8>> = (0..3000_usize).map(|n| vec![n.to_le_bytes()[0]; n % 5]).collect();
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        for most in [1, 2, 7, 1000, usize::MAX] {
+            let mut file = Vec::new();
+            write_fully(&slices, 10, |slices, position| {
+                assert_eq!(position, 10 + file.len() as u64);
+                assert!(slices.len() <= MAX_SLICES);
+                let bytes: Vec<u8> = slices
+                    .iter()
+                    .flat_map(|slice| slice.iter().copied())
+                    .take(most)
+                    .collect();
+                file.extend_from_slice(&bytes);
+                Ok(bytes.len())
+            })
+            .expect("every call takes something");
+            assert_eq!(file, parts.concat(), "{most} bytes a call");
+        }
+        let stuck = write_fully(&slices, 0, |_, _| Ok(0)).expect_err("takes nothing");
+        assert_eq!(stuck.kind(), io::ErrorKind::WriteZero);
     }
 }

@@ -1,0 +1,5 @@
+"""compression.type=gzip, both ways."""
+from _helpers import *
+
+roundtrip(compression_type="gzip", linger_ms=20)
+done()

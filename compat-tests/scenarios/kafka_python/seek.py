@@ -1,0 +1,20 @@
+"""seek, seek_to_beginning, seek_to_end, position, pause and resume."""
+from _helpers import *
+
+topic = new_topic()
+send_all(topic, [b"%d" % number for number in range(100)])
+partition = TopicPartition(topic, 0)
+reader = consumer()
+reader.assign([partition])
+reader.seek(partition, 42)
+equal(next(reader).value, b"42")
+reader.seek_to_beginning(partition)
+equal(next(reader).value, b"0")
+reader.seek_to_end(partition)
+equal(reader.position(partition), 100)
+reader.seek(partition, 99)
+reader.pause(partition)
+equal(reader.poll(timeout_ms=500), {})
+reader.resume(partition)
+equal([record.value for record in take(reader, 1)], [b"99"])
+done()

@@ -1,0 +1,78 @@
+//! The report of the matrix: client × version × scenarios passed, in Markdown.
+//!
+//! **Invariant:** what did not run is named with its reason; nothing is counted as passed that did not run.
+
+use std::fmt::Write;
+
+use crate::client::Client;
+use crate::matrix::{Outcome, Run};
+
+/// Renders all runs, in the order of the clients' table.
+pub fn markdown(runs: &[Run], left_out: &[(Client, String, String)]) -> String {
+    let mut text = String::from("# Clients\n\n| client | version | passed | failed | skipped | left out | seconds |\n");
+    text.push_str("|---|---|--:|--:|--:|--:|--:|\n");
+    for client in Client::all() {
+        let mine: Vec<&Run> = runs.iter().filter(|run| run.client == client).collect();
+        let count = |wanted: fn(&Outcome) -> bool| mine.iter().filter(|run| wanted(&run.outcome)).count();
+        let seconds: f64 = mine.iter().map(|run| run.duration.as_secs_f64()).sum();
+        let row = format!(
+            "| {} | {} | {} | {} | {} | {} | {seconds:.0} |",
+            client.name,
+            client.version,
+            count(|outcome| *outcome == Outcome::Passed),
+            count(|outcome| matches!(outcome, Outcome::Failed(_))),
+            count(|outcome| matches!(outcome, Outcome::Skipped(_))),
+            left_out.iter().filter(|(left, ..)| *left == client).count(),
+        );
+        line(&mut text, &row);
+    }
+    text.push_str("\n| client | scenario | outcome | seconds |\n|---|---|---|--:|\n");
+    for run in runs {
+        let outcome = match &run.outcome {
+            Outcome::Passed => "passed".to_owned(),
+            Outcome::Failed(why) => format!("**failed**: {}", why.lines().last().unwrap_or_default()),
+            Outcome::Skipped(why) => format!("skipped: {why}"),
+        };
+        let seconds = run.duration.as_secs_f64();
+        line(
+            &mut text,
+            &format!("| {} | {} | {outcome} | {seconds:.1} |", run.client, run.scenario),
+        );
+    }
+    for (client, scenario, why) in left_out {
+        line(&mut text, &format!("| {client} | {scenario} | left out: {why} | |"));
+    }
+    text
+}
+
+fn line(text: &mut String, row: &str) {
+    writeln!(text, "{row}").expect("writing to a string does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn failures_are_counted_and_named() {
+        let client = Client::all().remove(0);
+        let run = |scenario: &str, outcome| Run {
+            client: client.clone(),
+            scenario: scenario.to_owned(),
+            outcome,
+            duration: Duration::from_secs(2),
+        };
+        let runs = [
+            run("good", Outcome::Passed),
+            run("bad", Outcome::Failed("line\nthe reason".to_owned())),
+        ];
+        let left_out = [(client.clone(), "new".to_owned(), "too old".to_owned())];
+        let text = markdown(&runs, &left_out);
+        assert!(
+            text.contains(&format!("| {} | {} | 1 | 1 | 0 | 1 | 4 |", client.name, client.version)),
+            "{text}"
+        );
+        assert!(text.contains("bad | **failed**: the reason"), "{text}");
+    }
+}

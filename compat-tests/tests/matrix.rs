@@ -1,0 +1,241 @@
+//! Every scenario with every client that it applies to, as one test each, with the harness' own words.
+//!
+//! `cargo test -p monedula-compat-tests --test matrix -- kafka-python-3 seek` runs those whose name has one of the words.
+//! `MONEDULA_COMPAT_JOBS` sets how many run at once (default 4); `target/compat-report.md` tells what came of them.
+//! **Invariants:** scenarios that run beside each other share one broker with quick groups; one that asks for a broker of its
+//! own gets a fresh one with Kafka's defaults (where an external broker is tested: the whole of it, one after the other).
+
+use std::collections::VecDeque;
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use compat_tests::broker::{Broker, external_address};
+use compat_tests::client::{Client, Unavailable, crate_dir};
+use compat_tests::matrix::{Outcome, Run, Scenario};
+use compat_tests::report;
+
+type Test = (Client, Scenario);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_command_line();
+    let mut tests: Vec<Test> = Vec::new();
+    let mut left_out = Vec::new();
+    for client in Client::all() {
+        for scenario in Scenario::all(&client) {
+            match scenario.applies_to(&client) {
+                Ok(()) => tests.push((client.clone(), scenario)),
+                Err(why) => left_out.push((client.clone(), scenario.name, why)),
+            }
+        }
+    }
+    let all = tests.len();
+    tests.retain(|test| arguments.selects(&name(test)));
+    if arguments.list {
+        tests.iter().for_each(|test| say(&format!("{}: test", name(test))));
+        return ExitCode::SUCCESS;
+    }
+    say(&format!("\nrunning {} tests", tests.len()));
+    let started = Instant::now();
+    let filtered_out = all - tests.len();
+    let mut runs = run_all(tests);
+    let position = |run: &Run| Client::all().iter().position(|client| *client == run.client);
+    runs.sort_by_key(|run| (position(run), run.scenario.clone()));
+    if filtered_out == 0 {
+        write_report(&report::markdown(&runs, &left_out));
+    }
+    let failed = summarize(&runs, filtered_out, started);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn run_all(tests: Vec<Test>) -> Vec<Run> {
+    if tests.is_empty() {
+        return Vec::new();
+    }
+    let shared = Broker::quick();
+    let exclusive = Mutex::new(());
+    let jobs = env::var("MONEDULA_COMPAT_JOBS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(4);
+    let mut clients: Vec<Client> = tests.iter().map(|(client, _)| client.clone()).collect();
+    clients.dedup();
+    let prepared: Vec<_> = clients.into_iter().map(|client| (client.prepare(), client)).collect();
+    let queue = Mutex::new(VecDeque::from(tests));
+    let runs = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(test) = lock(&queue).pop_front() {
+                    let state = prepared
+                        .iter()
+                        .find(|(_, client)| *client == test.0)
+                        .expect("all were prepared");
+                    let run = match &state.0 {
+                        Ok(()) => run_one(&test, &shared, &exclusive),
+                        Err(why) => unavailable(&test, why),
+                    };
+                    announce(&run);
+                    lock(&runs).push(run);
+                }
+            });
+        }
+    });
+    let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+    blame_broker(&mut runs, shared);
+    runs
+}
+
+fn run_one((client, scenario): &Test, shared: &Broker, exclusive: &Mutex<()>) -> Run {
+    if !scenario.own_broker {
+        return scenario.run(client, &shared.address().to_string());
+    }
+    let _alone = external_address().map(|_| lock(exclusive));
+    let own = Broker::start(&[]);
+    scenario.run(client, &own.address().to_string())
+}
+
+fn unavailable((client, scenario): &Test, why: &Unavailable) -> Run {
+    let required = env::var("CI").is_ok_and(|value| value == "true");
+    let outcome = match why {
+        Unavailable::Missing(why) if required => Outcome::Failed(why.clone()),
+        why => Outcome::Skipped(why.to_string()),
+    };
+    Run {
+        client: client.clone(),
+        scenario: scenario.name.clone(),
+        outcome,
+        duration: Default::default(),
+    }
+}
+
+/// A broker that died or logged an error fails the last run, whoever caused it: no client may bring it to that.
+fn blame_broker(runs: &mut [Run], mut shared: Broker) {
+    let output = shared.output();
+    let mut complaints: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains(" ERROR ") || line.contains("panicked at"))
+        .collect();
+    if !shared.is_alive() {
+        complaints.push("the broker is not running any more");
+    }
+    if let (false, Some(last)) = (complaints.is_empty(), runs.last_mut()) {
+        last.outcome = Outcome::Failed(format!("the shared broker's log:\n{}", complaints.join("\n")));
+        announce(last);
+    }
+}
+
+fn summarize(runs: &[Run], filtered_out: usize, started: Instant) -> bool {
+    let failures: Vec<&Run> = runs
+        .iter()
+        .filter(|run| matches!(run.outcome, Outcome::Failed(_)))
+        .collect();
+    let skipped = runs
+        .iter()
+        .filter(|run| matches!(run.outcome, Outcome::Skipped(_)))
+        .count();
+    if !failures.is_empty() {
+        say("\nfailures:\n");
+    }
+    for run in &failures {
+        if let Outcome::Failed(why) = &run.outcome {
+            say(&format!("---- {} ----\n{why}\n", run_name(run)));
+        }
+    }
+    let verdict = if failures.is_empty() { "ok" } else { "FAILED" };
+    say(&format!(
+        "\ntest result: {verdict}. {} passed; {} failed; {skipped} ignored; 0 measured; {filtered_out} filtered out; \
+         finished in {:.2}s\n",
+        runs.len() - failures.len() - skipped,
+        failures.len(),
+        started.elapsed().as_secs_f64(),
+    ));
+    !failures.is_empty()
+}
+
+fn announce(run: &Run) {
+    let outcome = match &run.outcome {
+        Outcome::Passed => "ok".to_owned(),
+        Outcome::Failed(_) => "FAILED".to_owned(),
+        Outcome::Skipped(why) => format!("ignored, {why}"),
+    };
+    say(&format!("test {} ... {outcome}", run_name(run)));
+}
+
+fn write_report(text: &str) {
+    let target = env::current_exe().expect("the path of this test");
+    let target = target.ancestors().nth(3).unwrap_or_else(|| crate_dir());
+    let path = target.join("compat-report.md");
+    match fs::write(&path, text) {
+        Ok(()) => say(&format!("\nreport: {}", path.display())),
+        Err(error) => say(&format!("\nno report: {}: {error}", path.display())),
+    }
+}
+
+fn name((client, scenario): &Test) -> String {
+    format!("{client}::{}", scenario.name)
+}
+
+fn run_name(run: &Run) -> String {
+    format!("{}::{}", run.client, run.scenario)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    drop(writeln!(out, "{line}"));
+    drop(out.flush());
+}
+
+/// The part of libtest's command line that people and CI use.
+struct Arguments {
+    list: bool,
+    exact: bool,
+    ignored: bool,
+    words: Vec<String>,
+    skip: Vec<String>,
+}
+
+impl Arguments {
+    fn from_command_line() -> Self {
+        let mut parsed = Self {
+            list: false,
+            exact: false,
+            ignored: false,
+            words: Vec::new(),
+            skip: Vec::new(),
+        };
+        let mut arguments = env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => parsed.list = true,
+                "--exact" => parsed.exact = true,
+                "--ignored" => parsed.ignored = true,
+                "--skip" => parsed.skip.extend(arguments.next()),
+                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => drop(arguments.next()),
+                option if option.starts_with('-') => {}
+                word => parsed.words.push(word.to_owned()),
+            }
+        }
+        parsed
+    }
+
+    fn selects(&self, name: &str) -> bool {
+        let fits = |word: &String| {
+            if self.exact {
+                name == word
+            } else {
+                name.contains(word.as_str())
+            }
+        };
+        let wanted = self.words.is_empty() || self.words.iter().any(fits);
+        wanted && !self.skip.iter().any(fits) && !self.ignored
+    }
+}

@@ -1,0 +1,294 @@
+//! The typed broker configuration, and the rows of the config table that act: one field per key, or one field for
+//! several keys that answer one question together.
+//!
+//! Invariants: a key that acts stands here, and what stands here acts unless it is marked `idle`; a `BrokerConfig` is whole and consistent (`load` and `resolve`
+//! refuse everything else) and never changes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use protocol::types::BrokerId;
+
+use crate::config::check::Check::{Any, AtLeast, ListOf, NonEmptyList, OneOf};
+use crate::config::key::Importance::{High, Low, Medium};
+use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
+use crate::config::key::{ConfigKey, acting};
+use crate::config::resolve::resolve;
+use crate::config::settings::Settings;
+use crate::config::value::ConfigType::{Boolean, Int, List, Long, String as Text};
+use crate::config::value::Listener;
+
+/// `keys` become one field each; the rows under `resolved` are read together by [`resolve`].
+macro_rules! broker_config {
+    (
+        keys { $( $(#[doc = $doc:literal])+ $field:ident: $ty:ty = $row:expr; )+ }
+        resolved { $( $(#[doc = $resolved_doc:literal])+ $resolved_row:expr; )+ }
+    ) => {
+        /// Everything that was configured, checked and read. `Default` is a broker without any configuration.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct BrokerConfig {
+            $( $(#[doc = $doc])+ pub $field: $ty, )+
+            /// What several keys say together.
+            pub resolved: Resolved,
+            /// Every configured key with its text and origin.
+            pub settings: Settings,
+        }
+
+        /// The rows that act.
+        pub(super) const KEYS: &[ConfigKey] = &[
+            $( $row.documented(concat!($($doc),+)), )+
+            $( $resolved_row.documented(concat!($($resolved_doc),+)), )+
+        ];
+
+        impl BrokerConfig {
+            /// `settings` have been checked and have given `resolved`.
+            pub(super) fn read(settings: Settings, resolved: Resolved) -> Self {
+                Self { $( $field: settings.typed($row.name), )+ resolved, settings }
+            }
+        }
+    };
+}
+
+/// What several keys say together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// `node.id` or `broker.id`.
+    pub node_id: BrokerId,
+    /// The listeners that clients use, in the order of the configuration; at least one.
+    pub listeners: Vec<Listener>,
+    /// Listeners named in `controller.listener.names`. They are not opened: the quorum needs none.
+    pub controller_listeners: Vec<Listener>,
+    /// `log.dirs` or `log.dir`; at least one.
+    pub log_dirs: Vec<PathBuf>,
+    /// `log.retention.ms`, else `log.retention.minutes`, else `log.retention.hours`; -1 keeps for ever.
+    pub log_retention_ms: i64,
+    /// `log.roll.ms`, else `log.roll.hours`.
+    pub log_roll_ms: i64,
+    /// `log.roll.jitter.ms`, else `log.roll.jitter.hours`.
+    pub log_roll_jitter_ms: i64,
+    /// `max.connections.per.ip.overrides`.
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, i32>,
+}
+
+broker_config! {
+    keys {
+        /// Whether a topic is created when a client asks for it or produces to it and it does not exist.
+        auto_create_topics_enable: bool = acting("auto.create.topics.enable", Boolean, Some("true"), High, ReadOnly, Any);
+        /// Name of the rack or zone of this broker, which clients are told.
+        broker_rack: Option<String> = acting("broker.rack", Text, None, Medium, ReadOnly, Any);
+        /// Milliseconds without a request after which a connection is closed; negative never closes one.
+        connections_max_idle_ms: i64 = acting("connections.max.idle.ms", Long, Some("600000"), Medium, ReadOnly, Any);
+        /// Replicas of a topic that is created without saying how many.
+        default_replication_factor: i32 =
+            acting("default.replication.factor", Int, Some("1"), Medium, ReadOnly, Any);
+        /// Whether topics can be deleted.
+        delete_topic_enable: bool = acting("delete.topic.enable", Boolean, Some("true"), High, ReadOnly, Any);
+        /// Most bytes of records in one fetch response; a first batch that is larger is still sent.
+        fetch_max_bytes: i32 = acting("fetch.max.bytes", Int, Some("57671680"), Medium, ReadOnly, AtLeast(1024));
+        /// Milliseconds that a new group waits for more members before its first assignment.
+        group_initial_rebalance_delay_ms: i32 =
+            acting("group.initial.rebalance.delay.ms", Int, Some("3000"), Medium, ReadOnly, Any);
+        /// Largest session timeout that a member of a classic group may ask for.
+        group_max_session_timeout_ms: i32 =
+            acting("group.max.session.timeout.ms", Int, Some("1800000"), Medium, ReadOnly, Any);
+        /// Most members of one classic group.
+        group_max_size: i32 = acting("group.max.size", Int, Some("2147483647"), Medium, ReadOnly, AtLeast(1));
+        /// Smallest session timeout that a member of a classic group may ask for.
+        group_min_session_timeout_ms: i32 =
+            acting("group.min.session.timeout.ms", Int, Some("6000"), Medium, ReadOnly, Any);
+        /// What topics without own policy do with old data; records need a key where it contains `compact`, removing data is not done.
+        log_cleanup_policy: Vec<String> =
+            acting("log.cleanup.policy", List, Some("delete"), Medium, ClusterWide, ListOf(&["compact", "delete"]));
+        /// Records after which a log is flushed to disk; with 1 an acknowledgement means that the records are on disk.
+        log_flush_interval_messages: i64 =
+            acting("log.flush.interval.messages", Long, Some("9223372036854775807"), High, ClusterWide, AtLeast(1));
+        /// Milliseconds after which records that were written are flushed to disk, in the background.
+        log_flush_interval_ms: i64 = acting("log.flush.interval.ms", Long, Some("100"), High, ClusterWide, Any)
+            .differs("null", "Kafka leaves flushing to the operating system; here a power failure costs one node at most this time");
+        /// Milliseconds between two writes of the offsets up to which logs are on disk.
+        log_flush_offset_checkpoint_interval_ms: i32 =
+            acting("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
+        /// Milliseconds between two writes of the offsets at which logs start.
+        log_flush_start_offset_checkpoint_interval_ms: i32 =
+            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
+        /// Bytes of records between two entries of the offset index.
+        log_index_interval_bytes: i32 =
+            acting("log.index.interval.bytes", Int, Some("4096"), Medium, ClusterWide, AtLeast(0));
+        /// Largest size of an index file.
+        log_index_size_max_bytes: i32 =
+            acting("log.index.size.max.bytes", Int, Some("10485760"), Medium, ClusterWide, AtLeast(4));
+        /// How far a producer's timestamp may lie after the broker's clock, in milliseconds.
+        log_message_timestamp_after_max_ms: i64 =
+            acting("log.message.timestamp.after.max.ms", Long, Some("3600000"), Medium, ClusterWide, AtLeast(0));
+        /// How far a producer's timestamp may lie before the broker's clock, in milliseconds.
+        log_message_timestamp_before_max_ms: i64 = acting(
+            "log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), Medium, ClusterWide, AtLeast(0));
+        /// Whether records carry the time of the producer or that of the append.
+        log_message_timestamp_type: String = acting(
+            "log.message.timestamp.type", Text, Some("CreateTime"), Medium, ClusterWide,
+            OneOf(&["CreateTime", "LogAppendTime"]));
+        /// Whether the whole size of a segment is reserved on disk when it is begun.
+        log_preallocate: bool = acting("log.preallocate", Boolean, Some("false"), Medium, ClusterWide, Any);
+        /// Bytes of a partition above which the oldest segments should go; nothing is removed by size.
+        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any).idle();
+        /// Milliseconds between two looks for segments that should go; nothing is removed by age or size.
+        log_retention_check_interval_ms: i64 =
+            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1)).idle();
+        /// Bytes after which a new segment is begun.
+        log_segment_bytes: i32 =
+            acting("log.segment.bytes", Int, Some("1073741824"), High, ClusterWide, AtLeast(1_048_576));
+        /// Milliseconds between taking a segment out of its log and deleting its files; segments are not taken out.
+        log_segment_delete_delay_ms: i64 =
+            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0)).idle();
+        /// Most connections at a time.
+        max_connections: i32 = acting("max.connections", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
+        /// Most connections at a time from one address.
+        max_connections_per_ip: i32 =
+            acting("max.connections.per.ip", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
+        /// Most partitions in one request or response that describes topic partitions.
+        max_request_partition_size_limit: i32 =
+            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
+        /// Largest record batch that is taken, as it is on the wire.
+        message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
+        /// In-sync replicas that a write with acks=all needs.
+        min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
+        /// Requests that may wait for one group coordinator shard before further ones are refused.
+        monedula_coordinator_mailbox_size: i32 =
+            acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
+        /// Member ids of one group that were given out to clients which have not joined with them yet.
+        monedula_group_max_pending_members: i32 =
+            acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// Most groups on this broker.
+        monedula_max_groups: i32 = acting("monedula.max.groups", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
+        /// Most partitions of all topics together; creating more is refused.
+        monedula_max_partitions: i32 =
+            acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
+        /// Most topics; creating more is refused.
+        monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
+        /// Most bytes that one batch may grow to when it is decompressed for checking.
+        monedula_record_decompressed_max_bytes: i32 =
+            acting("monedula.record.decompressed.max.bytes", Int, Some("134217728"), Low, ReadOnly, AtLeast(1));
+        /// How produced batches are checked: `fast` trusts what the checksum covers inside compressed batches, `full` decompresses them and walks every record.
+        monedula_record_validation: String =
+            acting("monedula.record.validation", Text, Some("fast"), Low, ReadOnly, OneOf(&["fast", "full"]));
+        /// Partitions of a topic that is created without saying how many.
+        num_partitions: i32 = acting("num.partitions", Int, Some("1"), Medium, ReadOnly, AtLeast(1));
+        /// Threads per log directory that recover logs at the start and flush them at the stop.
+        num_recovery_threads_per_data_dir: i32 =
+            acting("num.recovery.threads.per.data.dir", Int, Some("2"), High, ClusterWide, AtLeast(1));
+        /// Largest metadata text of a committed offset.
+        offset_metadata_max_bytes: i32 =
+            acting("offset.metadata.max.bytes", Int, Some("4096"), High, ReadOnly, Any);
+        /// Milliseconds that an offset commit waits to be replicated.
+        offsets_commit_timeout_ms: i32 =
+            acting("offsets.commit.timeout.ms", Int, Some("5000"), High, ReadOnly, AtLeast(1));
+        /// Bytes read at a time while a group coordinator shard is loaded.
+        offsets_load_buffer_size: i32 =
+            acting("offsets.load.buffer.size", Int, Some("5242880"), High, ReadOnly, AtLeast(1));
+        /// Milliseconds between two looks for expired offsets.
+        offsets_retention_check_interval_ms: i64 =
+            acting("offsets.retention.check.interval.ms", Long, Some("600000"), High, ReadOnly, AtLeast(1));
+        /// Minutes that the offsets of an empty group are kept.
+        offsets_retention_minutes: i32 =
+            acting("offsets.retention.minutes", Int, Some("10080"), High, ReadOnly, AtLeast(1));
+        /// Partitions of __consumer_offsets; never to be changed once the topic exists.
+        offsets_topic_num_partitions: i32 =
+            acting("offsets.topic.num.partitions", Int, Some("50"), High, ReadOnly, AtLeast(1));
+        /// Segment size of __consumer_offsets.
+        offsets_topic_segment_bytes: i32 =
+            acting("offsets.topic.segment.bytes", Int, Some("104857600"), High, ReadOnly, AtLeast(1));
+        /// Milliseconds after its last write for which a partition remembers an idempotent producer.
+        producer_id_expiration_ms: i32 =
+            acting("producer.id.expiration.ms", Int, Some("86400000"), Low, ClusterWide, AtLeast(1));
+        /// Bytes of all requests that are being read and answered; above it, sockets are not read. -1 sets no limit.
+        queued_max_request_bytes: i64 =
+            acting("queued.max.request.bytes", Long, Some("268435456"), Medium, ReadOnly, Any)
+                .differs("-1", "without a limit a few clients can take all memory; 256 MiB hold two requests of the largest size");
+        /// Connections that the system keeps waiting to be accepted.
+        socket_listen_backlog_size: i32 =
+            acting("socket.listen.backlog.size", Int, Some("50"), Medium, ReadOnly, AtLeast(1));
+        /// Receive buffer of a connection's socket; -1 leaves it to the system.
+        socket_receive_buffer_bytes: i32 =
+            acting("socket.receive.buffer.bytes", Int, Some("102400"), High, ReadOnly, Any);
+        /// Largest request; a connection that announces a larger one is closed.
+        socket_request_max_bytes: i32 =
+            acting("socket.request.max.bytes", Int, Some("104857600"), High, ReadOnly, AtLeast(1));
+        /// Send buffer of a connection's socket; -1 leaves it to the system.
+        socket_send_buffer_bytes: i32 =
+            acting("socket.send.buffer.bytes", Int, Some("102400"), High, ReadOnly, Any);
+    }
+    resolved {
+        /// Addresses that clients are told, as name://host:port per listener; without it, a client is told the address that it dialled itself.
+        acting("advertised.listeners", List, None, High, ReadOnly, NonEmptyList);
+        /// Old name of `node.id`; when both are set they must be equal.
+        acting("broker.id", Int, Some("1"), High, ReadOnly, Any)
+            .differs("-1", "follows the default of node.id");
+        /// Listeners that Kafka's controller uses; they may stand in `listeners` and are not opened here.
+        acting("controller.listener.names", List, Some(""), High, ReadOnly, NonEmptyList)
+            .differs("(required)", "the quorum of one node needs no listener");
+        /// Security protocol of each listener name; PLAINTEXT is the one that is spoken.
+        acting("listener.security.protocol.map", Text,
+            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any);
+        /// Addresses at which connections are taken, as name://host:port; an empty host means all interfaces, port 0 a free one.
+        acting("listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), High, PerBroker, NonEmptyList)
+            .differs("[PLAINTEXT://:9092]", "a first start should not open the machine to its network");
+        /// Directories of the data, used when `log.dirs` is not set.
+        acting("log.dir", List, Some("monedula-data"), High, ReadOnly, NonEmptyList)
+            .differs("[/tmp/kafka-logs]", "data belongs neither into a directory that a restart of the machine empties nor into that of another program");
+        /// Directories of the data.
+        acting("log.dirs", List, None, High, ReadOnly, NonEmptyList);
+        /// Hours after which segments should go, used when neither `log.retention.minutes` nor `log.retention.ms` is set; nothing is removed by age.
+        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any).idle();
+        /// Minutes after which segments should go, used when `log.retention.ms` is not set; nothing is removed by age.
+        acting("log.retention.minutes", Int, None, High, ReadOnly, Any).idle();
+        /// Milliseconds after which segments should go, -1 never; nothing is removed by age.
+        acting("log.retention.ms", Long, None, High, ClusterWide, Any).idle();
+        /// Hours after which a new segment is begun, used when `log.roll.ms` is not set.
+        acting("log.roll.hours", Int, Some("168"), High, ReadOnly, AtLeast(1));
+        /// Hours of which a random part is taken off `log.roll.hours`, used when `log.roll.jitter.ms` is not set.
+        acting("log.roll.jitter.hours", Int, Some("0"), High, ReadOnly, AtLeast(0));
+        /// Milliseconds of which a random part is taken off `log.roll.ms`, so that not all logs roll at once.
+        acting("log.roll.jitter.ms", Long, None, High, ClusterWide, Any);
+        /// Milliseconds after which a new segment is begun.
+        acting("log.roll.ms", Long, None, High, ClusterWide, Any);
+        /// Other limits than `max.connections.per.ip` for some addresses, as address:limit separated by commas.
+        acting("max.connections.per.ip.overrides", Text, Some(""), Medium, ClusterWide, Any);
+        /// Number of this node in its cluster.
+        acting("node.id", Int, Some("1"), High, ReadOnly, AtLeast(0))
+            .differs("(required)", "a node that is alone needs no number from its user");
+    }
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        let settings = Settings::default();
+        let resolved = resolve(&settings).expect("a broker without configuration has a valid one");
+        Self::read(settings, resolved.resolved)
+    }
+}
+
+impl BrokerConfig {
+    /// Whether compressed batches are decompressed and walked when they are produced.
+    pub fn is_full_record_validation(&self) -> bool {
+        self.monedula_record_validation == "full"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_typed_field_has_the_type_of_its_key() {
+        // Building one reads all fields; a key of another type would panic.
+        let config = BrokerConfig::default();
+        assert_eq!(config.num_partitions, 1);
+        assert_eq!(config.log_flush_interval_ms, 100);
+        assert_eq!(config.log_cleanup_policy, ["delete"]);
+        assert_eq!(config.resolved.node_id, 1);
+        assert_eq!(config.resolved.log_dirs, [PathBuf::from("monedula-data")]);
+        assert_eq!(config.resolved.log_retention_ms, 7 * 24 * 3_600_000);
+        assert!(!config.is_full_record_validation());
+    }
+}

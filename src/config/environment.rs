@@ -1,0 +1,100 @@
+//! `KAFKA_*` environment variables as configs, the habit of Kafka's container images (`KafkaDockerWrapper`).
+//!
+//! `KAFKA_LOG_DIRS` is `log.dirs`: `_` stands for `.`, `__` for `_`, `___` for `-`.
+//! Invariant: variables that start scripts, the JVM or Kubernetes mean for themselves are passed over in silence.
+
+/// Variables with the prefix that are no configs: those of Kafka's start scripts and images.
+const SCRIPTS: &[&str] = &[
+    "KAFKA_CLASSPATH",
+    "KAFKA_DATA_DIR",
+    "KAFKA_DEBUG",
+    "KAFKA_GC_LOG_OPTS",
+    "KAFKA_HEAP_OPTS",
+    "KAFKA_HOME",
+    "KAFKA_HOST",
+    "KAFKA_JVM_PERFORMANCE_OPTS",
+    "KAFKA_MODE",
+    "KAFKA_OPTS",
+    "KAFKA_PORT",
+    "KAFKA_REST_HOST",
+    "KAFKA_USER",
+    "KAFKA_VERSION",
+];
+
+/// Beginnings of such variables. Kubernetes makes `KAFKA_SERVICE_HOST`, `KAFKA_PORT_9092_TCP` and so on for a service
+/// named kafka.
+const FAMILIES: &[&str] = &[
+    "KAFKA_JMX_",
+    "KAFKA_LOG4J_",
+    "KAFKA_TOOLS_LOG4J_",
+    "KAFKA_PORT_",
+    "KAFKA_SERVICE_",
+    "KAFKA_CLUSTER_ID",
+];
+
+/// The config that the variable means, or `None` when it means none.
+pub fn config_name(variable: &str) -> Option<String> {
+    let rest = variable.strip_prefix("KAFKA_")?;
+    if rest.is_empty() || SCRIPTS.contains(&variable) || FAMILIES.iter().any(|family| variable.starts_with(family)) {
+        return None;
+    }
+    let mut name = String::with_capacity(rest.len());
+    let mut underscores = 0;
+    for c in rest.chars().chain(std::iter::once('\0')) {
+        if c == '_' && underscores < 3 {
+            underscores += 1;
+            continue;
+        }
+        match underscores {
+            0 => {}
+            1 => name.push('.'),
+            2 => name.push('_'),
+            _ => name.push('-'),
+        }
+        underscores = usize::from(c == '_');
+        if underscores == 0 && c != '\0' {
+            name.extend(c.to_lowercase());
+        }
+    }
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_translated() {
+        for (variable, expected) in [
+            ("KAFKA_LOG_DIRS", "log.dirs"),
+            ("KAFKA_NODE_ID", "node.id"),
+            ("KAFKA_A__B", "a_b"),
+            ("KAFKA_A___B", "a-b"),
+            ("KAFKA_A____B", "a-.b"),
+            ("KAFKA_A_", "a."),
+            (
+                "KAFKA_LISTENER_NAME_SASL__SSL_PLAIN_SASL_JAAS_CONFIG",
+                "listener.name.sasl_ssl.plain.sasl.jaas.config",
+            ),
+        ] {
+            assert_eq!(config_name(variable).as_deref(), Some(expected), "{variable}");
+        }
+    }
+
+    #[test]
+    fn other_variables_are_passed_over() {
+        for variable in [
+            "PATH",
+            "KAFKA_",
+            "KAFKA_HEAP_OPTS",
+            "KAFKA_JMX_PORT",
+            "KAFKA_LOG4J_ROOT_LOGLEVEL",
+            "KAFKA_PORT",
+            "KAFKA_PORT_9092_TCP_ADDR",
+            "KAFKA_SERVICE_HOST",
+            "kafka_log_dirs",
+        ] {
+            assert_eq!(config_name(variable), None, "{variable}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Tiered storage: Kafka's broker configs that are known, parsed, checked and shown, but change nothing here.
+//!
+//! Invariant: a row moves from here to `broker.rs` in the change that makes it act.
+//! Names, types and accepted values are those of Apache Kafka 4.3, held by `tests/config_golden.rs`.
+
+use crate::config::check::Check;
+use crate::config::key::Importance::{Low, Medium};
+use crate::config::key::UpdateMode::{ClusterWide, ReadOnly};
+use crate::config::key::{ConfigKey, accepted};
+use crate::config::value::ConfigType::{Boolean, Double, Int, Long, String};
+
+#[rustfmt::skip] // a table: facts on one line, the sentence on the next
+pub(super) const KEYS: &[ConfigKey] = &[
+    accepted("follower.fetch.last.tiered.offset.enable", Boolean, Some("false"), Medium, ClusterWide, Check::Any,
+        "Whether a new follower starts at the first offset that is not in remote storage."),
+    accepted("log.local.retention.bytes", Long, Some("-2"), Medium, ClusterWide, Check::AtLeast(-2),
+        "Bytes of a tiered partition that stay on local disk; -2 follows log.retention.bytes."),
+    accepted("log.local.retention.ms", Long, Some("-2"), Medium, ClusterWide, Check::AtLeast(-2),
+        "Time that data of a tiered partition stays on local disk; -2 follows log.retention.ms."),
+    accepted("remote.fetch.max.wait.ms", Int, Some("500"), Medium, ClusterWide, Check::AtLeast(1),
+        "Longest wait of a fetch for data from remote storage."),
+    accepted("remote.list.offsets.request.timeout.ms", Long, Some("30000"), Medium, ClusterWide, Check::AtLeast(1),
+        "Longest wait of an offset lookup for remote storage."),
+    accepted("remote.log.index.file.cache.total.size.bytes", Long, Some("1073741824"), Low, ClusterWide, Check::AtLeast(1),
+        "Disk space for indexes fetched from remote storage."),
+    accepted("remote.log.index.file.cache.ttl.ms", Long, Some("900000"), Low, ReadOnly, Check::AtLeast(-1),
+        "Time that an unused index from remote storage is kept.").internal(),
+    accepted("remote.log.manager.copier.thread.pool.size", Int, Some("10"), Medium, ClusterWide, Check::AtLeast(1),
+        "Threads that copy segments to remote storage."),
+    accepted("remote.log.manager.copy.max.bytes.per.second", Long, Some("9223372036854775807"), Medium, ClusterWide, Check::AtLeast(1),
+        "Most bytes per second copied to remote storage."),
+    accepted("remote.log.manager.copy.quota.window.num", Int, Some("11"), Medium, ReadOnly, Check::AtLeast(1),
+        "Number of samples kept for the quota on copies to remote storage."),
+    accepted("remote.log.manager.copy.quota.window.size.seconds", Int, Some("1"), Medium, ReadOnly, Check::AtLeast(1),
+        "Length of one sample of the quota on copies to remote storage."),
+    accepted("remote.log.manager.expiration.thread.pool.size", Int, Some("10"), Medium, ClusterWide, Check::AtLeast(1),
+        "Threads that remove expired segments from remote storage."),
+    accepted("remote.log.manager.fetch.max.bytes.per.second", Long, Some("9223372036854775807"), Medium, ClusterWide, Check::AtLeast(1),
+        "Most bytes per second fetched from remote storage."),
+    accepted("remote.log.manager.fetch.quota.window.num", Int, Some("11"), Medium, ReadOnly, Check::AtLeast(1),
+        "Number of samples kept for the quota on fetches from remote storage."),
+    accepted("remote.log.manager.fetch.quota.window.size.seconds", Int, Some("1"), Medium, ReadOnly, Check::AtLeast(1),
+        "Length of one sample of the quota on fetches from remote storage."),
+    accepted("remote.log.manager.follower.thread.pool.size", Int, Some("2"), Medium, ClusterWide, Check::AtLeast(1),
+        "Threads that follow remote storage for replicas that do not lead."),
+    accepted("remote.log.manager.task.interval.ms", Long, Some("30000"), Low, ReadOnly, Check::AtLeast(1),
+        "Time between two rounds of work on remote storage."),
+    accepted("remote.log.manager.task.retry.backoff.max.ms", Long, Some("30000"), Low, ReadOnly, Check::AtLeast(1),
+        "Longest pause before failed work on remote storage is tried again.").internal(),
+    accepted("remote.log.manager.task.retry.backoff.ms", Long, Some("500"), Low, ReadOnly, Check::AtLeast(1),
+        "First pause before failed work on remote storage is tried again.").internal(),
+    accepted("remote.log.manager.task.retry.jitter", Double, Some("0.2"), Low, ReadOnly, Check::Fraction(0.0, 0.5),
+        "Random share added to the pause before work on remote storage is tried again.").internal(),
+    accepted("remote.log.manager.thread.pool.size", Int, Some("2"), Medium, ReadOnly, Check::AtLeast(1),
+        "Threads for work on remote storage as a whole."),
+    accepted("remote.log.metadata.custom.metadata.max.bytes", Int, Some("128"), Low, ReadOnly, Check::AtLeast(0),
+        "Most bytes of metadata that a remote storage plugin may attach to a segment."),
+    accepted("remote.log.metadata.manager.class.name", String, Some("org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager"), Medium, ReadOnly, Check::NonEmptyText,
+        "Java class that keeps the metadata of remote segments."),
+    accepted("remote.log.metadata.manager.class.path", String, None, Medium, ReadOnly, Check::Any,
+        "Class path of the remote metadata plugin."),
+    accepted("remote.log.metadata.manager.impl.prefix", String, Some("rlmm.config."), Medium, ReadOnly, Check::NonEmptyText,
+        "Prefix of the keys that are handed to the remote metadata plugin."),
+    accepted("remote.log.metadata.manager.listener.name", String, None, Medium, ReadOnly, Check::NonEmptyText,
+        "Listener over which the remote metadata plugin reaches the brokers."),
+    accepted("remote.log.reader.max.pending.tasks", Int, Some("100"), Medium, ReadOnly, Check::AtLeast(1),
+        "Most reads of remote storage that may wait."),
+    accepted("remote.log.reader.threads", Int, Some("10"), Medium, ClusterWide, Check::AtLeast(1),
+        "Threads that read remote storage."),
+    accepted("remote.log.storage.manager.class.name", String, None, Medium, ReadOnly, Check::NonEmptyText,
+        "Java class that moves segments to and from remote storage."),
+    accepted("remote.log.storage.manager.class.path", String, None, Medium, ReadOnly, Check::Any,
+        "Class path of the remote storage plugin."),
+    accepted("remote.log.storage.manager.impl.prefix", String, Some("rsm.config."), Medium, ReadOnly, Check::NonEmptyText,
+        "Prefix of the keys that are handed to the remote storage plugin."),
+    accepted("remote.log.storage.system.enable", Boolean, Some("false"), Medium, ReadOnly, Check::Any,
+        "Whether tiered storage is available."),
+];

@@ -1,0 +1,13 @@
+//! Changes of the metadata: what requests ask for, decided by pure code, proposed to the metadata log in batches.
+//!
+//! Invariants: nothing here changes an image but through [`log::MetadataLog`]; an answer is given only after the
+//! change is durable and published on this node; pure files (`topics`, `deletion`) do no IO and read no clock.
+
+pub mod deletion;
+pub mod internal_topics;
+pub mod log;
+pub mod memory_log;
+pub mod producer_ids;
+pub mod queue;
+pub mod raft;
+pub mod topics;

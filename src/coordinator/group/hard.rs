@@ -1,0 +1,223 @@
+//! The hard state of a shard: exactly what its records say.
+//!
+//! Invariants: it changes only in [`Hard::replay`] and [`Hard::replay_transaction_end`], so that the state after a restart
+//! is the fold of the log; replaying the same records at the same offsets always gives the same state. Offsets committed
+//! in a transaction stay hidden until the transaction's end marker. Sources: `OffsetMetadataManager.replay`,
+//! `GroupMetadataManager.replay`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::types::ProducerId;
+
+use super::record::{GroupMetadata, OffsetAndMetadata, Record};
+
+/// What the log says about all groups of a shard.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hard {
+    groups: BTreeMap<Arc<str>, HardGroup>,
+    /// Where the open transactions of each producer have offsets.
+    open_transactions: BTreeMap<ProducerId, BTreeSet<(Arc<str>, TopicPartition)>>,
+    /// Offset of the last replayed record; -1 = none.
+    last_written_offset: i64,
+    /// Offset of the last record that removed a whole group; -1 = none.
+    last_removal_offset: i64,
+}
+
+/// What the log says about one group.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HardGroup {
+    metadata: Option<GroupMetadata>,
+    offsets: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+    pending_offsets: BTreeMap<TopicPartition, BTreeMap<ProducerId, CommittedOffset>>,
+    last_written_offset: i64,
+}
+
+type TopicPartition = (Arc<str>, i32);
+
+/// A committed offset and where the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// What was committed.
+    pub value: OffsetAndMetadata,
+    record_offset: i64,
+}
+
+impl Default for Hard {
+    fn default() -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            open_transactions: BTreeMap::new(),
+            last_written_offset: -1,
+            last_removal_offset: -1,
+        }
+    }
+}
+
+impl Default for HardGroup {
+    fn default() -> Self {
+        Self { metadata: None, offsets: BTreeMap::new(), pending_offsets: BTreeMap::new(), last_written_offset: -1 }
+    }
+}
+
+impl Hard {
+    /// All groups that have a record, by id.
+    pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &HardGroup)> {
+        self.groups.iter()
+    }
+
+    /// The group, if it has a record.
+    pub fn group(&self, group_id: &str) -> Option<&HardGroup> {
+        self.groups.get(group_id)
+    }
+
+    /// How many groups have records.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether no group has a record.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Offset of the last record that the state of `group_id` depends on (`None`: of any group); -1 = none.
+    pub fn last_written_offset(&self, group_id: Option<&str>) -> i64 {
+        let Some(group_id) = group_id else { return self.last_written_offset };
+        self.groups.get(group_id).map_or(self.last_removal_offset, |group| group.last_written_offset)
+    }
+
+    /// Applies a record that stands at `offset` of the log; `transaction` names the producer of a transactional one.
+    pub(in crate::coordinator) fn replay(&mut self, offset: i64, transaction: Option<ProducerId>, record: Record) {
+        self.last_written_offset = self.last_written_offset.max(offset);
+        let group_id = Arc::clone(record.group_id());
+        match record {
+            Record::GroupMetadata { value: None, .. } => {
+                if let Some(group) = self.groups.get_mut(&group_id) {
+                    group.metadata = None;
+                    group.last_written_offset = offset;
+                }
+            }
+            Record::GroupMetadata { value, .. } => {
+                let group = self.groups.entry(Arc::clone(&group_id)).or_default();
+                group.metadata = value;
+                group.last_written_offset = offset;
+            }
+            Record::OffsetCommit { topic, partition, value: None, .. } => {
+                if let Some(group) = self.groups.get_mut(&group_id) {
+                    group.remove_offset(&topic, partition);
+                    group.last_written_offset = offset;
+                }
+            }
+            Record::OffsetCommit { topic, partition, value: Some(value), .. } => {
+                let group = self.groups.entry(Arc::clone(&group_id)).or_default();
+                group.last_written_offset = offset;
+                let committed = CommittedOffset { value, record_offset: offset };
+                match transaction {
+                    None => group.put_offset(topic, partition, committed),
+                    Some(producer_id) => {
+                        let key = (topic, partition);
+                        group.pending_offsets.entry(key.clone()).or_default().insert(producer_id, committed);
+                        self.open_transactions.entry(producer_id).or_default().insert((Arc::clone(&group_id), key));
+                    }
+                }
+            }
+        }
+        self.remove_if_empty(&group_id, offset);
+    }
+
+    /// Applies the marker at `offset` that ends the open transaction of a producer.
+    pub(in crate::coordinator) fn replay_transaction_end(
+        &mut self,
+        offset: i64,
+        producer_id: ProducerId,
+        committed: bool,
+    ) {
+        self.last_written_offset = self.last_written_offset.max(offset);
+        for (group_id, key) in self.open_transactions.remove(&producer_id).unwrap_or_default() {
+            let Some(group) = self.groups.get_mut(&group_id) else { continue };
+            group.last_written_offset = offset;
+            let Some(producers) = group.pending_offsets.get_mut(&key) else { continue };
+            let pending = producers.remove(&producer_id);
+            if producers.is_empty() {
+                group.pending_offsets.remove(&key);
+            }
+            if let Some(pending) = pending.filter(|_| committed) {
+                group.put_offset_if_newer(key.0, key.1, pending);
+            }
+            self.remove_if_empty(&group_id, offset);
+        }
+    }
+
+    fn remove_if_empty(&mut self, group_id: &str, offset: i64) {
+        let empty = self.groups.get(group_id).is_some_and(HardGroup::is_empty);
+        if empty {
+            self.groups.remove(group_id);
+            self.last_removal_offset = self.last_removal_offset.max(offset);
+        }
+    }
+}
+
+impl HardGroup {
+    /// The persisted state of the group; `None` when it only has offsets.
+    pub fn metadata(&self) -> Option<&GroupMetadata> {
+        self.metadata.as_ref()
+    }
+
+    /// All committed offsets, by topic and partition.
+    pub fn offsets(&self) -> &BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>> {
+        &self.offsets
+    }
+
+    /// The committed offset of a partition.
+    pub fn offset(&self, topic: &str, partition: i32) -> Option<&OffsetAndMetadata> {
+        Some(&self.offsets.get(topic)?.get(&partition)?.value)
+    }
+
+    /// Partitions that have an offset in an open transaction.
+    pub fn pending_partitions(&self) -> impl Iterator<Item = (&Arc<str>, i32)> {
+        self.pending_offsets.keys().map(|(topic, partition)| (topic, *partition))
+    }
+
+    /// Whether an open transaction has an offset for the partition.
+    pub fn is_unstable(&self, topic: &Arc<str>, partition: i32) -> bool {
+        !self.pending_offsets.is_empty() && self.pending_offsets.contains_key(&(Arc::clone(topic), partition))
+    }
+
+    /// Whether any transaction is open in the group.
+    pub fn has_open_transactions(&self) -> bool {
+        !self.pending_offsets.is_empty()
+    }
+
+    /// Ids of the topic under which the open transactions committed for a partition.
+    pub fn pending_values(&self, topic: &Arc<str>, partition: i32) -> impl Iterator<Item = &OffsetAndMetadata> {
+        let pending = self.pending_offsets.get(&(Arc::clone(topic), partition));
+        pending.into_iter().flat_map(|producers| producers.values().map(|committed| &committed.value))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.metadata.is_none() && self.offsets.is_empty() && self.pending_offsets.is_empty()
+    }
+
+    fn put_offset(&mut self, topic: Arc<str>, partition: i32, committed: CommittedOffset) {
+        self.offsets.entry(topic).or_default().insert(partition, committed);
+    }
+
+    /// A transaction that ends late must not undo a commit that was written after its own.
+    fn put_offset_if_newer(&mut self, topic: Arc<str>, partition: i32, committed: CommittedOffset) {
+        let present = self.offsets.get(&topic).and_then(|partitions| partitions.get(&partition));
+        if present.is_none_or(|present| committed.record_offset > present.record_offset) {
+            self.put_offset(topic, partition, committed);
+        }
+    }
+
+    fn remove_offset(&mut self, topic: &Arc<str>, partition: i32) {
+        if let Some(partitions) = self.offsets.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.offsets.remove(topic);
+            }
+        }
+        self.pending_offsets.remove(&(Arc::clone(topic), partition));
+    }
+}

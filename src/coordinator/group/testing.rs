@@ -1,0 +1,171 @@
+//! A shard under test with everything around it: time, ids, a log that always accepts, and the tokens.
+//!
+//! It does what the runtime does, step by step, and checks what must hold at any time: no token is answered twice, and
+//! the hard state is the fold of all records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::error_code::ErrorCode;
+use protocol::types::Now;
+use uuid::Uuid;
+
+use super::api::{JoinRequest, MemberProtocol, Reply, ReplyToken, Request};
+use super::config::GroupConfig;
+use super::hard::Hard;
+use super::record::Record;
+use super::{Cx, GroupShard, Outcome};
+
+/// Wall clock at the monotonic time 0.
+pub(super) const WALL_START_MS: i64 = 1_000_000;
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) shard: GroupShard,
+    pub(super) config: GroupConfig,
+    pub(super) now_ms: i64,
+    pub(super) log: Vec<Record>,
+    /// When set, appends fail with this.
+    pub(super) append_error: Option<ErrorCode>,
+    pub(super) open_tokens: BTreeSet<ReplyToken>,
+    pub(super) answered: Vec<(ReplyToken, Reply)>,
+    pub(super) next_token: u64,
+    next_uuid: u128,
+}
+
+impl World {
+    pub(super) fn new(config: GroupConfig) -> Self {
+        let hard = Hard::default();
+        let mut world = Self {
+            shard: GroupShard::after_load(hard, &mut test_cx(&config, 0, &mut Uuid::nil)).0,
+            config,
+            now_ms: 0,
+            log: Vec::new(),
+            append_error: None,
+            open_tokens: BTreeSet::new(),
+            answered: Vec::new(),
+            next_token: 0,
+            next_uuid: 0,
+        };
+        world.restart();
+        world
+    }
+
+    /// Hands in a request; returns what was answered at once, to whomever.
+    pub(super) fn request(&mut self, request: &Request) -> ReplyToken {
+        let token = ReplyToken(self.next_token);
+        self.next_token += 1;
+        self.open_tokens.insert(token);
+        let outcome = self.with_cx(|shard, cx| shard.handle(cx, token, request));
+        self.apply(outcome);
+        token
+    }
+
+    /// Lets time go on, deadline by deadline.
+    pub(super) fn advance(&mut self, ms: i64) {
+        let target_ms = self.now_ms + ms;
+        while let Some(deadline_ms) = self.shard.next_deadline().filter(|deadline_ms| *deadline_ms <= target_ms) {
+            self.now_ms = self.now_ms.max(deadline_ms);
+            let outcomes = self.with_cx(GroupShard::on_deadline);
+            for outcome in outcomes {
+                self.apply(outcome);
+            }
+        }
+        self.now_ms = target_ms;
+    }
+
+    /// Forgets everything but the log and loads it. Open requests are lost with their connections.
+    pub(super) fn restart(&mut self) {
+        let mut hard = Hard::default();
+        for (offset, record) in (0..).zip(&self.log) {
+            let encoded = record.encode().expect("test records are small");
+            let decoded = super::record::decode(Some(&encoded.key), encoded.value.as_deref());
+            hard.replay(offset, None, decoded.expect("readable").expect("of a known type"));
+        }
+        self.open_tokens.clear();
+        let (shard, outcomes) = GroupShard::after_load(hard, &mut test_cx(&self.config, self.now_ms, &mut Uuid::nil));
+        self.shard = shard;
+        for outcome in outcomes {
+            self.apply(outcome);
+        }
+    }
+
+    pub(super) fn topics_deleted(&mut self, topics: &[(Arc<str>, Uuid)]) {
+        for outcome in self.shard.on_topics_deleted(topics) {
+            self.apply(outcome);
+        }
+    }
+
+    fn with_cx<R>(&mut self, call: impl FnOnce(&mut GroupShard, &mut Cx<'_>) -> R) -> R {
+        let next_uuid = &mut self.next_uuid;
+        let mut uuid = || {
+            *next_uuid += 1;
+            Uuid::from_u128(*next_uuid)
+        };
+        call(&mut self.shard, &mut test_cx(&self.config, self.now_ms, &mut uuid))
+    }
+
+    fn apply(&mut self, outcome: Outcome) {
+        let Outcome { group_id, records, replies, on_append, .. } = outcome;
+        let result = if records.is_empty() { Ok(()) } else { self.append_error.map_or(Ok(()), Err) };
+        if result.is_ok() {
+            for record in records {
+                let offset = i64::try_from(self.log.len()).expect("short log");
+                self.log.push(record.clone());
+                self.shard.replay(offset, None, record);
+            }
+        }
+        for (token, reply) in replies {
+            assert!(self.open_tokens.remove(&token), "{token:?} answered twice or never asked: {reply:?}");
+            self.answered.push((token, reply));
+        }
+        if let Some(on_append) = on_append {
+            let group_id = group_id.expect("a continuation belongs to a group");
+            let outcome = self.with_cx(|shard, cx| shard.on_append(cx, &group_id, on_append, result));
+            self.apply(outcome);
+        }
+    }
+
+    /// The hard state that the log gives.
+    pub(super) fn fold_log(&self) -> Hard {
+        let mut hard = Hard::default();
+        for (offset, record) in (0..).zip(&self.log) {
+            hard.replay(offset, None, record.clone());
+        }
+        hard
+    }
+}
+
+fn test_cx<'a>(config: &'a GroupConfig, now_ms: i64, uuid: &'a mut dyn FnMut() -> Uuid) -> Cx<'a> {
+    let now = Now { mono_ms: now_ms, wall_ms: WALL_START_MS + now_ms };
+    Cx { now, config, uuid, groups_left: config.max_groups }
+}
+
+/// `key=value` words of a command.
+pub(super) fn options(words: &[&str]) -> BTreeMap<String, String> {
+    let pairs = words.iter().filter_map(|word| word.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// A JoinGroup as a usual consumer sends it.
+pub(super) fn join_request(group_id: &str, member_id: &str) -> JoinRequest {
+    JoinRequest {
+        group_id: Arc::from(group_id),
+        member_id: Arc::from(member_id),
+        group_instance_id: None,
+        client_id: Arc::from("c"),
+        client_host: Arc::from("/127.0.0.1"),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        protocol_type: Arc::from("consumer"),
+        protocols: vec![protocol("range", "m")],
+        reason: None,
+        requires_known_member_id: true,
+        supports_skip_assignment: true,
+    }
+}
+
+pub(super) fn protocol(name: &str, metadata: &str) -> MemberProtocol {
+    MemberProtocol { name: Arc::from(name), metadata: Bytes::copy_from_slice(metadata.as_bytes()) }
+}

@@ -1,0 +1,275 @@
+//! The group coordinator: consumer groups and their committed offsets.
+//!
+//! Groups are spread over the partitions of `__consumer_offsets` by a hash of their id; the leader of a partition
+//! coordinates its groups. `group` is the pure machine of one partition, `runtime` the task that owns it; this file is
+//! what handlers call.
+//!
+//! Invariants: the coordinator never reads a clock or makes an id by itself; every call hands its request on before it
+//! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
+
+pub mod group;
+pub mod partition_log;
+pub mod runtime;
+pub mod start;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use protocol::error_code::ErrorCode;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use self::group::api::{CommitReply, CommitRequest, FetchReply, FetchRequest, GroupDescription, HeartbeatRequest};
+use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
+use self::group::api::{Reply, Request, SyncReply, SyncRequest};
+use self::runtime::Shards;
+use self::start::StartGroups;
+
+/// Ids that go into the key of a record: their length is an int16 there.
+const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;
+
+/// What a member says of itself reaches other members and tools, whose versions of the protocol may have int16 lengths.
+/// A member id is made of the longest of it, a dash and a UUID.
+const MAX_MEMBER_TEXT_BYTES: usize = i16::MAX as usize - 37;
+
+/// The groups that this broker coordinates.
+#[derive(Debug)]
+pub struct GroupCoordinator {
+    shards: Shards,
+    is_active: AtomicBool,
+}
+
+/// A description asked for: the group, and what is known of it (`None`: there is no such group).
+pub type DescribedGroup = (Arc<str>, Result<Option<GroupDescription>, ErrorCode>);
+
+type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
+
+impl GroupCoordinator {
+    /// A coordinator without partitions; they come with [`Self::on_elected`].
+    pub fn start(parts: StartGroups) -> Arc<Self> {
+        Arc::new(Self { shards: Shards::new(parts), is_active: AtomicBool::new(true) })
+    }
+
+    /// The partition of the offsets topic that the group belongs to. Tools that read the topic compute it as well.
+    pub fn partition_for(&self, group_id: &str) -> i32 {
+        partition_of(group_id, self.shards.config().offsets_topic_num_partitions)
+    }
+
+    /// This broker became leader of a partition of the offsets topic.
+    pub fn on_elected(&self, partition: i32) {
+        if self.is_active.load(Ordering::Acquire) {
+            self.shards.on_elected(partition);
+        }
+    }
+
+    /// This broker leads a partition of the offsets topic no longer.
+    pub fn on_resigned(&self, partition: i32) {
+        self.shards.on_resigned(partition);
+    }
+
+    /// Topics (name and id) were deleted; their offsets go too.
+    pub fn on_topics_deleted(&self, topics: &[(Arc<str>, Uuid)]) {
+        self.shards.on_topics_deleted(&Arc::from(topics));
+    }
+
+    /// Stops: what waits is answered NOT_COORDINATOR, what comes later COORDINATOR_NOT_AVAILABLE.
+    pub async fn shutdown(&self) {
+        self.is_active.store(false, Ordering::Release);
+        self.shards.shutdown().await;
+    }
+
+    /// JoinGroup: answered when the next generation is complete.
+    pub fn join_group(&self, request: JoinRequest) -> impl Future<Output = JoinReply> + Send + use<> {
+        let config = self.shards.config();
+        let session_timeouts_ms = config.group_min_session_timeout_ms..=config.group_max_session_timeout_ms;
+        let member_id = Arc::clone(&request.member_id);
+        let group_id = Arc::clone(&request.group_id);
+        let pending = check_group_id(&group_id).and_then(|()| {
+            if !session_timeouts_ms.contains(&request.session_timeout_ms) {
+                Err(ErrorCode::InvalidSessionTimeout)
+            } else if longest_text(&request) > MAX_MEMBER_TEXT_BYTES {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                self.ask(&group_id, Request::Join(request))
+            }
+        });
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Join(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => JoinReply::error(error, member_id),
+            }
+        }
+    }
+
+    /// SyncGroup: answered when the leader's assignment is committed.
+    pub fn sync_group(&self, request: SyncRequest) -> impl Future<Output = SyncReply> + Send + use<> {
+        let group_id = Arc::clone(&request.group_id);
+        let pending = check_group_id(&group_id).and_then(|()| self.ask(&group_id, Request::Sync(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Sync(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => SyncReply::error(error),
+            }
+        }
+    }
+
+    /// Heartbeat.
+    pub fn heartbeat(&self, request: HeartbeatRequest) -> impl Future<Output = ErrorCode> + Send + use<> {
+        let group_id = Arc::clone(&request.group_id);
+        let pending = check_group_id(&group_id).and_then(|()| self.ask(&group_id, Request::Heartbeat(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Heartbeat(error)) => error,
+                Ok(other) => wrong_kind(&other),
+                // Nobody is thrown out while the members are being read; an error would make them all rejoin.
+                Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,
+                Err(error) => error,
+            }
+        }
+    }
+
+    /// LeaveGroup.
+    pub fn leave_group(&self, request: LeaveRequest) -> impl Future<Output = LeaveReply> + Send + use<> {
+        let group_id = Arc::clone(&request.group_id);
+        let pending = check_group_id(&group_id).and_then(|()| self.ask(&group_id, Request::Leave(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Leave(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => LeaveReply { error, members: Vec::new() },
+            }
+        }
+    }
+
+    /// OffsetCommit of topics and partitions that exist: answered when the offsets are committed. Old clients commit to
+    /// the group "".
+    pub fn commit_offsets(&self, request: CommitRequest) -> impl Future<Output = CommitReply> + Send + use<> {
+        let group_id = Arc::clone(&request.group_id);
+        let pending = check_group_id_length(&group_id).and_then(|()| self.ask(&group_id, Request::Commit(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Commit(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => CommitReply { error, topics: Vec::new() },
+            }
+        }
+    }
+
+    /// OffsetFetch of one group.
+    pub fn fetch_offsets(&self, request: FetchRequest) -> impl Future<Output = FetchReply> + Send + use<> {
+        let group_id = Arc::clone(&request.group_id);
+        let pending = self.ask(&group_id, Request::Fetch(request));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Fetch(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => FetchReply { error, topics: Vec::new() },
+            }
+        }
+    }
+
+    /// DescribeGroups, in the order asked; a group that is named twice is described once.
+    pub fn describe_groups(
+        &self,
+        mut group_ids: Vec<Arc<str>>,
+    ) -> impl Future<Output = Vec<DescribedGroup>> + Send + use<> {
+        let mut seen = BTreeSet::new();
+        group_ids.retain(|group_id| seen.insert(Arc::clone(group_id)));
+        let mut by_partition: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
+        for group_id in &group_ids {
+            by_partition.entry(self.partition_for(group_id)).or_default().push(Arc::clone(group_id));
+        }
+        let mut pending = Vec::new();
+        for (partition, group_ids) in by_partition {
+            let answer = self.ask_partition(partition, Request::Describe(group_ids.clone()));
+            pending.push((group_ids, answer));
+        }
+        async move {
+            let mut described: BTreeMap<Arc<str>, Result<Option<GroupDescription>, ErrorCode>> = BTreeMap::new();
+            for (group_ids, answer) in pending {
+                match wait(answer).await {
+                    Ok(Reply::Describe(groups)) => described.extend(group_ids.into_iter().zip(groups.into_iter().map(Ok))),
+                    Ok(other) => wrong_kind(&other),
+                    Err(error) => described.extend(group_ids.into_iter().map(|group_id| (group_id, Err(error)))),
+                }
+            }
+            let in_order = group_ids.into_iter().map(|group_id| {
+                let description = described.remove(&group_id).unwrap_or(Ok(None));
+                (group_id, description)
+            });
+            in_order.collect()
+        }
+    }
+
+    /// ListGroups: the groups of all partitions that are led here. While one of them is loading there is no list, because
+    /// it would be incomplete.
+    pub fn list_groups(
+        &self,
+        request: ListRequest,
+    ) -> impl Future<Output = Result<Vec<ListedGroup>, ErrorCode>> + Send + use<> {
+        let pending = self.check_active().and_then(|()| self.shards.submit_to_all(&Request::List(request)));
+        async move {
+            let mut listed = Vec::new();
+            for answer in pending? {
+                match wait(Ok(answer)).await {
+                    Ok(Reply::List(groups)) => listed.extend(groups),
+                    Ok(other) => wrong_kind(&other),
+                    // The partition moved meanwhile; its new leader lists it.
+                    Err(ErrorCode::NotCoordinator) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(listed)
+        }
+    }
+
+    fn check_active(&self) -> Result<(), ErrorCode> {
+        if self.is_active.load(Ordering::Acquire) { Ok(()) } else { Err(ErrorCode::CoordinatorNotAvailable) }
+    }
+
+    fn ask(&self, group_id: &str, request: Request) -> Pending {
+        self.ask_partition(self.partition_for(group_id), request)
+    }
+
+    fn ask_partition(&self, partition: i32, request: Request) -> Pending {
+        self.check_active()?;
+        self.shards.submit(partition, request)
+    }
+}
+
+/// abs(Java's String.hashCode) modulo the number of partitions, as in Kafka; the hash runs over UTF-16 units.
+fn partition_of(group_id: &str, num_partitions: i32) -> i32 {
+    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    // The one number without an absolute value counts as 0.
+    hash.checked_abs().unwrap_or(0) % num_partitions.max(1)
+}
+
+fn check_group_id(group_id: &str) -> Result<(), ErrorCode> {
+    if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { check_group_id_length(group_id) }
+}
+
+fn check_group_id_length(group_id: &str) -> Result<(), ErrorCode> {
+    if group_id.len() > MAX_GROUP_ID_BYTES { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
+}
+
+fn longest_text(request: &JoinRequest) -> usize {
+    let own = [Some(&request.client_id), Some(&request.protocol_type), request.group_instance_id.as_ref()];
+    let protocols = request.protocols.iter().map(|protocol| &protocol.name);
+    own.into_iter().flatten().chain(protocols).map(|text| text.len()).max().unwrap_or(0)
+}
+
+/// The answer of a shard; a shard that went away without one has resigned.
+async fn wait(pending: Pending) -> Result<Reply, ErrorCode> {
+    pending?.await.unwrap_or(Err(ErrorCode::NotCoordinator))
+}
+
+/// The machine answers each request with a reply of its kind.
+fn wrong_kind(reply: &Reply) -> ! {
+    unreachable!("a request was answered with another kind of reply: {reply:?}")
+}

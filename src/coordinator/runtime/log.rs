@@ -1,0 +1,108 @@
+//! The log under a coordinator, as the coordinator needs it: the partitions of its internal topic.
+//!
+//! Invariant: calls for one partition come from the one task that owns its shard; a partition that is not led here
+//! refuses appends and reads.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use protocol::error_code::ErrorCode;
+use protocol::record::ValidatedBatch;
+
+/// A future without a result.
+pub type WaitFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The internal topic's partitions on this broker.
+pub trait CoordinatorLog: Send + Sync + fmt::Debug {
+    /// Appends a batch and gives the offset of its last record. When it fails with anything but
+    /// [`CoordinatorAppendError::Storage`], nothing of the batch is in the log.
+    ///
+    /// # Errors
+    /// When the batch cannot be appended here or now.
+    fn append(&self, partition: i32, batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError>;
+
+    /// Whole batches from the one that holds `from_offset` (or the first after it), about `max_bytes` of them but at
+    /// least one; empty at the log's end.
+    ///
+    /// # Errors
+    /// When the partition is not here or cannot be read.
+    fn read(&self, partition: i32, from_offset: i64, max_bytes: usize) -> Result<Bytes, CoordinatorReadError>;
+
+    /// Where the log begins and ends; `None` when this broker does not lead the partition.
+    fn offsets(&self, partition: i32) -> Option<LogOffsets>;
+
+    /// Completes when the high watermark is at `end_offset` or above it. When the partition is no longer led here it may
+    /// never complete; it must not complete early.
+    fn wait_high_watermark(&self, partition: i32, end_offset: i64) -> WaitFuture;
+}
+
+/// The ends of a partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOffsets {
+    /// First offset.
+    pub log_start_offset: i64,
+    /// End of what is committed, exclusive.
+    pub high_watermark: i64,
+    /// End of what is written, exclusive.
+    pub log_end_offset: i64,
+}
+
+/// Why a batch was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CoordinatorAppendError {
+    /// This broker does not lead the partition.
+    #[error("not the leader of the partition")]
+    NotLeader,
+    /// Too few replicas are in sync.
+    #[error("not enough replicas in sync")]
+    NotEnoughReplicas,
+    /// The batch is larger than the topic allows.
+    #[error("the batch is larger than the topic allows")]
+    TooLarge,
+    /// The write failed: what is in the log is not known.
+    #[error("storage error")]
+    Storage,
+}
+
+impl From<CoordinatorAppendError> for ErrorCode {
+    /// What clients of a group are told, so that they look the coordinator up again or retry (Kafka:
+    /// `CoordinatorOperationExceptionHelper`).
+    fn from(error: CoordinatorAppendError) -> Self {
+        match error {
+            CoordinatorAppendError::NotLeader | CoordinatorAppendError::Storage => Self::NotCoordinator,
+            CoordinatorAppendError::NotEnoughReplicas => Self::CoordinatorNotAvailable,
+            CoordinatorAppendError::TooLarge => Self::UnknownServerError,
+        }
+    }
+}
+
+/// Why a partition cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CoordinatorReadError {
+    /// This broker does not lead the partition.
+    #[error("not the leader of the partition")]
+    NotLeader,
+    /// The read failed.
+    #[error("storage error: {0}")]
+    Storage(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn append_errors_become_kafkas_codes() {
+        let table = [
+            (CoordinatorAppendError::NotLeader, ErrorCode::NotCoordinator),
+            (CoordinatorAppendError::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
+            (CoordinatorAppendError::TooLarge, ErrorCode::UnknownServerError),
+            (CoordinatorAppendError::Storage, ErrorCode::NotCoordinator),
+        ];
+        for (error, code) in table {
+            assert_eq!(ErrorCode::from(error), code, "{error:?}");
+        }
+    }
+}

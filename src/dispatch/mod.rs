@@ -1,0 +1,94 @@
+//! From a frame to its handler: header, API table, context.
+//!
+//! Invariants: an API or version that is not served closes the connection without an answer (Kafka's `SocketServer`),
+//! but ApiVersions in an unknown version is answered in version 0; a handler is only called for what the table serves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
+use protocol::api;
+use protocol::header::peek_request_header;
+
+use crate::config::value::Listener;
+use crate::handlers::context::{RequestContext, Services};
+use crate::handlers::reply::Reply;
+use crate::handlers::{self, api_versions};
+
+/// Where a request came in.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address that it dialled.
+    pub local: SocketAddr,
+    /// The listener that accepted it.
+    pub listener: Arc<Listener>,
+}
+
+/// Finds handlers for frames.
+#[derive(Debug)]
+pub struct Dispatcher {
+    services: Arc<Services>,
+}
+
+impl Dispatcher {
+    /// Dispatches to handlers that use these services.
+    pub fn new(services: Arc<Services>) -> Self {
+        Self { services }
+    }
+
+    /// Handles frames (without their length prefixes) in order; one reply each, in order, up to the first that closes
+    /// the connection.
+    pub fn dispatch(&self, origin: &Origin, frames: impl Iterator<Item = Bytes>) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        let mut together: Vec<(Arc<RequestContext>, Bytes)> = Vec::new();
+        for frame in frames {
+            let request = self.request(origin, &frame);
+            match request {
+                Ok((cx, body)) if handlers::goes_together(cx.api_key) => {
+                    together.push((cx, body));
+                    continue;
+                }
+                request => {
+                    if !together.is_empty() {
+                        replies.extend(handlers::handle_together(std::mem::take(&mut together)));
+                    }
+                    replies.push(request.map_or_else(|reply| reply, |(cx, body)| handlers::handle(&cx, body)));
+                }
+            }
+        }
+        if !together.is_empty() {
+            replies.extend(handlers::handle_together(together));
+        }
+        replies
+    }
+
+    /// The request in a frame, or what to do with a frame that holds none for a handler.
+    fn request(&self, origin: &Origin, frame: &Bytes) -> Result<(Arc<RequestContext>, Bytes), Reply> {
+        let (header, body) = peek_request_header(frame).map_err(|error| {
+            tracing::debug!(peer = %origin.peer, %error, "malformed request header");
+            Reply::Close("malformed request header")
+        })?;
+        if !api::find(header.api_key).is_some_and(|api| api.serves(header.api_version)) {
+            if header.api_key == ApiKey::ApiVersions as i16 {
+                return Err(Reply::Now(api_versions::unsupported_version(header.correlation_id)));
+            }
+            let (api_key, api_version) = (header.api_key, header.api_version);
+            tracing::debug!(peer = %origin.peer, api_key, api_version, "not served");
+            return Err(Reply::Close("API or version not served"));
+        }
+        let cx = Arc::new(RequestContext {
+            services: Arc::clone(&self.services),
+            api_key: header.api_key,
+            api_version: header.api_version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id.unwrap_or_default(),
+            peer: origin.peer,
+            local: origin.local,
+            listener: Arc::clone(&origin.listener),
+        });
+        Ok((cx, body))
+    }
+}

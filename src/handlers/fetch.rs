@@ -1,0 +1,246 @@
+//! Fetch (1), versions 4-18.
+//!
+//! Answers when `min_bytes` are there, on any error, or after `max_wait_ms`, woken by the append itself. The first
+//! partition with data gives at least one whole batch whatever the limits say; order in the request is priority.
+//! Fetch sessions (version 7, KIP-227) are not kept: every full fetch is answered with session id 0, an incremental one
+//! with FETCH_SESSION_ID_NOT_FOUND [70], both of which clients know. Versions: 5 log start offset, 9 leader epochs
+//! (KIP-320), 12 last fetched epoch and flexible, 13 topic ids. Records of an empty or failed partition are empty, never
+//! null. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER [6]: this broker has no followers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::error_code::ErrorCode;
+use protocol::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::wire::fetch_response::{
+    EpochEndOffset, FetchResponseHead, FetchResponseWriter, FetchedPartition, Part, RecordChunk,
+};
+use storage::log::read_plan::FileSlice;
+
+use crate::handlers::context::RequestContext;
+use crate::handlers::reply::{FramePart, Reply, ResponseFrame};
+use crate::partition::fetch_wait::{Look, wait_for_bytes};
+use crate::partition::partition::Partition;
+use crate::partition::read::Isolation;
+use crate::partition::registry::HostedTopic;
+
+/// Records below this size are copied into the answer; above, the kernel sends them from the file. One more system
+/// call and packet per partition costs more than copying less than this.
+const SENDFILE_MIN_BYTES: usize = 16 << 10;
+
+/// Reads, and waits if that is not enough.
+pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
+    let request = match FetchRequest::read(cx.api_version, &body) {
+        Ok(request) => request,
+        Err(error) => {
+            tracing::debug!(peer = %cx.peer, %error, "malformed Fetch request");
+            return Reply::Close("malformed Fetch request");
+        }
+    };
+    if !matches!(request.session_epoch, -1 | 0) {
+        return Reply::Now(refuse(cx, ErrorCode::FetchSessionIdNotFound));
+    }
+    let fetch = Fetch::new(cx, request);
+    let read = fetch.read();
+    if fetch.look(&read) == Look::Answer || fetch.request.max_wait_ms <= 0 {
+        return Reply::Now(fetch.frame(cx, read));
+    }
+    let context = Arc::clone(cx);
+    Reply::Later(Box::pin(async move {
+        let max_wait = Duration::from_millis(u64::try_from(fetch.request.max_wait_ms).unwrap_or(0));
+        let mut latest = read;
+        wait_for_bytes(&fetch.partitions(), max_wait, context.services.stopped(), || {
+            latest = fetch.read();
+            fetch.look(&latest)
+        })
+        .await;
+        fetch.frame(&context, latest)
+    }))
+}
+
+/// A request with the topics that it names looked up once.
+struct Fetch {
+    request: FetchRequest,
+    topics: Vec<Option<Arc<HostedTopic>>>,
+    isolation: Isolation,
+    unknown_topic: ErrorCode,
+    max_bytes: usize,
+    min_bytes: usize,
+}
+
+/// One read pass over all partitions, in the order of the request.
+struct ReadPass {
+    partitions: Vec<(FetchedPartition, Option<FileSlice>)>,
+    bytes: usize,
+    /// An error or a diverging epoch, which the client must hear at once.
+    urgent: bool,
+}
+
+impl Fetch {
+    fn new(cx: &RequestContext, request: FetchRequest) -> Self {
+        let by_id = cx.api_version >= 13;
+        let registry = &cx.services.partitions;
+        let find = |topic: &FetchTopic| {
+            if by_id { registry.topic_by_id(&topic.topic_id) } else { registry.topic(&topic.name) }
+        };
+        let topics = request.topics.iter().map(find).collect();
+        let isolation = match (request.replica_id, request.isolation_level) {
+            (-2, _) => Isolation::LogEnd,
+            (_, 1) => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        };
+        let limit = usize::try_from(cx.services.config.fetch_max_bytes).unwrap_or(0);
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(limit);
+        let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
+        let unknown_topic = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        Self { request, topics, isolation, unknown_topic, max_bytes, min_bytes }
+    }
+
+    /// Every hosted partition of the request.
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        let wanted = self.request.topics.iter().zip(&self.topics);
+        wanted
+            .filter_map(|(wanted, topic)| Some((wanted, topic.as_ref()?)))
+            .flat_map(|(wanted, topic)| {
+                wanted.partitions.iter().filter_map(|partition| topic.partition(partition.partition).map(Arc::clone))
+            })
+            .collect()
+    }
+
+    fn read(&self) -> ReadPass {
+        let mut pass = ReadPass { partitions: Vec::new(), bytes: 0, urgent: false };
+        for (wanted, topic) in self.request.topics.iter().zip(&self.topics) {
+            for partition in &wanted.partitions {
+                let read = self.read_partition(topic.as_deref(), partition, pass.bytes);
+                pass.bytes += read.1.as_ref().map_or(0, |slice| slice.length);
+                pass.urgent |= read.0.error_code != ErrorCode::None || read.0.diverging_epoch.is_some();
+                pass.partitions.push(read);
+            }
+        }
+        pass
+    }
+
+    fn read_partition(
+        &self,
+        topic: Option<&HostedTopic>,
+        wanted: &FetchPartition,
+        bytes_before: usize,
+    ) -> (FetchedPartition, Option<FileSlice>) {
+        let read = || {
+            let partition = topic.ok_or(self.unknown_topic)?.hosted(wanted.partition)?;
+            if self.request.replica_id >= 0 {
+                return Err(ErrorCode::NotLeaderOrFollower);
+            }
+            partition.check_leader_epoch(wanted.current_leader_epoch).map_err(|error| error.error_code())?;
+            if let Some(diverging) = diverging_epoch(partition, wanted)? {
+                return Ok((FetchedPartition { diverging_epoch: Some(diverging), ..self.found(partition, wanted) }, None));
+            }
+            let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0);
+            let limit = limit.min(self.max_bytes.saturating_sub(bytes_before));
+            let read = partition.read(wanted.fetch_offset, self.isolation, limit, bytes_before == 0);
+            let read = read.map_err(|error| error.error_code())?;
+            let mut found = self.found(partition, wanted);
+            found.high_watermark = read.watermarks.high_watermark;
+            found.last_stable_offset = read.watermarks.last_stable_offset;
+            found.log_start_offset = read.watermarks.log_start_offset;
+            Ok((found, read.records))
+        };
+        read().unwrap_or_else(|code| (FetchedPartition::error(wanted.partition, code), None))
+    }
+
+    fn found(&self, partition: &Partition, wanted: &FetchPartition) -> FetchedPartition {
+        let watermarks = partition.watermarks();
+        FetchedPartition {
+            high_watermark: watermarks.high_watermark,
+            last_stable_offset: watermarks.last_stable_offset,
+            log_start_offset: watermarks.log_start_offset,
+            aborted_transactions: (self.isolation == Isolation::ReadCommitted).then(Vec::new),
+            ..FetchedPartition::error(wanted.partition, ErrorCode::None)
+        }
+    }
+
+    fn look(&self, pass: &ReadPass) -> Look {
+        if pass.urgent || pass.partitions.is_empty() || pass.bytes >= self.min_bytes {
+            return Look::Answer;
+        }
+        Look::Missing(i64::try_from(self.min_bytes - pass.bytes).unwrap_or(i64::MAX))
+    }
+
+    fn frame(&self, cx: &RequestContext, pass: ReadPass) -> ResponseFrame {
+        let head = FetchResponseHead {
+            throttle_time_ms: 0,
+            error_code: ErrorCode::None,
+            session_id: 0,
+            topics: self.request.topics.len(),
+        };
+        let mut writer = FetchResponseWriter::new(cx.api_version, cx.correlation_id, &head)
+            .expect("the version is served and the head is small");
+        let mut partitions = pass.partitions.into_iter();
+        for topic in &self.request.topics {
+            writer.topic(&topic.name, topic.topic_id, topic.partitions.len());
+            for (partition, slice) in partitions.by_ref().take(topic.partitions.len()) {
+                match slice.map(Chunk::take).transpose() {
+                    Ok(chunk) => writer.partition(&partition, chunk),
+                    Err(error) => {
+                        tracing::error!(%error, topic = %topic.name, partition = partition.partition_index, "read failed");
+                        let failed = FetchedPartition::error(partition.partition_index, ErrorCode::KafkaStorageError);
+                        writer.partition(&failed, None);
+                    }
+                }
+            }
+        }
+        into_frame(writer)
+    }
+}
+
+/// What the fetcher's last epoch says about its log: `Some` when it has records that ours has not (KIP-595).
+fn diverging_epoch(partition: &Partition, wanted: &FetchPartition) -> Result<Option<EpochEndOffset>, ErrorCode> {
+    if wanted.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let (epoch, end_offset) = partition.end_offset_for_epoch(wanted.last_fetched_epoch);
+    if epoch < 0 || end_offset < 0 {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let diverges = epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset;
+    Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
+}
+
+/// An answer with an error for the whole request.
+fn refuse(cx: &RequestContext, error_code: ErrorCode) -> ResponseFrame {
+    let head = FetchResponseHead { throttle_time_ms: 0, error_code, session_id: 0, topics: 0 };
+    let writer = FetchResponseWriter::<Chunk>::new(cx.api_version, cx.correlation_id, &head);
+    into_frame(writer.expect("the version is served and the head is small"))
+}
+
+fn into_frame(writer: FetchResponseWriter<Chunk>) -> ResponseFrame {
+    let frame = writer.finish(&[]).expect("the limits keep a response below 2 GiB");
+    let parts = frame.parts.into_iter().map(|part| match part {
+        Part::Bytes(bytes) | Part::Records(Chunk::Memory(bytes)) => FramePart::Memory(bytes),
+        Part::Records(Chunk::File(slice)) => FramePart::File(slice),
+    });
+    ResponseFrame::Parts(parts.collect())
+}
+
+/// Records of one partition on their way out.
+#[derive(Debug)]
+enum Chunk {
+    Memory(Bytes),
+    File(FileSlice),
+}
+
+impl Chunk {
+    fn take(slice: FileSlice) -> std::io::Result<Self> {
+        if slice.length < SENDFILE_MIN_BYTES { slice.read().map(Self::Memory) } else { Ok(Self::File(slice)) }
+    }
+}
+
+impl RecordChunk for Chunk {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::File(slice) => slice.length,
+        }
+    }
+}

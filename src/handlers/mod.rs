@@ -1,0 +1,92 @@
+//! The static table of APIs, in key order: which handler decodes and answers which request.
+//!
+//! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
+//! (checked by `tests/tidy.rs`); handlers hold no state.
+
+pub mod api_versions;
+pub mod context;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod reply;
+pub mod sync_group;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages;
+use protocol::decode::decode_request;
+
+use self::context::RequestContext;
+use self::reply::Reply;
+
+/// Decodes the body with the guarded decoder and hands it to the API's handler.
+macro_rules! decoded {
+    ($cx:expr, $body:expr, $request:ident, $module:ident) => {
+        match decode_request::<messages::$request>($cx.api_key, $cx.api_version, $body) {
+            Ok(request) => $module::handle($cx, request),
+            Err(error) => malformed($cx, &error),
+        }
+    };
+}
+
+/// Whether consecutive requests of this API are better handled together, by [`handle_together`].
+pub fn goes_together(api_key: i16) -> bool {
+    api_key == protocol::api::PRODUCE
+}
+
+/// Handles consecutive requests of one connection and of an API that [`goes_together`]; one reply each, in order.
+pub fn handle_together(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
+    produce::handle_all(requests)
+}
+
+/// Handles one request of a served API and version.
+///
+/// # Panics
+/// When the API is not served: the dispatcher asked the API table before.
+pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
+    match cx.api_key {
+        0 => produce::handle_all(vec![(Arc::clone(cx), body)]).pop().expect("one reply per request"),
+        1 => fetch::handle(cx, body),
+        2 => decoded!(cx, body, ListOffsetsRequest, list_offsets),
+        3 => decoded!(cx, body, MetadataRequest, metadata),
+        8 => decoded!(cx, body, OffsetCommitRequest, offset_commit),
+        9 => decoded!(cx, body, OffsetFetchRequest, offset_fetch),
+        10 => decoded!(cx, body, FindCoordinatorRequest, find_coordinator),
+        11 => decoded!(cx, body, JoinGroupRequest, join_group),
+        12 => decoded!(cx, body, HeartbeatRequest, heartbeat),
+        13 => decoded!(cx, body, LeaveGroupRequest, leave_group),
+        14 => decoded!(cx, body, SyncGroupRequest, sync_group),
+        15 => decoded!(cx, body, DescribeGroupsRequest, describe_groups),
+        16 => decoded!(cx, body, ListGroupsRequest, list_groups),
+        18 => decoded!(cx, body, ApiVersionsRequest, api_versions),
+        19 => decoded!(cx, body, CreateTopicsRequest, create_topics),
+        20 => decoded!(cx, body, DeleteTopicsRequest, delete_topics),
+        22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
+        23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
+        32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        key => unreachable!("API {key} is in the table of served APIs but has no handler"),
+    }
+}
+
+/// A body that does not parse closes the connection without an answer, as in Kafka (`SocketServer`).
+fn malformed(cx: &RequestContext, error: &protocol::decode::DecodeError) -> Reply {
+    tracing::debug!(peer = %cx.peer, api_key = cx.api_key, api_version = cx.api_version, %error, "malformed request");
+    Reply::Close("malformed request")
+}

@@ -1,0 +1,309 @@
+//! Produce (0), versions 3-13; listed from 0 so that old librdkafka compresses (KAFKA-18659), refused below 3.
+//!
+//! Exactly one batch of format 2 per partition. acks 0: no answer, and an error closes the connection so that the
+//! client notices; 1: answered when appended; -1: when the high watermark passes the batch, REQUEST_TIMED_OUT [7] after
+//! the request's timeout. With `flush.messages=1` every ack waits for the disk. Never creates topics. Versions: 5 log
+//! start offset, 7 zstd, 8 record errors, 9 flexible, 13 topic ids (KIP-516).
+//! Transactional batches are refused: [53] without a transactional id, else [48] ([120] from version 11 on, KIP-890),
+//! since no transaction can be open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+use protocol::error_code::ErrorCode;
+use protocol::record::{BatchError, ValidatedBatch};
+use protocol::types::{Now, Offset};
+use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
+
+use crate::handlers::context::RequestContext;
+use crate::handlers::reply::Reply;
+use crate::partition::append::LeaderAppend;
+use crate::partition::partition::{Partition, PartitionError};
+use crate::partition::registry::HostedTopic;
+
+/// The one client that may write to internal topics, as in Kafka.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// Appends the batches of consecutive requests of one connection in their order. Batches for the same partition are
+/// written with one call, which is what makes pipelined small batches cheap. One reply per request, in order.
+pub fn handle_all(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
+    let mut appends = Appends::default();
+    let mut prepared: Vec<_> = requests
+        .into_iter()
+        .enumerate()
+        .map(|(index, (cx, body))| match ProduceRequest::read(cx.api_version, &body) {
+            Ok(request) => Ok(Prepared::new(cx, request, index, &mut appends)),
+            Err(error) => {
+                tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
+                Err(Reply::Close("malformed Produce request"))
+            }
+        })
+        .collect();
+    for (place, appended) in appends.run() {
+        if let Ok(prepared) = &mut prepared[place.request] {
+            prepared.on_appended(place.outcome, appended);
+        }
+    }
+    prepared.into_iter().map(|prepared| prepared.map_or_else(|reply| reply, Prepared::reply)).collect()
+}
+
+/// Where the result of an append goes: which request, which of its partitions.
+#[derive(Clone, Copy)]
+struct Place {
+    request: usize,
+    outcome: usize,
+}
+
+/// Batches that go to one partition with one call.
+struct PartitionAppend {
+    partition: Arc<Partition>,
+    all_replicas: bool,
+    now: Now,
+    batches: Vec<ValidatedBatch>,
+    places: Vec<Place>,
+}
+
+/// Everything to be appended, in an order that keeps the order of each partition's batches.
+#[derive(Default)]
+struct Appends {
+    by_partition: Vec<PartitionAppend>,
+}
+
+type Appended = Result<(Arc<Partition>, LeaderAppend), Refusal>;
+
+impl Appends {
+    fn add(&mut self, partition: Arc<Partition>, all_replicas: bool, now: Now, batch: ValidatedBatch, place: Place) {
+        let last = self.by_partition.iter_mut().rev().find(|append| Arc::ptr_eq(&append.partition, &partition));
+        if let Some(append) = last
+            && append.all_replicas == all_replicas
+        {
+            append.batches.push(batch);
+            append.places.push(place);
+            return;
+        }
+        let (batches, places) = (vec![batch], vec![place]);
+        self.by_partition.push(PartitionAppend { partition, all_replicas, now, batches, places });
+    }
+
+    fn run(self) -> Vec<(Place, Appended)> {
+        let mut outcomes = Vec::with_capacity(self.by_partition.len());
+        for append in self.by_partition {
+            match append.partition.append_as_leader(append.batches, append.all_replicas, append.now) {
+                Ok(results) => outcomes.extend(append.places.into_iter().zip(results).map(|(place, result)| {
+                    let outcome = result.map(|done| (Arc::clone(&append.partition), done)).map_err(Refusal::from);
+                    (place, outcome)
+                })),
+                Err(error) => {
+                    let refused = |place| (place, Err(Refusal::from(error.error_code())));
+                    outcomes.extend(append.places.into_iter().map(refused));
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+/// A request whose batches were checked.
+struct Prepared {
+    cx: Arc<RequestContext>,
+    request: ProduceRequest,
+    /// One per partition in the order of the request; `None` until its append is done.
+    outcomes: Vec<Option<Result<Placed, Refusal>>>,
+    waits: Vec<Wait>,
+}
+
+/// A partition whose high watermark has to pass the batch before it is acknowledged.
+struct Wait {
+    outcome: usize,
+    partition: Arc<Partition>,
+    end_offset: Offset,
+}
+
+impl Prepared {
+    fn new(cx: Arc<RequestContext>, request: ProduceRequest, index: usize, appends: &mut Appends) -> Self {
+        let mut outcomes = Vec::with_capacity(request.partitions.len());
+        let now = cx.now();
+        for (topic, partitions) in request.by_topic() {
+            let hosted = find_topic(&cx, topic);
+            for data in partitions {
+                let place = Place { request: index, outcome: outcomes.len() };
+                let topic = hosted.as_deref().ok_or_else(|| unknown(&cx));
+                outcomes.push(match check(&cx, &request, topic, data, now) {
+                    Ok((partition, batch)) => {
+                        appends.add(partition, request.acks == -1, now, batch, place);
+                        None
+                    }
+                    Err(refusal) => Some(Err(refusal)),
+                });
+            }
+        }
+        Self { cx, request, outcomes, waits: Vec::new() }
+    }
+
+    fn on_appended(&mut self, outcome: usize, appended: Appended) {
+        let placed = appended.map(|(partition, append)| self.place(outcome, partition, append));
+        self.outcomes[outcome] = Some(placed);
+    }
+
+    fn place(&mut self, outcome: usize, partition: Arc<Partition>, append: LeaderAppend) -> Placed {
+        let placed = Placed {
+            base_offset: append.appended.base_offset,
+            log_append_time_ms: append.appended.log_append_time_ms,
+            log_start_offset: partition.watermarks().log_start_offset,
+        };
+        let acks = self.request.acks;
+        let waits = acks == -1 || (acks == 1 && partition.settings().acks_are_durable());
+        if waits && !append.committed {
+            self.waits.push(Wait { outcome, partition, end_offset: append.appended.last_offset + 1 });
+        }
+        placed
+    }
+
+    fn reply(mut self) -> Reply {
+        if self.request.acks == 0 {
+            let failed = self.outcomes.iter().flatten().any(Result::is_err);
+            return if failed { Reply::Close("a write with acks=0 failed") } else { Reply::Silent };
+        }
+        if self.waits.is_empty() {
+            return self.cx.reply(&response(self.cx.api_version, &self.request, self.outcomes));
+        }
+        let cx = Arc::clone(&self.cx);
+        cx.later(async move {
+            let timeout = Duration::from_millis(u64::try_from(self.request.timeout_ms).unwrap_or(0));
+            let deadline = tokio::time::Instant::now() + timeout;
+            for wait in std::mem::take(&mut self.waits) {
+                let committed = tokio::time::timeout_at(deadline, wait.partition.wait_committed(wait.end_offset)).await;
+                let code = match committed {
+                    Ok(true) => continue,
+                    Ok(false) => ErrorCode::NotLeaderOrFollower,
+                    Err(_elapsed) => ErrorCode::RequestTimedOut,
+                };
+                self.outcomes[wait.outcome] = Some(Err(code.into()));
+            }
+            response(self.cx.api_version, &self.request, self.outcomes)
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Placed {
+    base_offset: Offset,
+    log_append_time_ms: i64,
+    log_start_offset: Offset,
+}
+
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    record_errors: Vec<(i32, String)>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, record_errors: Vec::new() }
+    }
+}
+
+impl From<BatchError> for Refusal {
+    fn from(error: BatchError) -> Self {
+        let record_errors = error.record_errors().to_vec();
+        Self { code: error.error_code(), message: Some(error.to_string()), record_errors }
+    }
+}
+
+impl From<PartitionError> for Refusal {
+    fn from(error: PartitionError) -> Self {
+        if matches!(error.error_code(), ErrorCode::KafkaStorageError) {
+            tracing::error!(%error, "append failed");
+        }
+        Self { code: error.error_code(), message: Some(error.to_string()), record_errors: Vec::new() }
+    }
+}
+
+fn find_topic(cx: &RequestContext, topic: &ProduceTopic) -> Option<Arc<HostedTopic>> {
+    let partitions = &cx.services.partitions;
+    if cx.api_version >= 13 { partitions.topic_by_id(&topic.topic_id) } else { partitions.topic(&topic.name) }
+}
+
+fn unknown(cx: &RequestContext) -> ErrorCode {
+    if cx.api_version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }
+}
+
+/// Everything that can be said about a partition's batch before its partition is locked.
+fn check(
+    cx: &RequestContext,
+    request: &ProduceRequest,
+    topic: Result<&HostedTopic, ErrorCode>,
+    data: &ProducePartition,
+    now: Now,
+) -> Result<(Arc<Partition>, ValidatedBatch), Refusal> {
+    if !matches!(request.acks, -1..=1) {
+        return Err(ErrorCode::InvalidRequiredAcks.into());
+    }
+    let topic = topic?;
+    let partition = topic.hosted(data.index)?;
+    if topic.internal && *cx.client_id != *ADMIN_CLIENT_ID {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
+    let limits = partition.settings().produce_limits(now, cx.api_version >= 7);
+    let batch = ValidatedBatch::for_produce(data.records.clone().unwrap_or_default(), &limits)?;
+    if batch.header().attributes.is_transactional() {
+        return Err(match (&request.transactional_id, cx.api_version) {
+            (None, _) => ErrorCode::TransactionalIdAuthorizationFailed,
+            (Some(_), ..=10) => ErrorCode::InvalidTxnState,
+            (Some(_), _) => ErrorCode::TransactionAbortable,
+        }
+        .into());
+    }
+    Ok((Arc::clone(partition), batch))
+}
+
+fn response(version: i16, request: &ProduceRequest, outcomes: Vec<Option<Result<Placed, Refusal>>>) -> ProduceResponse {
+    let mut outcomes = outcomes.into_iter();
+    let topics = request.by_topic().map(|(topic, partitions)| {
+        let answers = partitions.iter().map(|partition| {
+            let outcome = outcomes.next().flatten().expect("one outcome per partition");
+            partition_response(version, partition.index, outcome)
+        });
+        let answer = TopicProduceResponse::default().with_partition_responses(answers.collect());
+        if version >= 13 {
+            answer.with_topic_id(topic.topic_id)
+        } else {
+            answer.with_name(TopicName(topic.name.clone()))
+        }
+    });
+    let topics = topics.collect();
+    ProduceResponse::default().with_responses(topics)
+}
+
+fn partition_response(version: i16, index: i32, outcome: Result<Placed, Refusal>) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index);
+    match outcome {
+        Ok(placed) => {
+            let log_start_offset = if version >= 5 { placed.log_start_offset } else { -1 };
+            answer
+                .with_base_offset(placed.base_offset)
+                .with_log_append_time_ms(placed.log_append_time_ms)
+                .with_log_start_offset(log_start_offset)
+        }
+        Err(refusal) => {
+            let answer = answer.with_error_code(refusal.code.code()).with_base_offset(-1);
+            if version < 8 {
+                return answer;
+            }
+            let text = |message: String| Some(StrBytes::from_string(message));
+            let record_errors = refusal.record_errors.into_iter().map(|(batch_index, message)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(batch_index)
+                    .with_batch_index_error_message(text(message))
+            });
+            answer.with_record_errors(record_errors.collect()).with_error_message(refusal.message.and_then(text))
+        }
+    }
+}

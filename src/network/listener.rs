@@ -1,0 +1,129 @@
+//! A listening socket: accepts, counts, hands each connection to a task of its own.
+//!
+//! Invariants: running out of descriptors slows accepting down, it never spins nor ends the broker; a connection above
+//! `max.connections.per.ip` is accepted and closed at once, at `max.connections` the acceptor waits.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::value::Listener;
+use crate::network::connection::{Connection, ConnectionShared};
+use crate::network::limits::ConnectionCounts;
+
+/// Pause after an accept that failed for lack of descriptors or memory.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Sizes that the system is asked for on each socket.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// `socket.listen.backlog.size`
+    pub backlog: i32,
+    /// `socket.send.buffer.bytes`; `None` leaves it to the system.
+    pub send_buffer_bytes: Option<usize>,
+    /// `socket.receive.buffer.bytes`; `None` leaves it to the system.
+    pub receive_buffer_bytes: Option<usize>,
+}
+
+/// Binds a listener's address.
+///
+/// # Errors
+/// With the address in the text: port in use, no permission, unknown host.
+pub fn bind(listener: &Listener, options: SocketOptions) -> io::Result<std::net::TcpListener> {
+    let address = resolve(listener)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    if let Some(bytes) = options.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket.into())
+}
+
+/// The address to listen on; an empty host means every interface.
+fn resolve(listener: &Listener) -> io::Result<SocketAddr> {
+    if listener.host.is_empty() {
+        let any_v6 = SocketAddr::from(([0_u16; 8], listener.port));
+        let has_v6 = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).is_ok();
+        return Ok(if has_v6 { any_v6 } else { SocketAddr::from(([0, 0, 0, 0], listener.port)) });
+    }
+    let mut found = (listener.host.as_str(), listener.port).to_socket_addrs()?;
+    found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name has no address"))
+}
+
+/// Accepts until the broker stops, then waits for the connections to finish what they owe.
+///
+/// # Errors
+/// When the socket cannot be registered with the runtime.
+pub async fn serve(
+    socket: std::net::TcpListener,
+    shared: ConnectionShared,
+    counts: Arc<ConnectionCounts>,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(socket)?;
+    let mut connections = JoinSet::new();
+    let stop = async {
+        // the value that comes with it holds a lock and must not live on; a sender that is gone means the same
+        drop(stopping.wait_for(|stopping| *stopping).await);
+    };
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = async {
+            let slot = counts.slot().await;
+            (slot, listener.accept().await)
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            (slot, accepted) = accepted => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(count) = counts.count(peer.ip(), slot) {
+                        start(&mut connections, stream, peer, &shared, count);
+                    } else {
+                        tracing::debug!(%peer, "closed: max.connections.per.ip is reached");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn start(
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &ConnectionShared,
+    count: crate::network::limits::ConnectionCount,
+) {
+    // small answers must not wait for the acknowledgement of earlier ones
+    let connection = stream.set_nodelay(true).and_then(|()| Connection::new(stream, peer, shared.clone(), count));
+    match connection {
+        Ok(connection) => {
+            connections.spawn(connection.serve());
+        }
+        Err(error) => tracing::debug!(%peer, %error, "the connection was gone before it was served"),
+    }
+}

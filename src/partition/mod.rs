@@ -1,0 +1,12 @@
+//! Partitions hosted by this broker: the log, the replication state and those who wait for it.
+
+pub mod append;
+pub mod fetch_wait;
+pub mod hosting;
+pub mod offsets;
+#[allow(clippy::module_inception, reason = "the module's main type has the module's name")]
+pub mod partition;
+pub mod read;
+pub mod registry;
+pub mod settings;
+pub mod waiters;

@@ -1,0 +1,85 @@
+//! Reading from a partition: which bytes answer a fetch.
+//!
+//! Invariant: a consumer gets nothing at or above the high watermark, a read-committed one nothing at or above the last
+//! stable offset; the bounds are those of one consistent set of watermarks, which is returned beside the bytes.
+
+use protocol::types::Offset;
+use storage::log::read_plan::{FileSlice, ReadError};
+use storage::log::watermarks::Watermarks;
+
+use crate::partition::partition::{Partition, PartitionError};
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything committed by replication.
+    ReadUncommitted,
+    /// Nothing of a transaction that is still open.
+    ReadCommitted,
+    /// Everything in the log (tools that compare replicas).
+    LogEnd,
+}
+
+/// Result of one read.
+#[derive(Debug)]
+pub struct PartitionRead {
+    /// The watermarks under which was read.
+    pub watermarks: Watermarks,
+    /// Records, still in their file; `None` when there is nothing to read.
+    pub records: Option<FileSlice>,
+}
+
+impl PartitionRead {
+    /// Bytes of records.
+    pub fn size_bytes(&self) -> usize {
+        self.records.as_ref().map_or(0, |slice| slice.length)
+    }
+}
+
+impl Isolation {
+    /// The offset below which the reader may read.
+    pub fn end_offset(self, watermarks: &Watermarks) -> Offset {
+        match self {
+            Self::ReadUncommitted => watermarks.high_watermark,
+            Self::ReadCommitted => watermarks.last_stable_offset,
+            Self::LogEnd => watermarks.log_end_offset,
+        }
+    }
+}
+
+impl Partition {
+    /// Finds what lies from `fetch_offset` on, at most `max_bytes`; with `min_one_batch` the first batch comes whole
+    /// however large it is.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` below the log start or above the log end; storage errors.
+    pub fn read(
+        &self,
+        fetch_offset: Offset,
+        isolation: Isolation,
+        max_bytes: usize,
+        min_one_batch: bool,
+    ) -> Result<PartitionRead, PartitionError> {
+        let watermarks = self.watermarks();
+        if fetch_offset < watermarks.log_start_offset || fetch_offset > watermarks.log_end_offset {
+            return Err(out_of_range(fetch_offset, &watermarks));
+        }
+        let end_offset = isolation.end_offset(&watermarks);
+        if fetch_offset >= end_offset {
+            return Ok(PartitionRead { watermarks, records: None });
+        }
+        match self.reader.plan_read(fetch_offset, end_offset, max_bytes, min_one_batch) {
+            Ok(plan) => Ok(PartitionRead { watermarks, records: plan.slice }),
+            Err(ReadError::Storage(error)) => Err(error.into()),
+            Err(ReadError::OutOfRange { .. }) => Err(out_of_range(fetch_offset, &self.watermarks())),
+        }
+    }
+}
+
+fn out_of_range(offset: Offset, watermarks: &Watermarks) -> PartitionError {
+    PartitionError::OffsetOutOfRange {
+        offset,
+        log_start_offset: watermarks.log_start_offset,
+        log_end_offset: watermarks.log_end_offset,
+    }
+}
