@@ -1,3 +1,5 @@
+//! Addresses that are understood, and the sentences for those that contradict each other.
+
 use super::*;
 use crate::config::settings::Setting;
 
