@@ -1,3 +1,5 @@
+//! Answers and refusals as Apache Kafka 4.3.1 gave them, in every version.
+
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
