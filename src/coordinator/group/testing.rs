@@ -15,7 +15,7 @@ use super::api::{JoinRequest, MemberProtocol, Reply, ReplyToken, Request};
 use super::config::GroupConfig;
 use super::hard::Hard;
 use super::record::Record;
-use super::{Cx, GroupShard, Outcome};
+use super::{Cx, GroupShard, Outcome, reads_log};
 
 /// Wall clock at the monotonic time 0.
 pub(super) const WALL_START_MS: i64 = 1_000_000;
@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) append_error: Option<ErrorCode>,
     pub(super) open_tokens: BTreeSet<ReplyToken>,
     pub(super) answered: Vec<(ReplyToken, Reply)>,
+    /// Outcomes of one wake-up of the runtime, whose records are not yet in the log; `None`: each is written at once.
+    pub(super) held: Option<Vec<Outcome>>,
     pub(super) next_token: u64,
     next_uuid: u128,
 }
@@ -45,6 +47,7 @@ impl World {
             append_error: None,
             open_tokens: BTreeSet::new(),
             answered: Vec::new(),
+            held: None,
             next_token: 0,
             next_uuid: 0,
         };
@@ -52,18 +55,32 @@ impl World {
         world
     }
 
-    /// Hands in a request; returns what was answered at once, to whomever.
+    /// Hands in a request.
     pub(super) fn request(&mut self, request: &Request) -> ReplyToken {
+        if reads_log(request) {
+            self.flush();
+        }
         let token = ReplyToken(self.next_token);
         self.next_token += 1;
         self.open_tokens.insert(token);
         let outcome = self.with_cx(|shard, cx| shard.handle(cx, token, request));
-        self.apply(outcome);
+        match &mut self.held {
+            Some(held) => held.push(outcome),
+            None => self.apply(outcome),
+        }
         token
+    }
+
+    /// Writes what was held back, in order.
+    pub(super) fn flush(&mut self) {
+        for outcome in self.held.take().unwrap_or_default() {
+            self.apply(outcome);
+        }
     }
 
     /// Lets time go on, deadline by deadline.
     pub(super) fn advance(&mut self, ms: i64) {
+        self.flush();
         let target_ms = self.now_ms + ms;
         while let Some(deadline_ms) = self.shard.next_deadline().filter(|deadline_ms| *deadline_ms <= target_ms) {
             self.now_ms = self.now_ms.max(deadline_ms);
@@ -84,6 +101,7 @@ impl World {
             hard.replay(offset, None, decoded.expect("readable").expect("of a known type"));
         }
         self.open_tokens.clear();
+        self.held = None;
         let (shard, outcomes) = GroupShard::after_load(hard, &mut test_cx(&self.config, self.now_ms, &mut Uuid::nil));
         self.shard = shard;
         for outcome in outcomes {

@@ -13,8 +13,6 @@ mod shard;
 
 #[cfg(test)]
 pub(super) mod memory_log;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
