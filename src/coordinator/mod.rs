@@ -8,29 +8,33 @@
 //! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
 
 pub mod group;
+pub mod partition_log;
 pub mod runtime;
+pub mod start;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::error_code::ErrorCode;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use self::group::api::{CommitReply, CommitRequest, FetchReply, FetchRequest, GroupDescription, HeartbeatRequest};
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
 use self::group::api::{Reply, Request, SyncReply, SyncRequest};
-use self::group::config::GroupConfig;
-use self::runtime::log::CoordinatorLog;
-use self::runtime::{Clock, Entropy, Shards};
+use self::runtime::Shards;
+pub use self::start::StartGroups;
 
 /// Ids that go into the key of a record: their length is an int16 there.
 const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;
+
+/// What a member says of itself reaches other members and tools, whose versions of the protocol may have int16 lengths.
+/// A member id is made of the longest of it, a dash and a UUID.
+const MAX_MEMBER_TEXT_BYTES: usize = i16::MAX as usize - 37;
 
 /// The groups that this broker coordinates.
 #[derive(Debug)]
@@ -45,16 +49,9 @@ pub type DescribedGroup = (Arc<str>, Result<Option<GroupDescription>, ErrorCode>
 type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
 
 impl GroupCoordinator {
-    /// A coordinator without partitions; they come with [`Self::on_elected`]. Its tasks run on `runtime`.
-    pub fn start(
-        config: GroupConfig,
-        log: Arc<dyn CoordinatorLog>,
-        clock: Clock,
-        entropy: Entropy,
-        runtime: Handle,
-    ) -> Arc<Self> {
-        let shards = Shards::new(config, log, clock, entropy, runtime);
-        Arc::new(Self { shards, is_active: AtomicBool::new(true) })
+    /// A coordinator without partitions; they come with [`Self::on_elected`].
+    pub fn start(parts: StartGroups) -> Arc<Self> {
+        Arc::new(Self { shards: Shards::new(parts), is_active: AtomicBool::new(true) })
     }
 
     /// The partition of the offsets topic that the group belongs to. Tools that read the topic compute it as well.
@@ -92,10 +89,12 @@ impl GroupCoordinator {
         let member_id = Arc::clone(&request.member_id);
         let group_id = Arc::clone(&request.group_id);
         let pending = check_group_id(&group_id).and_then(|()| {
-            if session_timeouts_ms.contains(&request.session_timeout_ms) {
-                self.ask(&group_id, Request::Join(request))
-            } else {
+            if !session_timeouts_ms.contains(&request.session_timeout_ms) {
                 Err(ErrorCode::InvalidSessionTimeout)
+            } else if longest_text(&request) > MAX_MEMBER_TEXT_BYTES {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                self.ask(&group_id, Request::Join(request))
             }
         });
         async move {
@@ -175,11 +174,13 @@ impl GroupCoordinator {
         }
     }
 
-    /// DescribeGroups, in the order asked.
+    /// DescribeGroups, in the order asked; a group that is named twice is described once.
     pub fn describe_groups(
         &self,
-        group_ids: Vec<Arc<str>>,
+        mut group_ids: Vec<Arc<str>>,
     ) -> impl Future<Output = Vec<DescribedGroup>> + Send + use<> {
+        let mut seen = BTreeSet::new();
+        group_ids.retain(|group_id| seen.insert(Arc::clone(group_id)));
         let mut by_partition: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
         for group_id in &group_ids {
             by_partition.entry(self.partition_for(group_id)).or_default().push(Arc::clone(group_id));
@@ -199,7 +200,7 @@ impl GroupCoordinator {
                 }
             }
             let in_order = group_ids.into_iter().map(|group_id| {
-                let description = described.get(&group_id).cloned().unwrap_or(Ok(None));
+                let description = described.remove(&group_id).unwrap_or(Ok(None));
                 (group_id, description)
             });
             in_order.collect()
@@ -255,6 +256,12 @@ fn check_group_id(group_id: &str) -> Result<(), ErrorCode> {
 
 fn check_group_id_length(group_id: &str) -> Result<(), ErrorCode> {
     if group_id.len() > MAX_GROUP_ID_BYTES { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
+}
+
+fn longest_text(request: &JoinRequest) -> usize {
+    let own = [Some(&request.client_id), Some(&request.protocol_type), request.group_instance_id.as_ref()];
+    let protocols = request.protocols.iter().map(|protocol| &protocol.name);
+    own.into_iter().flatten().chain(protocols).map(|text| text.len()).max().unwrap_or(0)
 }
 
 /// The answer of a shard; a shard that went away without one has resigned.

@@ -1,1 +1,124 @@
-//! x
+//! A log in memory for tests: its high watermark can be held back and its appends made to fail.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use protocol::record::{ValidatedBatch, batches};
+use tokio::sync::watch;
+
+use super::log::{CoordinatorAppendError, CoordinatorLog, CoordinatorReadError, LogOffsets, WaitFuture};
+
+#[derive(Debug, Default)]
+pub(in crate::coordinator) struct MemoryLog {
+    partitions: Mutex<BTreeMap<i32, LogOfOne>>,
+}
+
+#[derive(Debug)]
+struct LogOfOne {
+    batches: Vec<Bytes>,
+    log_end_offset: i64,
+    high_watermark: watch::Sender<i64>,
+    holds_watermark: bool,
+    append_error: Option<CoordinatorAppendError>,
+    unreadable: bool,
+}
+
+impl MemoryLog {
+    pub(in crate::coordinator) fn new(partitions: i32) -> Arc<Self> {
+        let log = Self::default();
+        for partition in 0..partitions {
+            let empty = LogOfOne {
+                batches: Vec::new(),
+                log_end_offset: 0,
+                high_watermark: watch::Sender::new(0),
+                holds_watermark: false,
+                append_error: None,
+                unreadable: false,
+            };
+            log.partitions().insert(partition, empty);
+        }
+        Arc::new(log)
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, BTreeMap<i32, LogOfOne>> {
+        self.partitions.lock().expect("not poisoned")
+    }
+
+    fn with<R>(&self, partition: i32, call: impl FnOnce(&mut LogOfOne) -> R) -> R {
+        call(self.partitions().get_mut(&partition).expect("a partition of the test"))
+    }
+
+    /// From now on appends are not committed, until [`Self::release_watermark`].
+    pub(in crate::coordinator) fn hold_watermark(&self, partition: i32) {
+        self.with(partition, |log| log.holds_watermark = true);
+    }
+
+    pub(in crate::coordinator) fn release_watermark(&self, partition: i32) {
+        self.with(partition, |log| {
+            log.holds_watermark = false;
+            log.high_watermark.send_replace(log.log_end_offset);
+        });
+    }
+
+    pub(in crate::coordinator) fn fail_appends(&self, partition: i32, error: Option<CoordinatorAppendError>) {
+        self.with(partition, |log| log.append_error = error);
+    }
+
+    pub(in crate::coordinator) fn fail_reads(&self, partition: i32) {
+        self.with(partition, |log| log.unreadable = true);
+    }
+
+    /// How many batches the partition has, and how many records.
+    pub(in crate::coordinator) fn size(&self, partition: i32) -> (usize, i64) {
+        self.with(partition, |log| (log.batches.len(), log.log_end_offset))
+    }
+}
+
+impl CoordinatorLog for MemoryLog {
+    fn append(&self, partition: i32, mut batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError> {
+        self.with(partition, |log| {
+            if let Some(error) = log.append_error {
+                return Err(error);
+            }
+            batch.assign(log.log_end_offset, 0, None);
+            log.batches.push(batch.to_bytes());
+            log.log_end_offset = batch.header().next_offset();
+            if !log.holds_watermark {
+                log.high_watermark.send_replace(log.log_end_offset);
+            }
+            Ok(log.log_end_offset - 1)
+        })
+    }
+
+    fn read(&self, partition: i32, from_offset: i64, max_bytes: usize) -> Result<Bytes, CoordinatorReadError> {
+        self.with(partition, |log| {
+            if log.unreadable {
+                return Err(CoordinatorReadError::Storage("unreadable".to_owned()));
+            }
+            let mut read = Vec::new();
+            for bytes in &log.batches {
+                let batch = batches(bytes).next().expect("one").expect("whole");
+                let fits = read.is_empty() || read.len() + bytes.len() <= max_bytes;
+                if batch.header.next_offset() > from_offset && fits {
+                    read.extend_from_slice(bytes);
+                }
+            }
+            Ok(read.into())
+        })
+    }
+
+    fn offsets(&self, partition: i32) -> Option<LogOffsets> {
+        let partitions = self.partitions();
+        let log = partitions.get(&partition)?;
+        let high_watermark = *log.high_watermark.borrow();
+        Some(LogOffsets { log_start_offset: 0, high_watermark, log_end_offset: log.log_end_offset })
+    }
+
+    fn wait_high_watermark(&self, partition: i32, end_offset: i64) -> WaitFuture {
+        let mut high_watermark = self.with(partition, |log| log.high_watermark.subscribe());
+        Box::pin(async move {
+            high_watermark.wait_for(|offset| *offset >= end_offset).await.expect("the log lives as long as the test");
+        })
+    }
+}

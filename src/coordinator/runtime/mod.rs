@@ -32,6 +32,7 @@ use self::log::CoordinatorLog;
 use self::shard::{Answer, Event};
 use super::group::api::Request;
 use super::group::config::GroupConfig;
+use super::start::StartGroups;
 
 /// How many shards load at the same time: each needs a blocking thread and `offsets.load.buffer.size` of memory.
 const PARALLEL_LOADS: usize = 2;
@@ -127,13 +128,8 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    pub(super) fn new(
-        config: GroupConfig,
-        log: Arc<dyn CoordinatorLog>,
-        clock: Clock,
-        entropy: Entropy,
-        runtime: Handle,
-    ) -> Self {
+    pub(super) fn new(parts: StartGroups) -> Self {
+        let StartGroups { config, log, clock, entropy, runtime } = parts;
         let load_permits = Arc::new(Semaphore::new(PARALLEL_LOADS));
         let groups = AtomicUsize::new(0);
         let shared = Arc::new(Shared { config, log, clock, entropy, runtime, load_permits, groups });

@@ -12,6 +12,9 @@ use crate::coordinator::group::classic::{ClassicEvent, GroupState};
 use crate::coordinator::group::record::{OffsetAndMetadata, Record};
 use crate::coordinator::group::{Cx, GroupShard, Outcome};
 
+/// The length of a string was an int16 up to OffsetFetch version 5.
+const MAX_METADATA_BYTES: usize = i16::MAX as usize;
+
 impl GroupShard {
     /// An OffsetCommit: its records, or why it is refused.
     pub(in crate::coordinator::group) fn on_commit(
@@ -67,10 +70,11 @@ impl GroupShard {
     }
 }
 
-/// Kafka counts UTF-16 units, of which a string never has more than bytes.
+/// Kafka counts UTF-16 units, of which a string never has more than bytes. What old versions of OffsetFetch could not
+/// tell is too long in any case.
 fn is_longer_than(partition: &CommitPartition, max: usize) -> bool {
     let metadata = partition.committed_metadata.as_deref().unwrap_or("");
-    metadata.len() > max && metadata.encode_utf16().count() > max
+    metadata.len() > MAX_METADATA_BYTES || (metadata.len() > max && metadata.encode_utf16().count() > max)
 }
 
 fn commit_record(cx: &Cx<'_>, request: &CommitRequest, topic: &CommitTopic, partition: &CommitPartition) -> Record {

@@ -3,7 +3,7 @@
 //! Invariants: a partition never committed, and an unknown group, answer offset -1 without an error; offsets of open
 //! transactions are not shown. Source: `OffsetMetadataManager.fetchOffsets`, `fetchAllOffsets`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
@@ -15,14 +15,22 @@ use crate::coordinator::group::hard::{Hard, HardGroup};
 /// Answers an OffsetFetch of one group.
 pub(in crate::coordinator::group) fn fetch(hard: &Hard, request: &FetchRequest) -> FetchReply {
     let group = hard.group(&request.group_id);
+    let mut seen = BTreeSet::new();
     let topics = match &request.topics {
-        Some(topics) => topics.iter().map(|topic| fetch_topic(group, topic, request.require_stable)).collect(),
+        Some(topics) => {
+            topics.iter().map(|topic| fetch_topic(group, topic, request.require_stable, &mut seen)).collect()
+        }
         None => group.map(|group| fetch_all(group, request.require_stable)).unwrap_or_default(),
     };
     FetchReply { error: ErrorCode::None, topics }
 }
 
-fn fetch_topic(group: Option<&HardGroup>, topic: &FetchTopic, require_stable: bool) -> FetchedTopic {
+fn fetch_topic<'a>(
+    group: Option<&HardGroup>,
+    topic: &'a FetchTopic,
+    require_stable: bool,
+    seen: &mut BTreeSet<(&'a str, i32)>,
+) -> FetchedTopic {
     let fetch_partition = |partition_index: i32| {
         let none = FetchedPartition::none(partition_index, ErrorCode::None);
         let Some(group) = group else { return none };
@@ -36,7 +44,10 @@ fn fetch_topic(group: Option<&HardGroup>, topic: &FetchTopic, require_stable: bo
             _ => none,
         }
     };
-    let partitions = topic.partition_indexes.iter().map(|partition_index| fetch_partition(*partition_index));
+    // A partition asked for many times is answered once: the metadata is far longer than the question.
+    let partitions = topic.partition_indexes.iter().copied();
+    let partitions = partitions.filter(|partition_index| seen.insert((&topic.name, *partition_index)));
+    let partitions = partitions.map(fetch_partition);
     FetchedTopic { name: Arc::clone(&topic.name), topic_id: topic.topic_id, partitions: partitions.collect() }
 }
 

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
+/// What every version of the protocol can tell: the length of a string was an int16 once.
+const MAX_STRING_BYTES: usize = i16::MAX as usize;
+
 /// A record that cannot be decoded: what was wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDecodeError(pub String);
@@ -106,6 +109,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn nullable_string(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordDecodeError> {
         let Some(length) = self.length(flexible, true)? else { return Ok(None) };
+        if length > MAX_STRING_BYTES {
+            // Old versions of the protocol could not tell it to a client.
+            return Err(RecordDecodeError(format!("string of {length} bytes")));
+        }
         let bytes = self.take(length)?;
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Some(Arc::from(text))),
