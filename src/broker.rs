@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::broker::BrokerConfig;
-use crate::config::topic::validate_topic_config;
 use crate::config::value::Listener;
 use crate::controller::internal_topics;
 use crate::controller::log::MetadataLog;
@@ -324,19 +323,16 @@ async fn open_metadata(
     Ok(RaftMetadataLog::open(open).await?)
 }
 
-fn controller_settings(config: &BrokerConfig) -> ControllerSettings {
-    let limit = |value: i32| u32::try_from(value).expect("checked to be positive");
+fn controller_settings(config: &Arc<BrokerConfig>) -> ControllerSettings {
+    let limit = |most: i32| u32::try_from(most).expect("checked to be positive");
     ControllerSettings {
-        node_id: config.resolved.node_id,
-        num_partitions: config.num_partitions,
-        default_replication_factor: i16::try_from(config.default_replication_factor).unwrap_or(i16::MAX),
+        broker: Arc::clone(config),
         max_partitions_per_request: 10_000,
         limits: TopicLimits {
             max_topics: limit(config.monedula_max_topics),
             max_partitions: limit(config.monedula_max_partitions),
         },
         max_queued_requests: MAX_QUEUED_CHANGES,
-        validate_topic_config,
     }
 }
 
