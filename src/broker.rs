@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use storage::dir::meta_properties::MetaProperties;
@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::broker::BrokerConfig;
-use crate::config::topic::validate_topic_config;
 use crate::config::value::Listener;
 use crate::controller::internal_topics;
 use crate::controller::log::MetadataLog;
@@ -27,12 +26,15 @@ use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::{Controller, ControllerSettings};
 use crate::controller::raft::{OpenError, OpenMetadataLog, RaftMetadataLog, SnapshotRules};
 use crate::coordinator::partition_log::PartitionLog;
-use crate::coordinator::{GroupCoordinator, StartGroups};
+use crate::coordinator::GroupCoordinator;
+use crate::coordinator::start::StartGroups;
 use crate::dispatch::Dispatcher;
 use crate::env::Env;
 use crate::handlers::context::Services;
 use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
-use crate::metadata::publisher::{ImageListener, MetadataPublisher};
+use crate::metadata::delta::MetadataDelta;
+use crate::metadata::image::MetadataImage;
+use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 use crate::network::connection::ConnectionShared;
 use crate::network::limits::{ConnectionCounts, ConnectionLimits};
@@ -140,10 +142,11 @@ impl Broker {
         let hosting = Hosting::new(env.clone(), Arc::clone(&config), Arc::clone(&partitions), dirs, &image)?;
         let publisher = Arc::new(MetadataPublisher::new());
         let log: Arc<dyn MetadataLog> = Arc::clone(&metadata) as Arc<dyn MetadataLog>;
+        let listener = Arc::new(OnImage { hosting: hosting.clone(), groups: OnceLock::new() });
         let publishing = {
-            let (publisher, hosting) = (Arc::clone(&publisher), Arc::new(hosting.clone()) as Arc<dyn ImageListener>);
+            let (publisher, listener) = (Arc::clone(&publisher), Arc::clone(&listener));
             let images = metadata.images();
-            tokio::spawn(async move { publisher.run(images, hosting).await })
+            tokio::spawn(async move { publisher.run(images, listener).await })
         };
         let (controller, controlling) =
             Controller::new(controller_settings(&config), env.clone(), log, Arc::clone(&publisher));
@@ -153,6 +156,7 @@ impl Broker {
         make_internal_topics(&controller, &publisher, &config).await?;
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
+        listener.groups.set(Arc::clone(&groups)).expect("set once");
         background.push(tokio::spawn(checkpoint_regularly(hosting.clone(), Arc::clone(&config), stopped.clone())));
         background.push(tokio::spawn(end_with_the_metadata_log(Arc::clone(&metadata), stopped.clone())));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
@@ -215,6 +219,26 @@ impl Broker {
         let closed = self.data.spawn_blocking(move || hosting.close()).await;
         closed.expect("closing logs does not panic");
         tracing::info!("stopped");
+    }
+}
+
+/// Brings the partitions in line with a new image, then tells the groups which topics are gone.
+#[derive(Debug)]
+struct OnImage {
+    hosting: Hosting,
+    groups: OnceLock<Arc<GroupCoordinator>>,
+}
+
+impl ImageListener for OnImage {
+    fn on_image<'a>(&'a self, old: &'a Arc<MetadataImage>, new: &'a Arc<MetadataImage>) -> ListenerFuture<'a> {
+        Box::pin(async move {
+            self.hosting.on_image(old, new).await;
+            let gone = MetadataDelta::between(old, new).deleted_topics;
+            let gone: Vec<_> = gone.iter().map(|topic| (Arc::clone(&topic.name), topic.id)).collect();
+            if let Some(groups) = self.groups.get().filter(|_| !gone.is_empty()) {
+                groups.on_topics_deleted(&gone);
+            }
+        })
     }
 }
 
@@ -285,7 +309,7 @@ async fn open_metadata(
         broker_id: config.resolved.node_id,
         incarnation: env.uuid(),
         endpoints: config.resolved.listeners.iter().map(endpoint).collect(),
-        rack: None,
+        rack: config.broker_rack.clone(),
         clean_shutdown: dirs.iter().all(|(_, clean_shutdown)| *clean_shutdown),
     };
     let open = OpenMetadataLog {
@@ -299,16 +323,16 @@ async fn open_metadata(
     Ok(RaftMetadataLog::open(open).await?)
 }
 
-fn controller_settings(config: &BrokerConfig) -> ControllerSettings {
-    let limit = u32::try_from(config.monedula_max_partitions).expect("checked to be positive");
+fn controller_settings(config: &Arc<BrokerConfig>) -> ControllerSettings {
+    let limit = |most: i32| u32::try_from(most).expect("checked to be positive");
     ControllerSettings {
-        node_id: config.resolved.node_id,
-        num_partitions: config.num_partitions,
-        default_replication_factor: i16::try_from(config.default_replication_factor).unwrap_or(i16::MAX),
+        broker: Arc::clone(config),
         max_partitions_per_request: 10_000,
-        limits: TopicLimits { max_topics: limit, max_partitions: limit },
+        limits: TopicLimits {
+            max_topics: limit(config.monedula_max_topics),
+            max_partitions: limit(config.monedula_max_partitions),
+        },
         max_queued_requests: MAX_QUEUED_CHANGES,
-        validate_topic_config,
     }
 }
 

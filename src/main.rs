@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use monedula::broker::{Broker, Runtimes};
 use monedula::cli::{self, Command};
+use monedula::config::environment::variables;
 use monedula::config::load::{Sources, load};
 use monedula::config::remarks::Remark;
 use monedula::env::Env;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Command::ConfigDocs => print(&monedula::config::docs::markdown()),
         Command::Run { file, overrides } => Sources::with_file(file.as_deref())
             .map_err(|error| error.to_string())
-            .and_then(|sources| run(&Sources { environment: std::env::vars().collect(), overrides, ..sources })),
+            .and_then(|sources| run(&Sources { environment: variables(std::env::vars_os()), overrides, ..sources })),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

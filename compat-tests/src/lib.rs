@@ -13,4 +13,5 @@ pub mod broker;
 pub mod client;
 pub mod matrix;
 pub mod report;
+pub mod requests;
 pub mod wire;

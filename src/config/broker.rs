@@ -1,7 +1,7 @@
 //! The typed broker configuration, and the rows of the config table that act: one field per key, or one field for
 //! several keys that answer one question together.
 //!
-//! Invariants: a key acts exactly when it stands here; a `BrokerConfig` is whole and consistent (`load` and `resolve`
+//! Invariants: a key that acts stands here, and what stands here acts unless it is marked `idle`; a `BrokerConfig` is whole and consistent (`load` and `resolve`
 //! refuse everything else) and never changes.
 
 use std::collections::BTreeMap;
@@ -75,6 +75,8 @@ broker_config! {
     keys {
         /// Whether a topic is created when a client asks for it or produces to it and it does not exist.
         auto_create_topics_enable: bool = acting("auto.create.topics.enable", Boolean, Some("true"), High, ReadOnly, Any);
+        /// Name of the rack or zone of this broker, which clients are told.
+        broker_rack: Option<String> = acting("broker.rack", Text, None, Medium, ReadOnly, Any);
         /// Milliseconds without a request after which a connection is closed; negative never closes one.
         connections_max_idle_ms: i64 = acting("connections.max.idle.ms", Long, Some("600000"), Medium, ReadOnly, Any);
         /// Replicas of a topic that is created without saying how many.
@@ -95,7 +97,7 @@ broker_config! {
         /// Smallest session timeout that a member of a classic group may ask for.
         group_min_session_timeout_ms: i32 =
             acting("group.min.session.timeout.ms", Int, Some("6000"), Medium, ReadOnly, Any);
-        /// What happens to old data of topics without own policy: `delete` removes segments, `compact` keeps the last record of each key.
+        /// What topics without own policy do with old data; records need a key where it contains `compact`, removing data is not done.
         log_cleanup_policy: Vec<String> =
             acting("log.cleanup.policy", List, Some("delete"), Medium, ClusterWide, ListOf(&["compact", "delete"]));
         /// Records after which a log is flushed to disk; with 1 an acknowledgement means that the records are on disk.
@@ -128,17 +130,17 @@ broker_config! {
             OneOf(&["CreateTime", "LogAppendTime"]));
         /// Whether the whole size of a segment is reserved on disk when it is begun.
         log_preallocate: bool = acting("log.preallocate", Boolean, Some("false"), Medium, ClusterWide, Any);
-        /// Bytes of a partition above which the oldest segments are deleted; -1 sets no limit.
-        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any);
-        /// Milliseconds between two looks for segments that may be deleted.
+        /// Bytes of a partition above which the oldest segments should go; nothing is removed by size.
+        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any).idle();
+        /// Milliseconds between two looks for segments that should go; nothing is removed by age or size.
         log_retention_check_interval_ms: i64 =
-            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1));
+            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1)).idle();
         /// Bytes after which a new segment is begun.
         log_segment_bytes: i32 =
             acting("log.segment.bytes", Int, Some("1073741824"), High, ClusterWide, AtLeast(1_048_576));
-        /// Milliseconds between taking a segment out of its log and deleting its files.
+        /// Milliseconds between taking a segment out of its log and deleting its files; segments are not taken out.
         log_segment_delete_delay_ms: i64 =
-            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0));
+            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0)).idle();
         /// Most connections at a time.
         max_connections: i32 = acting("max.connections", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
         /// Most connections at a time from one address.
@@ -152,11 +154,18 @@ broker_config! {
         /// In-sync replicas that a write with acks=all needs.
         min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
-        monedula_group_mailbox_size: i32 =
-            acting("monedula.group.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        monedula_coordinator_mailbox_size: i32 =
+            acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
+        /// Member ids of one group that were given out to clients which have not joined with them yet.
+        monedula_group_max_pending_members: i32 =
+            acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// Most groups on this broker.
+        monedula_max_groups: i32 = acting("monedula.max.groups", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Most partitions of all topics together; creating more is refused.
         monedula_max_partitions: i32 =
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
+        /// Most topics; creating more is refused.
+        monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
         /// Most bytes that one batch may grow to when it is decompressed for checking.
         monedula_record_decompressed_max_bytes: i32 =
             acting("monedula.record.decompressed.max.bytes", Int, Some("134217728"), Low, ReadOnly, AtLeast(1));
@@ -174,6 +183,9 @@ broker_config! {
         /// Milliseconds that an offset commit waits to be replicated.
         offsets_commit_timeout_ms: i32 =
             acting("offsets.commit.timeout.ms", Int, Some("5000"), High, ReadOnly, AtLeast(1));
+        /// Bytes read at a time while a group coordinator shard is loaded.
+        offsets_load_buffer_size: i32 =
+            acting("offsets.load.buffer.size", Int, Some("5242880"), High, ReadOnly, AtLeast(1));
         /// Milliseconds between two looks for expired offsets.
         offsets_retention_check_interval_ms: i64 =
             acting("offsets.retention.check.interval.ms", Long, Some("600000"), High, ReadOnly, AtLeast(1));
@@ -226,12 +238,12 @@ broker_config! {
             .differs("[/tmp/kafka-logs]", "data belongs neither into a directory that a restart of the machine empties nor into that of another program");
         /// Directories of the data.
         acting("log.dirs", List, None, High, ReadOnly, NonEmptyList);
-        /// Hours that segments are kept, used when neither `log.retention.minutes` nor `log.retention.ms` is set.
-        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any);
-        /// Minutes that segments are kept, used when `log.retention.ms` is not set.
-        acting("log.retention.minutes", Int, None, High, ReadOnly, Any);
-        /// Milliseconds that segments are kept; -1 keeps them for ever.
-        acting("log.retention.ms", Long, None, High, ClusterWide, Any);
+        /// Hours after which segments should go, used when neither `log.retention.minutes` nor `log.retention.ms` is set; nothing is removed by age.
+        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any).idle();
+        /// Minutes after which segments should go, used when `log.retention.ms` is not set; nothing is removed by age.
+        acting("log.retention.minutes", Int, None, High, ReadOnly, Any).idle();
+        /// Milliseconds after which segments should go, -1 never; nothing is removed by age.
+        acting("log.retention.ms", Long, None, High, ClusterWide, Any).idle();
         /// Hours after which a new segment is begun, used when `log.roll.ms` is not set.
         acting("log.roll.hours", Int, Some("168"), High, ReadOnly, AtLeast(1));
         /// Hours of which a random part is taken off `log.roll.hours`, used when `log.roll.jitter.ms` is not set.

@@ -166,7 +166,7 @@ fn synonyms_of(name: &str, sensitive: bool, broker: &BrokerConfig) -> Vec<Synony
             .map(|setting| synonym(name, &setting.text, ConfigSource::StaticBroker))
     });
     let defaults = names.iter().filter_map(|name| {
-        let default = table::find(name).and_then(|key| key.default_value());
+        let default = table::find(name).and_then(ConfigKey::default_value);
         default.map(|value| synonym(name, &value.to_string(), ConfigSource::Default))
     });
     set.chain(defaults).skip_while(|synonym| synonym.name != name).collect()

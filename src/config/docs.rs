@@ -38,7 +38,6 @@ const HELP_KEYS: &[&str] = &[
     "num.partitions",
     "auto.create.topics.enable",
     "message.max.bytes",
-    "log.retention.hours",
     "log.segment.bytes",
     "log.flush.interval.ms",
     "log.flush.interval.messages",
@@ -78,7 +77,7 @@ pub fn markdown() -> String {
     );
     text.push_str("\n## Broker configs without effect\n");
     for (area, keys) in table::accepted_areas() {
-        section(&mut text, &format!("### {area}"), keys.iter());
+        section(&mut text, &format!("### {area}"), keys.into_iter());
     }
     text
 }

@@ -3,6 +3,8 @@
 //! `KAFKA_LOG_DIRS` is `log.dirs`: `_` stands for `.`, `__` for `_`, `___` for `-`.
 //! Invariant: variables that start scripts, the JVM or Kubernetes mean for themselves are passed over in silence.
 
+use std::ffi::OsString;
+
 /// Variables with the prefix that are no configs: those of Kafka's start scripts and images.
 const SCRIPTS: &[&str] = &[
     "KAFKA_CLASSPATH",
@@ -31,6 +33,18 @@ const FAMILIES: &[&str] = &[
     "KAFKA_SERVICE_",
     "KAFKA_CLUSTER_ID",
 ];
+
+/// The variables that may be configs. One that is not UTF-8 is read with replacement characters, so that its check
+/// refuses it with a sentence.
+pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
+    let texts = all.into_iter().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    });
+    texts.filter(|(name, _)| name.starts_with("KAFKA_")).collect()
+}
 
 /// The config that the variable means, or `None` when it means none.
 pub fn config_name(variable: &str) -> Option<String> {
@@ -79,6 +93,19 @@ mod tests {
         ] {
             assert_eq!(config_name(variable).as_deref(), Some(expected), "{variable}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_no_text_do_not_end_the_start() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(vec![0xff]);
+        let all = [
+            (odd.clone(), odd.clone()),
+            ("KAFKA_NODE_ID".into(), odd),
+            ("PATH".into(), "/bin".into()),
+        ];
+        assert_eq!(variables(all), [("KAFKA_NODE_ID".to_owned(), "\u{fffd}".to_owned())]);
     }
 
     #[test]

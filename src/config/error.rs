@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::key::ConfigKey;
 use crate::config::settings::{Origin, Setting, Settings};
 use crate::config::table;
 
@@ -40,7 +41,7 @@ impl ConfigError {
 
     /// A refused value that was not configured anywhere.
     pub(super) fn unplaced(name: &str, value: &str, why: String) -> Self {
-        let sensitive = table::find(name).is_some_and(|key| key.is_sensitive());
+        let sensitive = table::find(name).is_some_and(ConfigKey::is_sensitive);
         let value = (!sensitive).then(|| value.trim().to_owned());
         Self {
             name: name.to_owned(),

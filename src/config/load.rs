@@ -20,7 +20,7 @@ use crate::config::table;
 pub struct Sources {
     /// Path and text of the properties file.
     pub file: Option<(PathBuf, String)>,
-    /// Environment variables; those that do not start with `KAFKA_` do not matter.
+    /// Environment variables, see [`environment::variables`].
     pub environment: Vec<(String, String)>,
     /// `--override` arguments, the last one of a key wins.
     pub overrides: Vec<(String, String)>,

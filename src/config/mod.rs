@@ -15,7 +15,7 @@ mod listeners;
 pub mod load;
 pub mod nearest;
 pub mod properties;
-mod remarks;
+pub mod remarks;
 mod resolve;
 pub mod settings;
 pub mod table;

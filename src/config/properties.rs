@@ -1,6 +1,6 @@
 //! Java's properties format, as `java.util.Properties.load` reads it.
 //!
-//! Invariant: reading never fails but for a malformed `\uXXXX`; what Java would read from the same text is what is
+//! Invariant: reading never fails but for a malformed `\u` escape; what Java would read from the same text is what is
 //! read here. Differences: a file is UTF-8 when it can be (Java takes ISO 8859-1), so that both kinds work.
 
 use std::iter::Peekable;
@@ -88,7 +88,7 @@ fn property(line: usize, content: &str) -> Result<Property, MalformedEscape> {
     Ok(Property { line, key, value })
 }
 
-/// Reads up to an unescaped character at which `ends` says so. Works on UTF-16 because `\uXXXX` names such units.
+/// Reads up to an unescaped character at which `ends` says so. Works on UTF-16 because `\u` escapes name such units.
 fn unescape(rest: &mut Peekable<Chars<'_>>, ends: impl Fn(char) -> bool) -> Option<String> {
     let mut units: Vec<u16> = Vec::new();
     while let Some(mut c) = rest.next_if(|&c| !ends(c)) {

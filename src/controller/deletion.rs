@@ -68,6 +68,9 @@ impl DeletionPlan {
     }
 }
 
+/// Kafka deletes these when asked to, and its groups are gone.
+const INTERNAL: &str = "the topic holds the broker's own state and cannot be deleted";
+
 /// Works out a request against an image.
 pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> DeletionPlan {
     let mut plan = DeletionPlan::default();
@@ -93,6 +96,7 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
             _ if named.contains(&id) => {}
             _ if count > 1 => plan.refuse(None, id, ErrorCode::InvalidRequest, "the request gives the id twice"),
             None => plan.refuse(None, id, ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicId.message()),
+            Some(topic) if topic.internal => plan.refuse(None, id, ErrorCode::InvalidRequest, INTERNAL),
             Some(topic) => plan.accept(&topic.name, id),
         }
     }
@@ -110,6 +114,7 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
                 let code = ErrorCode::UnknownTopicOrPartition;
                 plan.refuse(Some(name), nil, code, code.message());
             }
+            Some(topic) if topic.internal => plan.refuse(Some(name), nil, ErrorCode::InvalidRequest, INTERNAL),
             Some(topic) => plan.accept(name, topic.id),
         }
     }
@@ -122,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::metadata::apply::tests::{creation_of, image_of, start_of};
+    use crate::metadata::topic_name::CONSUMER_OFFSETS;
 
     fn name(name: &str) -> DeletionTarget {
         DeletionTarget { name: Some(name.to_owned()), topic_id: Uuid::nil() }
@@ -133,7 +139,8 @@ mod tests {
 
     /// (name, id, code or 0) of every outcome.
     fn outcomes(targets: &[DeletionTarget]) -> Vec<(Option<String>, u128, i16)> {
-        let image = image_of(&[start_of(1, 1, true), creation_of("a", 5, 1), creation_of("b", 6, 1)]);
+        let own = creation_of(CONSUMER_OFFSETS, 8, 1);
+        let image = image_of(&[start_of(1, 1, true), creation_of("a", 5, 1), creation_of("b", 6, 1), own]);
         let plan = plan_deletion(&image, targets);
         let accepted: Vec<_> =
             plan.outcomes.iter().filter(|outcome| outcome.result.is_ok()).map(|outcome| outcome.topic_id).collect();
@@ -149,6 +156,8 @@ mod tests {
         assert_eq!(outcomes(&[id(5)]), [(a(), 5, 0)]);
         assert_eq!(outcomes(&[name("x")]), [(Some("x".to_owned()), 0, 3)]);
         assert_eq!(outcomes(&[id(7)]), [(None, 7, 100)]);
+        assert_eq!(outcomes(&[id(8)]), [(None, 8, 42)]);
+        assert_eq!(outcomes(&[name(CONSUMER_OFFSETS)]), [(Some(CONSUMER_OFFSETS.to_owned()), 0, 42)]);
         assert_eq!(outcomes(&[id(0)]), [(None, 0, 42)]);
         assert_eq!(outcomes(&[DeletionTarget { name: a(), ..id(5) }]), [(a(), 5, 42)]);
         assert_eq!(outcomes(&[name("a"), name("a"), name("a")]), [(a(), 0, 42)]);

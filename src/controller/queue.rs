@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed};
 use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
+use crate::config::broker::BrokerConfig;
+use crate::config::topic::validate_topic_configs;
 use crate::env::Env;
 use crate::metadata::command::{
     ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
@@ -26,23 +28,17 @@ use crate::metadata::publisher::MetadataPublisher;
 /// Requests that go into one proposal at most: keeps the wait of the first behind the last short.
 const MAX_BATCH_REQUESTS: usize = 256;
 
-/// What the broker's configuration says to the controller.
-#[derive(Clone, Copy, Debug)]
+/// What the controller goes by.
+#[derive(Clone, Debug)]
 pub struct ControllerSettings {
-    /// This node.
-    pub node_id: BrokerId,
-    /// `num.partitions`.
-    pub num_partitions: i32,
-    /// `default.replication.factor`.
-    pub default_replication_factor: i16,
+    /// The broker's configuration.
+    pub broker: Arc<BrokerConfig>,
     /// Partitions that one request may make (10000 in Kafka, not configurable there).
     pub max_partitions_per_request: usize,
     /// How much metadata there may be.
     pub limits: TopicLimits,
     /// Requests that may wait.
     pub max_queued_requests: usize,
-    /// Checks one topic config; the message says what is wrong.
-    pub validate_topic_config: fn(&str, &str) -> Result<(), String>,
 }
 
 /// Handle to the owner task. Dropping it stops the task after the requests that it has.
@@ -200,7 +196,7 @@ impl Owner {
     fn plan(&self, image: &MetadataImage, request: Request) -> (Option<Command>, Waiting) {
         match request {
             Request::Create { topics, validate_only, answer } => {
-                let plan = plan_creation(image, &topics, &self.rules(), &mut || fresh_uuid(|| self.env.uuid()));
+                let plan = self.plan_creation(image, &topics);
                 let command = if validate_only { None } else { plan.command(self.settings.limits) };
                 (command.map(Command::CreateTopics), Waiting::Create { plan, at: None, answer })
             }
@@ -214,15 +210,18 @@ impl Owner {
         }
     }
 
-    fn rules(&self) -> TopicRules<'_> {
-        TopicRules {
-            num_partitions: self.settings.num_partitions,
-            default_replication_factor: self.settings.default_replication_factor,
+    fn plan_creation(&self, image: &MetadataImage, topics: &[TopicSpec]) -> CreationPlan {
+        let broker = &self.settings.broker;
+        let rules = TopicRules {
+            num_partitions: broker.num_partitions,
+            // A factor beyond int16 is beyond the number of brokers as well, and is refused as that.
+            default_replication_factor: i16::try_from(broker.default_replication_factor).unwrap_or(i16::MAX),
             max_partitions_per_request: self.settings.max_partitions_per_request,
             limits: self.settings.limits,
-            first_broker: self.settings.node_id,
-            validate_config: &self.settings.validate_topic_config,
-        }
+            first_broker: broker.resolved.node_id,
+            validate_configs: &|configs| validate_topic_configs(configs, broker),
+        };
+        plan_creation(image, topics, &rules, &mut || fresh_uuid(|| self.env.uuid()))
     }
 
     async fn propose(&self, batch: Batch) {

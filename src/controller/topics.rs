@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use protocol::error_code::ErrorCode;
 use protocol::types::{BrokerId, PartitionIndex, TopicId};
@@ -51,8 +52,18 @@ pub struct TopicRules<'a> {
     pub limits: TopicLimits,
     /// The broker that gets the first replica of partition 0.
     pub first_broker: BrokerId,
-    /// Checks one topic config; the message says what is wrong.
-    pub validate_config: &'a dyn Fn(&str, &str) -> Result<(), String>,
+    /// Checks what is set on a topic; the message says what is wrong.
+    pub validate_configs: &'a dyn Fn(&BTreeMap<String, String>) -> Result<(), String>,
+}
+
+impl fmt::Debug for TopicRules<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicRules")
+            .field("num_partitions", &self.num_partitions)
+            .field("default_replication_factor", &self.default_replication_factor)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of one topic of the request.
@@ -214,9 +225,7 @@ fn check_configs(
     }
     let values: BTreeMap<_, _> =
         configs.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-    for (name, value) in &values {
-        (rules.validate_config)(name, value).map_err(invalid)?;
-    }
+    (rules.validate_configs)(&values).map_err(invalid)?;
     Ok(values)
 }
 

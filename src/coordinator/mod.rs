@@ -27,7 +27,7 @@ use self::group::api::{CommitReply, CommitRequest, FetchReply, FetchRequest, Gro
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
 use self::group::api::{Reply, Request, SyncReply, SyncRequest};
 use self::runtime::Shards;
-pub use self::start::StartGroups;
+use self::start::StartGroups;
 
 /// Ids that go into the key of a record: their length is an int16 there.
 const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;

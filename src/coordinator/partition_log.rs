@@ -53,7 +53,7 @@ impl CoordinatorLog for PartitionLog {
         let Some(slice) = read.records else { return Ok(Bytes::new()) };
         let bytes = slice.read().map_err(|error| failed(&error))?;
         // the byte limit may have cut the last batch
-        let whole = batches(&bytes).map_while(Result::ok).map(|batch| batch.bytes().len()).sum();
+        let whole: usize = batches(&bytes).map_while(Result::ok).map(|batch| batch.bytes().len()).sum();
         Ok(bytes.slice(..whole))
     }
 

@@ -127,7 +127,10 @@ impl Connection {
 
     async fn run(&mut self) -> Result<(), End> {
         let mut stopping = self.shared.stopping.clone();
-        let stop = stopping.wait_for(|stopping| *stopping);
+        let stop = async {
+            // the value that comes with it holds a lock and must not live on; a sender that is gone means the same
+            drop(stopping.wait_for(|stopping| *stopping).await);
+        };
         let mut stop = std::pin::pin!(stop);
         let mut stopped = false;
         let mut timer = std::pin::pin!(tokio::time::sleep(self.shared.limits.max_idle));
@@ -143,7 +146,7 @@ impl Connection {
             }
             tokio::select! {
                 biased;
-                _ = &mut stop, if !stopped => stopped = true,
+                () = &mut stop, if !stopped => stopped = true,
                 () = std::future::poll_fn(|cx| self.pipeline.poll_pending(cx)), if self.pipeline.has_pending() => {}
                 ready = self.stream.writable(), if !self.outbox.is_empty() => ready?,
                 ready = self.stream.readable(), if may_read && !self.unparsed => {

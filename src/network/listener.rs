@@ -77,7 +77,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let mut connections = JoinSet::new();
-    let stop = stopping.wait_for(|stopping| *stopping);
+    let stop = async {
+        // the value that comes with it holds a lock and must not live on; a sender that is gone means the same
+        drop(stopping.wait_for(|stopping| *stopping).await);
+    };
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = async {
@@ -86,7 +89,7 @@ pub async fn serve(
         };
         tokio::select! {
             biased;
-            _ = &mut stop => break,
+            () = &mut stop => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (slot, accepted) = accepted => match accepted {
                 Ok((stream, peer)) => {

@@ -3,7 +3,7 @@
 //! Invariants: nothing per request at `info`; standard output carries nothing but the line that says where the broker
 //! takes clients. ERROR needs a human, WARN is unexpected but went on, INFO is a change of state.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -22,7 +22,7 @@ pub fn start(filter: Option<&str>) -> Result<(), String> {
         None | Some("") => default_targets(),
         Some(text) => text.parse().map_err(|error| format!("{FILTER_VARIABLE}={text}: {error}"))?,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // a second start in one process keeps the first, which only tests do
     let _kept = tracing_subscriber::registry().with(lines).with(targets).try_init();
     Ok(())

@@ -1,3 +1,5 @@
+//! Described rows against what Apache Kafka 4.3.1 answered for the same settings.
+
 use super::*;
 use crate::config::load::{Sources, load};
 

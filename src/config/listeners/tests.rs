@@ -1,3 +1,5 @@
+//! Addresses that are understood, and the sentences for those that contradict each other.
+
 use super::*;
 use crate::config::settings::Setting;
 
@@ -143,31 +145,21 @@ fn addresses_of_both_families_share_a_port() {
     );
 }
 
+fn assert_refused(cases: &[(&[(&str, &str)], &str)]) {
+    for (pairs, expected) in cases {
+        let errors = refused(pairs);
+        assert!(
+            errors.iter().any(|error| error.contains(expected)),
+            "{pairs:?}: {errors:?}"
+        );
+    }
+}
+
+const MAP: (&str, &str) = ("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT,C:SSL");
+
 #[test]
-fn contradictions_say_what_to_do() {
-    let map = ("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT,C:SSL");
-    let cases: &[(&[(&str, &str)], &str)] = &[
-        (
-            &[("listeners", "A://:9092,B://:9092"), map],
-            "A and B both want port 9092: give each its own port",
-        ),
-        (
-            &[("listeners", "A://127.0.0.1:9092,B://127.0.0.2:9092"), map],
-            "both want port 9092",
-        ),
-        (
-            &[("listeners", "A://:9092,a://:9093"), map],
-            "listener A is named twice: give each its own name",
-        ),
-        (
-            &[("listeners", "C://:9092"), map],
-            "has the protocol SSL, which this broker does not speak",
-        ),
-        (&[("listeners", "SASL_SSL://:9092")], "has the protocol SASL_SSL"),
-        (
-            &[("listeners", "D://:9092"), map],
-            "add D:PLAINTEXT to listener.security.protocol.map",
-        ),
+fn malformed_listeners_are_refused() {
+    assert_refused(&[
         (&[("listeners", "9092")], "'9092' is not of the form name://host:port"),
         (&[("listeners", "PLAINTEXT://a b:9092")], "is not of the form"),
         (&[("listeners", "PLAINTEXT://::1:9092")], "is not of the form"),
@@ -175,9 +167,65 @@ fn contradictions_say_what_to_do() {
         (&[("listeners", "PLAINTEXT://:65536")], "is no port: 0 to 65535 are"),
         (&[("listeners", "PLAINTEXT://:-1")], "is no port"),
         (
-            &[("listeners", "A://:9093"), ("controller.listener.names", "a"), map],
+            &[("listener.security.protocol.map", "A")],
+            "'A' is not of the form listener:protocol",
+        ),
+        (
+            &[("listener.security.protocol.map", "A:TLS")],
+            "TLS is none of PLAINTEXT, SSL",
+        ),
+        (
+            &[("listener.security.protocol.map", "A:SSL,a:SSL")],
+            "listener A is named twice",
+        ),
+    ]);
+}
+
+#[test]
+fn listeners_that_contradict_each_other_are_refused_with_what_to_do() {
+    assert_refused(&[
+        (
+            &[("listeners", "A://:9092,B://:9092"), MAP],
+            "A and B both want port 9092: give each its own port",
+        ),
+        (
+            &[("listeners", "A://127.0.0.1:9092,B://127.0.0.2:9092"), MAP],
+            "both want port 9092",
+        ),
+        (
+            &[("listeners", "A://:9092,a://:9093"), MAP],
+            "listener A is named twice: give each its own name",
+        ),
+        (
+            &[("listeners", "C://:9092"), MAP],
+            "has the protocol SSL, which this broker does not speak",
+        ),
+        (&[("listeners", "SASL_SSL://:9092")], "has the protocol SASL_SSL"),
+        (
+            &[("listeners", "D://:9092"), MAP],
+            "add D:PLAINTEXT to listener.security.protocol.map",
+        ),
+        (
+            &[("listeners", "A://:9093"), ("controller.listener.names", "a"), MAP],
             "no listener is left for clients",
         ),
+        (
+            &[("inter.broker.listener.name", "A")],
+            "no listener for clients has this name: choose one of PLAINTEXT",
+        ),
+        (
+            &[
+                ("inter.broker.listener.name", "PLAINTEXT"),
+                ("security.inter.broker.protocol", "PLAINTEXT"),
+            ],
+            "leave one of the two out",
+        ),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_dialled_is_not_advertised() {
+    assert_refused(&[
         (
             &[("advertised.listeners", "PLAINTEXT://0.0.0.0:9092")],
             "nobody can dial 0.0.0.0",
@@ -191,38 +239,8 @@ fn contradictions_say_what_to_do() {
             "advertises port 0",
         ),
         (
-            &[("advertised.listeners", "A://example.org:9092"), map],
+            &[("advertised.listeners", "A://example.org:9092"), MAP],
             "A is no listener: add it to listeners (PLAINTEXT)",
         ),
-        (
-            &[("listener.security.protocol.map", "A")],
-            "'A' is not of the form listener:protocol",
-        ),
-        (
-            &[("listener.security.protocol.map", "A:TLS")],
-            "TLS is none of PLAINTEXT, SSL",
-        ),
-        (
-            &[("listener.security.protocol.map", "A:SSL,a:SSL")],
-            "listener A is named twice",
-        ),
-        (
-            &[("inter.broker.listener.name", "A")],
-            "no listener for clients has this name: choose one of PLAINTEXT",
-        ),
-        (
-            &[
-                ("inter.broker.listener.name", "PLAINTEXT"),
-                ("security.inter.broker.protocol", "PLAINTEXT"),
-            ],
-            "leave one of the two out",
-        ),
-    ];
-    for (pairs, expected) in cases {
-        let errors = refused(pairs);
-        assert!(
-            errors.iter().any(|error| error.contains(expected)),
-            "{pairs:?}: {errors:?}"
-        );
-    }
+    ]);
 }

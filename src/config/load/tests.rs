@@ -1,3 +1,5 @@
+//! Whole configurations: a stock file of Kafka, the order of sources, refusals.
+
 use super::*;
 
 /// A stock `config/server.properties` of Apache Kafka 4.3, without its comments.

@@ -15,8 +15,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Whether leadership goes back to the preferred replica by itself."),
     accepted("broker.heartbeat.interval.ms", Int, Some("2000"), Medium, ReadOnly, Check::Any,
         "Time between two heartbeats from a broker to the controller."),
-    accepted("broker.rack", String, None, Medium, ReadOnly, Check::Any,
-        "Name of the rack or zone of this broker, for placing replicas and reading from the nearest one."),
     accepted("broker.session.timeout.ms", Int, Some("9000"), Medium, ReadOnly, Check::Any,
         "Time without heartbeats after which the controller fences a broker."),
     accepted("controlled.shutdown.enable", Boolean, Some("true"), Medium, ReadOnly, Check::Any,

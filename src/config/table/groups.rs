@@ -119,8 +119,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Standby replicas per task of a streams group."),
     accepted("group.streams.session.timeout.ms", Int, Some("45000"), Medium, ReadOnly, Check::AtLeast(1),
         "Time without heartbeats after which a member leaves its streams group."),
-    accepted("offsets.load.buffer.size", Int, Some("5242880"), High, ReadOnly, Check::AtLeast(1),
-        "Bytes read at a time while the offsets of groups are loaded."),
     accepted("offsets.topic.compression.codec", Int, Some("0"), High, ReadOnly, Check::Any,
         "Codec of the batches in __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; they are written uncompressed."),
     accepted("offsets.topic.replication.factor", Short, Some("1"), High, ReadOnly, Check::AtLeast(1),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::config::broker;
-use crate::config::key::ConfigKey;
+use crate::config::key::{ConfigKey, Effect};
 
 /// Areas of the accepted configs, in the order of the documentation.
 const AREAS: &[(&str, &[ConfigKey])] = &[
@@ -44,14 +44,18 @@ pub fn find(name: &str) -> Option<&'static ConfigKey> {
 }
 
 /// The configs that are only accepted, by area.
-pub(super) fn accepted_areas() -> &'static [(&'static str, &'static [ConfigKey])] {
-    AREAS
+pub(super) fn accepted_areas() -> impl Iterator<Item = (&'static str, Vec<&'static ConfigKey>)> {
+    let idle = broker::KEYS
+        .iter()
+        .filter(|key| key.effect == Effect::Accepted)
+        .collect();
+    let areas = AREAS.iter().map(|(area, keys)| (*area, keys.iter().collect()));
+    std::iter::once(("Retention", idle)).chain(areas)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::key::Effect;
 
     fn all_rows() -> impl Iterator<Item = &'static ConfigKey> {
         broker::KEYS
@@ -65,8 +69,21 @@ mod tests {
     }
 
     #[test]
-    fn rows_act_exactly_when_they_stand_in_the_typed_configuration() {
-        assert!(broker::KEYS.iter().all(|key| key.effect == Effect::Acts));
+    fn rows_that_are_only_accepted_are_not_in_the_typed_configuration_but_for_these() {
+        let idle: Vec<_> = broker::KEYS
+            .iter()
+            .filter(|key| key.effect == Effect::Accepted)
+            .map(|key| key.name)
+            .collect();
+        let expected = [
+            "log.retention.bytes",
+            "log.retention.check.interval.ms",
+            "log.segment.delete.delay.ms",
+            "log.retention.hours",
+            "log.retention.minutes",
+            "log.retention.ms",
+        ];
+        assert_eq!(idle, expected, "resolved for topics, whose retention does nothing");
         assert!(
             AREAS
                 .iter()

@@ -27,13 +27,10 @@ struct Rig {
 /// A controller with broker 1 registered.
 async fn rig() -> Rig {
     let settings = ControllerSettings {
-        node_id: 1,
-        num_partitions: 2,
-        default_replication_factor: 1,
+        broker: Arc::new(BrokerConfig { num_partitions: 2, ..BrokerConfig::default() }),
         max_partitions_per_request: 100,
         limits: TopicLimits { max_topics: 1_000, max_partitions: 10_000 },
         max_queued_requests: 500,
-        validate_topic_config: |name, _| Err(format!("unknown topic config '{name}'")),
     };
     let fs = Arc::new(StdFileSystem::default());
     let env = Env::new(Arc::new(ManualClock::new(0)), Arc::new(SeededEntropy::new(1)), fs);

@@ -1,6 +1,7 @@
 //! An append-only file of checked frames that can tell a torn end from a damaged middle.
 //!
-//! `magic, frame, frame, …`; a frame is `length u32, CRC-32C u32, durable u64, kind u8, body`, big endian. The checksum
+//! `magic, frame, frame, …`; the first frame says how long the file was made, and all of that was durable before the
+//! file had its name. A frame is `length u32, CRC-32C u32, durable u64, kind u8, body`, big endian. The checksum
 //! also covers the frame's position. `durable` is how far the file was known to be on the disk when the frame was
 //! written. So when a frame is bad, whatever a later good frame calls durable had been acknowledged: that is damage,
 //! and the file is refused. Without such a frame the bad one was never acknowledged: that is a crash in the middle of
@@ -56,17 +57,17 @@ pub struct Opened {
 impl FrameFile {
     /// Makes the file with these frames, in place of one that may be there; durable when it returns.
     pub fn create(fs: &dyn FileSystem, path: &Path, frames: &[Frame]) -> Result<Self, StorageError> {
+        let sizes = frames.iter().map(|(_, body)| frame_len(body));
+        let end = MAGIC.len() + frame_len(&[0; 8]) + sizes.sum::<usize>();
         let mut bytes = MAGIC.to_vec();
+        encode(&(SEAL, (end as u64).to_be_bytes().to_vec()), MAGIC.len() as u64, 0, &mut bytes);
         for frame in frames {
-            // The file appears only after it was synced, so every frame in it is durable from the start: each says so
-            // of all before it, and the last is covered by the one that closes the list.
-            encode(frame, bytes.len() as u64, bytes.len() as u64, &mut bytes);
+            encode(frame, bytes.len() as u64, 0, &mut bytes);
         }
-        let end = bytes.len() as u64;
-        encode(&(SEAL, Vec::new()), end, end, &mut bytes);
+        assert_eq!(bytes.len(), end, "the file says how long it was made");
         write_atomic(fs, path, &bytes)?;
         let file = fs.open(path, OpenMode::ReadWrite).context("open", path)?;
-        let end = bytes.len() as u64;
+        let end = end as u64;
         Ok(Self { path: path.to_path_buf(), file, end, durable: end, failed: false })
     }
 
@@ -76,14 +77,19 @@ impl FrameFile {
         if !bytes.starts_with(MAGIC) {
             return Err(StorageError::corrupt(path, 0, "does not begin with the magic number of a metadata log"));
         }
-        let mut frames = Vec::new();
         let (mut end, mut durable) = (MAGIC.len(), 0);
+        let mut frames = Vec::new();
         while let Some(frame) = parse(&bytes, end) {
-            end = frame.end;
-            durable = frame.durable.max(durable);
-            if frame.kind != SEAL {
+            if end == MAGIC.len() {
+                durable = length_when_made(&frame).unwrap_or(u64::MAX);
+            } else if frame.kind != SEAL {
                 frames.push((frame.kind, frame.body.to_vec()));
             }
+            end = frame.end;
+            durable = frame.durable.max(durable);
+        }
+        if end == MAGIC.len() || durable > end as u64 {
+            return Err(StorageError::corrupt(path, end as u64, "what the file was made with is damaged or cut off"));
         }
         if let Some(witness) = witness_of_damage(&bytes, end) {
             let why = format!("a frame is damaged, and the frame at byte {witness} shows that it had been durable");
@@ -106,7 +112,7 @@ impl FrameFile {
     /// Appends frames with one write; durable only after [`Self::sync`].
     pub fn append(&mut self, frames: &[Frame]) -> Result<(), StorageError> {
         self.check_usable()?;
-        let mut bytes = Vec::with_capacity(frames.iter().map(|(_, body)| PREFIX_BYTES + FIXED_BYTES + body.len()).sum());
+        let mut bytes = Vec::with_capacity(frames.iter().map(|(_, body)| frame_len(body)).sum());
         for frame in frames {
             encode(frame, self.end + bytes.len() as u64, self.durable, &mut bytes);
         }
@@ -144,8 +150,18 @@ impl FrameFile {
     }
 }
 
-/// A frame without content; it only carries `durable`. Readers of the file never see it.
+/// A frame of this file itself, not of its users: the first one holds the length of the file as it was made, later
+/// ones only carry `durable`.
 pub const SEAL: u8 = 0;
+
+fn frame_len(body: &[u8]) -> usize {
+    PREFIX_BYTES + FIXED_BYTES + body.len()
+}
+
+fn length_when_made(first: &Parsed<'_>) -> Option<u64> {
+    let length = first.body.try_into().ok().map(u64::from_be_bytes);
+    length.filter(|_| first.kind == SEAL)
+}
 
 fn encode((kind, body): &Frame, position: u64, durable: u64, out: &mut Vec<u8>) {
     assert!(body.len() <= MAX_BODY_BYTES, "the controller limits the size of entries");

@@ -9,12 +9,12 @@ use crate::metadata::command::{Command, CommandResult};
 
 const LIMITS: TopicLimits = TopicLimits { max_topics: 5, max_partitions: 30 };
 
-fn validate(name: &str, value: &str) -> Result<(), String> {
-    match (name, value) {
+fn validate(configs: &BTreeMap<String, String>) -> Result<(), String> {
+    configs.iter().try_for_each(|(name, value)| match (name.as_str(), value) {
         ("retention.ms", value) if value.parse::<i64>().is_ok() => Ok(()),
         ("retention.ms", value) => Err(format!("'{value}' is no number")),
         (name, _) => Err(format!("unknown topic config '{name}'")),
-    }
+    })
 }
 
 const RULES: TopicRules<'static> = TopicRules {
@@ -23,7 +23,7 @@ const RULES: TopicRules<'static> = TopicRules {
     max_partitions_per_request: 20,
     limits: LIMITS,
     first_broker: 2,
-    validate_config: &validate,
+    validate_configs: &validate,
 };
 
 /// Brokers 1, 2, 3; topic `taken.name`.

@@ -150,7 +150,7 @@ impl LogReader {
             SegmentRef::Sealed(sealed) => {
                 let files = self.shared.dir.files(sealed)?;
                 let located = sealed.locate(self.shared.fs(), self.shared.path(), &files, end_offset)?;
-                Ok(located.map_or(u64::from(sealed.size_bytes()), |located| located.position))
+                Ok(located.map_or_else(|| u64::from(sealed.size_bytes()), |located| located.position))
             }
         }
     }

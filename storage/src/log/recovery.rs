@@ -357,7 +357,10 @@ fn read_entries(
         tracing::warn!(dir = %dir.display(), base_offset = range.base_offset, "index unusable, making it again");
         return Ok(None);
     };
-    let relative = u32::try_from(trusted_to.saturating_sub(range.base_offset)).unwrap_or(u32::MAX);
+    let relative = trusted_to
+        .saturating_sub(range.base_offset)
+        .clamp(0, i64::from(u32::MAX));
+    let relative = u32::try_from(relative).expect("clamped");
     offsets.truncate(offsets.partition_point(|entry| entry.relative_offset < relative));
     // Time entries behind the last kept offset entry would speak of batches that are noted later.
     let last_kept = offsets.last().map_or(0, |entry| entry.relative_offset);

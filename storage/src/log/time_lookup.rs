@@ -58,22 +58,64 @@ impl LogReader {
         let segments = self.shared.segments.load();
         let log_start_offset = self.watermarks().log_start_offset;
         let mut newest: Option<(SegmentRef<'_>, i64)> = None;
+        let mut newest_in_part: Option<TimestampOffset> = None;
         for index in segments.index_for(log_start_offset).. {
             let Some(segment) = segments.get(index) else { break };
-            if let Some((largest_ms, _)) = self.max_timestamp_of(segment)?
+            if segment.base_offset() < log_start_offset {
+                // The index speaks of deleted records too.
+                newest_in_part = self.max_timestamp_from(segment, log_start_offset)?;
+            } else if let Some((largest_ms, _)) = self.max_timestamp_of(segment)?
                 && newest.is_none_or(|(_, newest_ms)| largest_ms > newest_ms)
             {
                 newest = Some((segment, largest_ms));
             }
         }
-        let Some((segment, largest_ms)) = newest else {
-            return Ok(None);
+        let found = match (newest, newest_in_part) {
+            (Some((_, largest_ms)), Some(found)) if found.timestamp_ms >= largest_ms => Some(found),
+            (Some((segment, largest_ms)), _) => {
+                let path = segment_path(self.shared.path(), segment.base_offset(), LOG_SUFFIX);
+                let (file, range) = self.range_from_time(segment, largest_ms)?;
+                first_record(file.as_ref(), &path, range, largest_ms, |_, record_ms| {
+                    record_ms >= largest_ms
+                })?
+            }
+            (None, found) => found,
         };
-        let path = segment_path(self.shared.path(), segment.base_offset(), LOG_SUFFIX);
-        let (file, range) = self.range_from_time(segment, largest_ms)?;
-        let wanted = |offset: i64, record_ms: i64| offset >= log_start_offset && record_ms >= largest_ms;
-        let found = first_record(file.as_ref(), &path, range, largest_ms, wanted)?;
         Ok(found.filter(|found| found.offset < end_offset))
+    }
+
+    /// The first record with the largest timestamp among those of a segment from `offset` on, by reading them.
+    fn max_timestamp_from(
+        &self,
+        segment: SegmentRef<'_>,
+        offset: i64,
+    ) -> Result<Option<TimestampOffset>, StorageError> {
+        let (file, range) = self.range_from_time(segment, i64::MIN)?;
+        let path = segment_path(self.shared.path(), segment.base_offset(), LOG_SUFFIX);
+        let mut scan = HeaderScan::new(file.as_ref(), &path, range, HeaderScan::BULK_BYTES);
+        let mut newest: Option<TimestampOffset> = None;
+        while let Some(placed) = scan.next()? {
+            let is_newer = |ms: i64| newest.is_none_or(|newest| ms > newest.timestamp_ms);
+            if placed.header.last_offset() < offset || !is_newer(placed.header.max_timestamp) {
+                continue;
+            }
+            let mut largest: Option<(i64, i64)> = None;
+            visit_records(file.as_ref(), &path, &placed, |record, ms| {
+                if record >= offset && is_newer(ms) && largest.is_none_or(|(_, largest_ms)| ms > largest_ms) {
+                    largest = Some((record, ms));
+                }
+                true
+            })?;
+            let leader_epoch = placed.header.partition_leader_epoch;
+            newest = largest
+                .map(|(offset, timestamp_ms)| TimestampOffset {
+                    offset,
+                    timestamp_ms,
+                    leader_epoch,
+                })
+                .or(newest);
+        }
+        Ok(newest)
     }
 
     /// Largest timestamp of a segment and the last offset of the batch that has it.
@@ -133,7 +175,14 @@ fn first_record(
         if placed.header.max_timestamp < timestamp_ms {
             continue;
         }
-        if let Some((offset, timestamp_ms)) = first_record_of(file, path, &placed, &wanted)? {
+        let mut found = None;
+        visit_records(file, path, &placed, |offset, record_ms| {
+            if wanted(offset, record_ms) {
+                found = Some((offset, record_ms));
+            }
+            found.is_none()
+        })?;
+        if let Some((offset, timestamp_ms)) = found {
             let leader_epoch = placed.header.partition_leader_epoch;
             return Ok(Some(TimestampOffset {
                 offset,
@@ -145,26 +194,26 @@ fn first_record(
     Ok(None)
 }
 
-fn first_record_of(
+/// Calls `visit(offset, timestamp)` for the records of a batch until it answers `false`.
+fn visit_records(
     file: &dyn File,
     path: &Path,
     placed: &PlacedHeader,
-    wanted: &impl Fn(i64, i64) -> bool,
-) -> Result<Option<(i64, i64)>, StorageError> {
+    mut visit: impl FnMut(i64, i64) -> bool,
+) -> Result<(), StorageError> {
     let mut bytes = vec![0; placed.header.size_bytes()];
     read_exact_at(file, path, &mut bytes, placed.position)?;
     let corrupt = |error: BatchError| StorageError::corrupt(path, placed.position, error.to_string());
     let view = BatchView::parse(&bytes).map_err(corrupt)?;
-    // What compaction emptied has no records; what is damaged is reported before it is decompressed.
+    // What is damaged is reported before it is decompressed.
     view.verify_crc().map_err(corrupt)?;
     let records = view.records(MAX_DECOMPRESSED_BYTES).map_err(corrupt)?;
     for record in &records {
         let record = record.map_err(corrupt)?;
         let offset = view.header.record_offset(record.offset_delta);
-        let record_ms = view.header.record_timestamp(record.timestamp_delta);
-        if wanted(offset, record_ms) {
-            return Ok(Some((offset, record_ms)));
+        if !visit(offset, view.header.record_timestamp(record.timestamp_delta)) {
+            break;
         }
     }
-    Ok(None)
+    Ok(())
 }

@@ -54,7 +54,7 @@ impl LogWriter {
         let keep = segments.index_for(offset);
         let (kept, end_offset) = self.cut_segment(&segments, keep, offset)?;
         let marks = shared.marks.load();
-        let log_start_offset = marks.log_start_offset.min(end_offset);
+        let log_start_offset = marks.log_start_offset;
         // Readers stop at the new end before anything is taken away.
         self.producers.clear();
         self.publish(log_start_offset, marks.high_watermark.min(end_offset), end_offset);
@@ -113,7 +113,9 @@ impl LogWriter {
         };
         let first_gone = scan_for_offset(file.as_ref(), &path, range, offset)?;
         let end_position = first_gone.map_or(range.end, |located| located.position);
-        let end_offset = first_gone.map_or(offset, |located| located.base_offset.min(offset));
+        // The log start never falls, not even when its batch goes.
+        let log_start_offset = self.shared.marks.load().log_start_offset;
+        let end_offset = first_gone.map_or(offset, |located| located.base_offset.clamp(log_start_offset, offset));
         let mut index = ActiveIndex::new(segment.base_offset());
         let kept_range = ScanRange {
             end: end_position,

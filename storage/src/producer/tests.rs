@@ -348,15 +348,36 @@ fn a_marker_and_the_next_transaction_fit_in_one_call() {
     pending
         .check_marker(&states, &marker(1, 1), AppendOrigin::Coordinator, 0)
         .expect("accepted");
+    // Offset 2 is a record without producer id.
     pending
-        .check(&states, &transactional(1, 1, 2), AppendOrigin::Client)
+        .check(&states, &transactional(1, 1, 3), AppendOrigin::Client)
         .expect("accepted");
     let completed = states.commit(pending);
     assert_eq!(
         completed.first().map(|txn| (txn.first_offset, txn.last_stable_offset)),
         Some((0, 2))
     );
-    assert_eq!(states.first_undecided_offset(), Some(2));
+    assert_eq!(states.first_undecided_offset(), Some(3));
+}
+
+#[test]
+fn markers_of_one_call_see_each_other() {
+    let mut states = ProducerStates::default();
+    append(&mut states, &transactional(1, 0, 0)).expect("accepted");
+    let mut pending = PendingAppend::new();
+    pending
+        .check_marker(&states, &marker(1, 1), AppendOrigin::Coordinator, 0)
+        .expect("accepted");
+    let zombie = ProducerMarker {
+        coordinator_epoch: 2,
+        ..marker(1, 2)
+    };
+    let refused = pending.check_marker(&states, &zombie, AppendOrigin::Coordinator, 0);
+    assert!(matches!(
+        refused,
+        Err(ProducerError::TransactionCoordinatorFenced { .. })
+    ));
+    assert_eq!(states.commit(pending).len(), 1, "the refused one ends nothing");
 }
 
 #[test]

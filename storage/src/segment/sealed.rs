@@ -106,6 +106,7 @@ impl SealedSegment {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
         let mut from = 0;
         if offset > self.base_offset {
+            // behind the base offset, so only too large a difference has no u32
             let relative = u32::try_from(offset - self.base_offset).unwrap_or(u32::MAX);
             let index_path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
             let entry = self.offsets(fs, dir, files)?.floor(&index_path, relative)?;
@@ -250,8 +251,17 @@ impl SealedSegment {
         tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
         let mut index = ActiveIndex::new(self.base_offset);
         let mut scan = HeaderScan::new(files.log.as_ref(), &path, self.range(), HeaderScan::BULK_BYTES);
-        while let Some(placed) = scan.next()? {
-            index.note(&placed.header, REBUILT_INDEX_INTERVAL_BYTES);
+        loop {
+            match scan.next() {
+                Ok(Some(placed)) => index.note(&placed.header, REBUILT_INDEX_INTERVAL_BYTES),
+                Ok(None) => break,
+                // What lies before the damage stays readable; who reads on will meet it.
+                Err(error @ StorageError::Corrupt { .. }) => {
+                    tracing::warn!(%error, "index ends before damaged batch");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.index_unsynced.store(true, Ordering::Release);
         write_index_files(fs, dir, self.base_offset, &mut index)

@@ -1,0 +1,272 @@
+//! One valid request for every API and version that a broker of this project lists, for tests that walk over all of them.
+//!
+//! **Invariant:** a sample sets in each version only fields which that version has.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::{delete_topics_request::DeleteTopicState, *};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
+use uuid::Uuid;
+
+use compat_tests::batch::Batch;
+use compat_tests::requests::{
+    commit_request, creatable, fetch_request, group_id, list_offsets_request, produce_request, topic_name, unique,
+};
+use compat_tests::wire::{encode_request, text};
+
+/// The correlation id of every sample.
+pub(crate) const CORRELATION_ID: i32 = 4711;
+
+/// A request frame, and how its answer is read.
+pub(crate) struct Sample {
+    pub(crate) key: i16,
+    pub(crate) version: i16,
+    pub(crate) frame: Bytes,
+    check: fn(Bytes, i16) -> Result<(), String>,
+}
+
+impl Sample {
+    /// Decodes an answer's frame completely.
+    pub(crate) fn check(&self, answer: Bytes) -> Result<(), String> {
+        (self.check)(answer, self.version)
+    }
+}
+
+/// What the requests are about: a topic that is there, and a group.
+pub(crate) struct Subject<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) topic_id: Uuid,
+    pub(crate) group: &'a str,
+}
+
+fn check<Q: Request>(mut frame: Bytes, version: i16) -> Result<(), String> {
+    let header_version = <Q::Response as HeaderVersion>::header_version(version);
+    let header = ResponseHeader::decode(&mut frame, header_version).map_err(|error| format!("header: {error}"))?;
+    if header.correlation_id != CORRELATION_ID {
+        return Err(format!("correlation id {}", header.correlation_id));
+    }
+    Q::Response::decode(&mut frame, version).map_err(|error| error.to_string())?;
+    if frame.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} bytes left over", frame.len()))
+    }
+}
+
+fn sample<Q: Request>(versions: RangeInclusive<i16>, build: impl Fn(i16) -> Q) -> Vec<Sample> {
+    let one = |version| Sample {
+        key: Q::KEY,
+        version,
+        frame: encode_request(CORRELATION_ID, version, &build(version)),
+        check: check::<Q>,
+    };
+    versions.map(one).collect()
+}
+
+/// All samples, in the order of their keys and versions.
+pub(crate) fn all(subject: &Subject<'_>) -> Vec<Sample> {
+    let mut samples = data(subject);
+    samples.extend(offsets(subject));
+    samples.extend(membership(subject));
+    samples.extend(administration(subject));
+    samples.sort_by_key(|sample| (sample.key, sample.version));
+    samples
+}
+
+fn data(subject: &Subject<'_>) -> Vec<Sample> {
+    let &Subject { topic, topic_id, .. } = subject;
+    let produce = |version| {
+        let mut request = produce_request(topic, 0, Batch::of(&["sample"]).encode(), -1);
+        if version >= 13 {
+            request.topic_data[0].name = topic_name("");
+            request.topic_data[0].topic_id = topic_id;
+        }
+        request
+    };
+    let fetch = |version| {
+        let mut request = fetch_request(topic, 0, 0, 0, 1);
+        if version >= 13 {
+            request.topics[0].topic = topic_name("");
+            request.topics[0].topic_id = topic_id;
+        }
+        request
+    };
+    let metadata = |version| {
+        let asked = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
+        MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(version < 4)
+    };
+    [
+        sample(3..=13, produce),
+        sample(4..=18, fetch),
+        sample(1..=10, |_| list_offsets_request(topic, 0, -1)),
+        sample(0..=13, metadata),
+        sample(2..=4, |_| {
+            let asked = OffsetForLeaderPartition::default()
+                .with_current_leader_epoch(-1)
+                .with_leader_epoch(0);
+            let topic = OffsetForLeaderTopic::default()
+                .with_topic(topic_name(topic))
+                .with_partitions(vec![asked]);
+            OffsetForLeaderEpochRequest::default()
+                .with_replica_id(BrokerId(-1))
+                .with_topics(vec![topic])
+        }),
+        sample(0..=5, |_| {
+            InitProducerIdRequest::default()
+                .with_transaction_timeout_ms(60_000)
+                .with_producer_id(ProducerId(-1))
+        }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn offsets(subject: &Subject<'_>) -> Vec<Sample> {
+    let &Subject { topic, topic_id, group } = subject;
+    let commit = |version| {
+        let mut request = commit_request(group, ("", -1), topic, 0, "note");
+        if version >= 10 {
+            request.topics[0].name = topic_name("");
+            request.topics[0].topic_id = topic_id;
+        }
+        request
+    };
+    let fetch = |version| {
+        if version < 8 {
+            let asked = OffsetFetchRequestTopic::default().with_name(topic_name(topic));
+            let asked = asked.with_partition_indexes(vec![0]);
+            return OffsetFetchRequest::default()
+                .with_group_id(group_id(group))
+                .with_topics(Some(vec![asked]));
+        }
+        let asked = OffsetFetchRequestTopics::default().with_partition_indexes(vec![0]);
+        let asked = if version < 10 {
+            asked.with_name(topic_name(topic))
+        } else {
+            asked.with_topic_id(topic_id)
+        };
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(group_id(group))
+            .with_topics(Some(vec![asked]));
+        OffsetFetchRequest::default().with_topics(None).with_groups(vec![group])
+    };
+    let coordinator = |version| match version {
+        0..=3 => FindCoordinatorRequest::default().with_key(text(group)),
+        _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]),
+    };
+    [
+        sample(2..=10, commit),
+        sample(1..=10, fetch),
+        sample(0..=6, coordinator),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn membership(subject: &Subject<'_>) -> Vec<Sample> {
+    let group = || group_id(subject.group);
+    let join = |_| {
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(text("range"))
+            .with_metadata(Bytes::new());
+        JoinGroupRequest::default()
+            .with_group_id(group())
+            .with_session_timeout_ms(6_000)
+            .with_rebalance_timeout_ms(6_000)
+            .with_member_id(text("stranger"))
+            .with_protocol_type(text("consumer"))
+            .with_protocols(vec![protocol])
+    };
+    let join = |version| {
+        if version == 0 {
+            join(version).with_rebalance_timeout_ms(-1)
+        } else {
+            join(version)
+        }
+    };
+    let sync = |version| {
+        let request = SyncGroupRequest::default()
+            .with_group_id(group())
+            .with_member_id(text("stranger"));
+        match version {
+            5.. => request
+                .with_protocol_type(Some(text("consumer")))
+                .with_protocol_name(Some(text("range"))),
+            _ => request,
+        }
+    };
+    let leave = |version| match version {
+        0..=2 => LeaveGroupRequest::default()
+            .with_group_id(group())
+            .with_member_id(text("stranger")),
+        _ => LeaveGroupRequest::default()
+            .with_group_id(group())
+            .with_members(vec![MemberIdentity::default().with_member_id(text("stranger"))]),
+    };
+    [
+        sample(0..=9, join),
+        sample(0..=4, |_| {
+            HeartbeatRequest::default()
+                .with_group_id(group())
+                .with_member_id(text("stranger"))
+        }),
+        sample(0..=5, leave),
+        sample(0..=5, sync),
+        sample(0..=6, |_| DescribeGroupsRequest::default().with_groups(vec![group()])),
+        sample(0..=5, |_| ListGroupsRequest::default()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn administration(subject: &Subject<'_>) -> Vec<Sample> {
+    let api_versions = |version| match version {
+        3.. => ApiVersionsRequest::default()
+            .with_client_software_name(text("samples"))
+            .with_client_software_version(text("1.0")),
+        _ => ApiVersionsRequest::default(),
+    };
+    let delete = |version| match version {
+        0..=5 => DeleteTopicsRequest::default().with_topic_names(vec![topic_name("not-there")]),
+        _ => DeleteTopicsRequest::default().with_topics(vec![
+            DeleteTopicState::default().with_name(Some(topic_name("not-there"))),
+        ]),
+    };
+    let configs = |_| {
+        let resource = |kind, name| {
+            DescribeConfigsResource::default()
+                .with_resource_type(kind)
+                .with_resource_name(text(name))
+        };
+        DescribeConfigsRequest::default().with_resources(vec![resource(2, subject.topic).with_configuration_keys(None)])
+    };
+    let create = |_| {
+        CreateTopicsRequest::default()
+            .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
+            .with_timeout_ms(30_000)
+    };
+    [
+        sample(0..=4, api_versions),
+        sample(2..=7, create),
+        sample(1..=6, delete),
+        sample(1..=4, configs),
+        sample(0..=2, |_| DescribeClusterRequest::default()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

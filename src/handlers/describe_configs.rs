@@ -1,0 +1,187 @@
+//! DescribeConfigs (32), versions 1-4.
+//!
+//! Versions: 1 synonyms and sources, 3 documentation and types, 4 flexible. Topics and brokers are described; other
+//! resource types are refused one by one, numbers that are no type refuse the whole request, as in Kafka
+//! (`ConfigHelper`). A broker answers for itself only; the empty name asks for what was changed for all brokers, which
+//! nothing can be. Null and empty lists of keys both ask for all; unknown keys are passed over; a resource that is named
+//! twice is answered twice. Other than in Kafka, an answer that would grow beyond `socket.request.max.bytes` refuses the
+//! resources that remain, because a small request can ask for very much.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::DescribeConfigsRequest;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use kafka_protocol::protocol::StrBytes;
+use protocol::error_code::ErrorCode;
+
+use crate::config::broker::BrokerConfig;
+use crate::config::describe::{self, DescribedConfig};
+use crate::handlers::context::RequestContext;
+use crate::handlers::reply::Reply;
+use crate::metadata::image::MetadataImage;
+use crate::metadata::topic_name;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
+/// Answers each resource.
+pub(super) fn handle(cx: &Arc<RequestContext>, request: DescribeConfigsRequest) -> Reply {
+    let image = cx.services.publisher.current();
+    let describer = Describer {
+        config: &cx.services.config,
+        image: &image,
+        node_id: cx.services.node_id,
+        version: cx.api_version,
+        include_synonyms: request.include_synonyms,
+        include_documentation: request.include_documentation,
+    };
+    cx.reply(&DescribeConfigsResponse::default().with_results(describer.describe_all(request.resources)))
+}
+
+/// What one request wants to know, and where it is known from.
+struct Describer<'a> {
+    config: &'a BrokerConfig,
+    image: &'a MetadataImage,
+    node_id: i32,
+    version: i16,
+    include_synonyms: bool,
+    include_documentation: bool,
+}
+
+impl Describer<'_> {
+    fn describe_all(&self, resources: Vec<DescribeConfigsResource>) -> Vec<DescribeConfigsResult> {
+        let known = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
+        if resources
+            .iter()
+            .any(|resource| !known.contains(&resource.resource_type))
+        {
+            let why = ErrorCode::InvalidRequest.message();
+            return resources
+                .into_iter()
+                .map(|resource| refused(resource, ErrorCode::InvalidRequest, why.to_owned()))
+                .collect();
+        }
+        let most_bytes = usize::try_from(self.config.socket_request_max_bytes).unwrap_or(0);
+        let mut bytes = 0;
+        let mut results = Vec::with_capacity(resources.len());
+        for resource in resources {
+            if bytes > most_bytes {
+                let why = "The answer would be larger than socket.request.max.bytes, ask for fewer resources at once";
+                results.push(refused(resource, ErrorCode::InvalidRequest, why.to_owned()));
+                continue;
+            }
+            match self.describe(&resource) {
+                Ok(configs) => {
+                    bytes += configs.iter().map(approximate_bytes).sum::<usize>();
+                    results.push(named(&resource).with_configs(configs));
+                }
+                Err((code, why)) => results.push(refused(resource, code, why)),
+            }
+        }
+        results
+    }
+
+    fn describe(
+        &self,
+        resource: &DescribeConfigsResource,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
+        let rows = match resource.resource_type {
+            TOPIC => self.topic_rows(&resource.resource_name)?,
+            BROKER => self.broker_rows(&resource.resource_name)?,
+            other => {
+                let name = match other {
+                    BROKER_LOGGER => "BROKER_LOGGER",
+                    CLIENT_METRICS => "CLIENT_METRICS",
+                    _ => "GROUP",
+                };
+                return Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {name}")));
+            }
+        };
+        let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+        let wanted = |row: &DescribedConfig| keys.is_empty() || keys.iter().any(|key| **key == *row.name);
+        Ok(rows.into_iter().filter(wanted).map(|row| self.result(row)).collect())
+    }
+
+    fn topic_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+        topic_name::validate(name).map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
+        if self.image.topic(name).is_none() {
+            // Kafka sends no message here.
+            return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
+        }
+        Ok(describe::describe_topic(self.image.topic_configs(name), self.config))
+    }
+
+    fn broker_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+        if name.is_empty() {
+            return Ok(describe::describe_all_brokers());
+        }
+        match name.parse::<i32>() {
+            Ok(id) if id == self.node_id => Ok(describe::describe_broker(self.config)),
+            Ok(_) => {
+                let expected = self.node_id;
+                let why = format!("Unexpected broker id, expected {expected} or empty string, but received {name}");
+                Err((ErrorCode::InvalidRequest, why))
+            }
+            Err(_) => Err((
+                ErrorCode::InvalidRequest,
+                format!("Broker id must be an integer, but it is: {name}"),
+            )),
+        }
+    }
+
+    fn result(&self, row: DescribedConfig) -> DescribeConfigsResourceResult {
+        let text = |value: Option<String>| value.map(StrBytes::from_string);
+        let mut result = DescribeConfigsResourceResult::default()
+            .with_name(StrBytes::from_string(row.name))
+            .with_value(text(row.value))
+            .with_read_only(row.read_only)
+            .with_config_source(row.source as i8)
+            .with_is_sensitive(row.sensitive);
+        if self.include_synonyms {
+            let synonyms = row.synonyms.into_iter().map(|synonym| {
+                DescribeConfigsSynonym::default()
+                    .with_name(StrBytes::from_string(synonym.name))
+                    .with_value(text(synonym.value))
+                    .with_source(synonym.source as i8)
+            });
+            result.synonyms = synonyms.collect();
+        }
+        if self.version >= 3 {
+            let documentation = row.documentation.filter(|_| self.include_documentation);
+            result.config_type = row.config_type;
+            result.documentation = documentation.map(StrBytes::from_static_str);
+        }
+        result
+    }
+}
+
+fn named(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
+    DescribeConfigsResult::default()
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone())
+}
+
+fn refused(resource: DescribeConfigsResource, code: ErrorCode, why: String) -> DescribeConfigsResult {
+    named(&resource)
+        .with_error_code(code.code())
+        .with_error_message(Some(StrBytes::from_string(why)))
+}
+
+/// The texts of a row, and some room for its fixed fields.
+fn approximate_bytes(row: &DescribeConfigsResourceResult) -> usize {
+    let text = |value: &Option<StrBytes>| value.as_ref().map_or(0, |value| value.len());
+    let synonyms = row
+        .synonyms
+        .iter()
+        .map(|synonym| synonym.name.len() + text(&synonym.value) + 8);
+    row.name.len() + text(&row.value) + text(&row.documentation) + synonyms.sum::<usize>() + 16
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! Answers and refusals as Apache Kafka 4.3.1 gave them, in every version.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use kafka_protocol::protocol::Encodable;
+use uuid::Uuid;
+
+use super::*;
+use crate::config::load::{Sources, load};
+use crate::metadata::apply::apply;
+use crate::metadata::command::{Command, CreateTopics, NewTopic, RegisterBroker, TopicLimits};
+
+fn image() -> MetadataImage {
+    let mut image = MetadataImage::default();
+    let register = RegisterBroker {
+        broker_id: 1,
+        incarnation: Uuid::from_u128(1),
+        endpoints: Vec::new(),
+        rack: None,
+        clean_shutdown: true,
+    };
+    apply(&mut image, 1, &Command::RegisterBroker(register));
+    let topic = NewTopic {
+        name: "t".to_owned(),
+        topic_id: Uuid::from_u128(2),
+        replicas: vec![vec![1]],
+        configs: BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]),
+    };
+    let limits = TopicLimits {
+        max_topics: 10,
+        max_partitions: 10,
+    };
+    apply(
+        &mut image,
+        2,
+        &Command::CreateTopics(CreateTopics {
+            topics: vec![topic],
+            limits,
+        }),
+    );
+    assert!(image.topic("t").is_some(), "the topic was made");
+    image
+}
+
+fn config(pairs: &[(&str, &str)]) -> BrokerConfig {
+    let overrides = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    load(&Sources {
+        overrides,
+        ..Sources::default()
+    })
+    .expect("valid")
+    .config
+}
+
+fn resource(resource_type: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResource {
+    let keys = keys.map(|keys| {
+        keys.iter()
+            .map(|key| StrBytes::from_string((*key).to_owned()))
+            .collect()
+    });
+    DescribeConfigsResource::default()
+        .with_resource_type(resource_type)
+        .with_resource_name(StrBytes::from_string(name.to_owned()))
+        .with_configuration_keys(keys)
+}
+
+/// Describes with everything included, and holds that every version can be encoded.
+fn ask(config: &BrokerConfig, resources: &[DescribeConfigsResource]) -> Vec<DescribeConfigsResult> {
+    let image = image();
+    let describer = |version| Describer {
+        config,
+        image: &image,
+        node_id: 1,
+        version,
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    for version in 1..=4 {
+        let results = describer(version).describe_all(resources.to_vec());
+        let response = DescribeConfigsResponse::default().with_results(results);
+        response
+            .encode(&mut BytesMut::new(), version)
+            .expect("only fields that the version has are set");
+    }
+    describer(4).describe_all(resources.to_vec())
+}
+
+fn outcome(resources: &[DescribeConfigsResource]) -> Vec<(i16, String, usize)> {
+    let results = ask(&config(&[]), resources);
+    let outcome = |result: DescribeConfigsResult| {
+        let message = result.error_message.expect("never null");
+        (result.error_code, message.to_string(), result.configs.len())
+    };
+    results.into_iter().map(outcome).collect()
+}
+
+#[test]
+fn null_and_no_keys_ask_for_all() {
+    assert_eq!(outcome(&[resource(TOPIC, "t", None)]), [(0, String::new(), 33)]);
+    assert_eq!(outcome(&[resource(TOPIC, "t", Some(&[]))]), [(0, String::new(), 33)]);
+}
+
+#[test]
+fn unknown_and_repeated_keys_are_passed_over_but_repeated_resources_are_answered() {
+    let once = resource(TOPIC, "t", Some(&["retention.ms", "retention.ms", "nope"]));
+    assert_eq!(
+        outcome(&[once.clone(), once]),
+        [(0, String::new(), 1), (0, String::new(), 1)]
+    );
+}
+
+#[test]
+fn a_row_says_where_its_value_comes_from() {
+    let results = ask(
+        &config(&[("log.retention.ms", "7")]),
+        &[resource(TOPIC, "t", Some(&["retention.ms"]))],
+    );
+    let row = &results[0].configs[0];
+    assert_eq!(
+        (row.value.as_deref(), row.config_source, row.config_type),
+        (Some("1000"), 1, 5)
+    );
+    let synonyms: Vec<_> = row
+        .synonyms
+        .iter()
+        .map(|one| (&*one.name, one.value.as_deref(), one.source))
+        .collect();
+    assert_eq!(
+        synonyms,
+        [
+            ("retention.ms", Some("1000"), 1),
+            ("log.retention.ms", Some("7"), 4),
+            ("log.retention.hours", Some("168"), 5)
+        ]
+    );
+    assert!(row.documentation.as_ref().is_some_and(|text| !text.is_empty()));
+}
+
+#[test]
+fn documentation_and_synonyms_come_only_when_asked_for() {
+    let (image, config) = (image(), config(&[]));
+    let describer = Describer {
+        config: &config,
+        image: &image,
+        node_id: 1,
+        version: 4,
+        include_synonyms: false,
+        include_documentation: false,
+    };
+    let results = describer.describe_all(vec![resource(TOPIC, "t", Some(&["segment.bytes"]))]);
+    assert_eq!(results[0].configs[0].documentation, None);
+    assert_eq!(results[0].configs[0].synonyms, []);
+    assert_eq!(results[0].configs[0].config_source, 5);
+}
+
+#[test]
+fn refusals_have_kafkas_codes() {
+    let (unknown, invalid_topic, invalid) = (3, 17, 42);
+    assert_eq!(outcome(&[resource(TOPIC, "zz", None)]), [(unknown, String::new(), 0)]);
+    assert_eq!(outcome(&[resource(TOPIC, "a b", None)])[0].0, invalid_topic);
+    assert_eq!(outcome(&[resource(TOPIC, "", None)])[0].0, invalid_topic);
+    let other = "Unexpected broker id, expected 1 or empty string, but received 5".to_owned();
+    assert_eq!(outcome(&[resource(BROKER, "5", None)]), [(invalid, other, 0)]);
+    let word = "Broker id must be an integer, but it is: x".to_owned();
+    assert_eq!(outcome(&[resource(BROKER, "x", None)]), [(invalid, word, 0)]);
+    for kind in [BROKER_LOGGER, CLIENT_METRICS, GROUP] {
+        let results = outcome(&[resource(kind, "1", None), resource(TOPIC, "t", Some(&["retention.ms"]))]);
+        assert_eq!((results[0].0, results[1].0), (invalid, 0), "{kind}");
+    }
+    for kind in [0, 1, 99, -1] {
+        let results = outcome(&[resource(TOPIC, "t", None), resource(kind, "x", None)]);
+        assert_eq!(
+            (results[0].0, results[1].0),
+            (invalid, invalid),
+            "{kind} refuses the whole request"
+        );
+    }
+}
+
+#[test]
+fn a_broker_answers_for_itself_and_for_what_was_changed_for_all() {
+    assert_eq!(outcome(&[resource(BROKER, "", None)]), [(0, String::new(), 0)]);
+    assert_eq!(
+        outcome(&[resource(BROKER, "+1", Some(&["broker.id"]))]),
+        [(0, String::new(), 1)]
+    );
+    assert!(outcome(&[resource(BROKER, "1", None)])[0].2 > 300);
+}
+
+#[test]
+fn an_answer_does_not_grow_without_bound() {
+    let config = config(&[("socket.request.max.bytes", "100000")]);
+    let results = ask(&config, &vec![resource(BROKER, "1", None); 50]);
+    let answered = results.iter().filter(|result| result.error_code == 0).count();
+    assert!((1..5).contains(&answered), "{answered} of 50 answered");
+    assert!(
+        results[49]
+            .error_message
+            .as_ref()
+            .is_some_and(|why| why.contains("socket.request.max.bytes"))
+    );
+}

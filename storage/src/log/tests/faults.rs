@@ -1,0 +1,135 @@
+//! Failing disks: what is refused, what stays, what takes the log out of use.
+
+use protocol::error_code::ErrorCode;
+
+use super::*;
+use crate::io::sim_fs::{Fault, FaultKind, Operation};
+use crate::log::read_plan::ReadError;
+
+fn fault(operation: Operation, after: u64, kind: FaultKind, lasting: bool) -> Fault {
+    Fault {
+        operation: Some(operation),
+        after,
+        kind,
+        lasting,
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_works_again_when_there_is_room() {
+    let fixture = Fixture::new(small_segments());
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    writer.append(vec![produced(1, 0, 0, 2)], 0, now());
+    fixture.fs.inject(fault(Operation::Write, 0, FaultKind::NoSpace, false));
+    let results = writer.append(vec![produced(1, 0, 2, 2), produced(1, 0, 4, 2)], 0, now());
+    for result in results {
+        let error = result.expect_err("no room");
+        assert_eq!(error.error_code(), ErrorCode::KafkaStorageError);
+    }
+    assert_eq!(read_offsets(&reader), [(0, 1)]);
+    assert!(!reader.is_offline());
+    // the refused sequence numbers are not remembered as written
+    let results = writer.append(vec![produced(1, 0, 2, 2), produced(1, 0, 4, 2)], 0, now());
+    assert!(
+        results
+            .iter()
+            .all(|result| result.as_ref().is_ok_and(|appended| !appended.duplicate))
+    );
+    assert_eq!(read_offsets(&reader), [(0, 1), (2, 3), (4, 5)]);
+    drop((writer, reader));
+    assert_eq!(read_offsets(&fixture.open().reader), [(0, 1), (2, 3), (4, 5)]);
+}
+
+#[test]
+fn a_full_disk_at_the_roll_keeps_what_was_written_and_recovers() {
+    // every operation of the roll, one after the other
+    for after in 0..12 {
+        let fixture = Fixture::new(small_segments());
+        let OpenedLog { mut writer, reader, .. } = fixture.open();
+        for n in 0..6 {
+            writer.append(vec![plain(&[n, n])], 0, now())[0]
+                .as_ref()
+                .expect("appended");
+        }
+        fixture.fs.inject(Fault {
+            operation: None,
+            after,
+            kind: FaultKind::NoSpace,
+            lasting: false,
+        });
+        let mut acknowledged = 6;
+        for n in 0..10 {
+            acknowledged += usize::from(writer.append(vec![plain(&[n, n])], 0, now())[0].is_ok());
+        }
+        assert!(acknowledged >= 15, "one failure, one refusal: {acknowledged} ({after})");
+        assert!(reader.segment_count() > 1);
+        assert_eq!(read_offsets(&reader).len(), acknowledged, "{after}");
+        writer.close().expect("closed");
+        assert_eq!(read_offsets(&fixture.open().reader).len(), acknowledged, "{after}");
+    }
+}
+
+#[test]
+fn a_failed_write_that_cannot_be_undone_takes_the_log_offline() {
+    let fixture = Fixture::new(small_segments());
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    writer.append(vec![plain(&[1])], 0, now());
+    fixture
+        .fs
+        .inject(fault(Operation::Write, 0, FaultKind::InputOutput, true));
+    fixture
+        .fs
+        .inject(fault(Operation::Change, 0, FaultKind::InputOutput, true));
+    assert!(writer.append(vec![plain(&[2])], 0, now())[0].is_err());
+    fixture.fs.clear_faults();
+    let refused = writer
+        .append(vec![plain(&[3])], 0, now())
+        .remove(0)
+        .expect_err("offline");
+    assert!(refused.to_string().contains("offline"), "{refused}");
+    assert!(matches!(
+        reader.plan_read(0, 1, 10, true),
+        Err(ReadError::Storage(StorageError::Offline { .. }))
+    ));
+    fixture.flusher.run_pending();
+    assert_eq!(fixture.failures.lock().expect("not poisoned").len(), 1);
+}
+
+#[test]
+fn a_failed_sync_is_reported_once_and_never_repeated() {
+    let fixture = Fixture::new(small_segments());
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    reader.on_durable(Arc::new(move |offset| {
+        listener.lock().expect("not poisoned").push(offset)
+    }));
+    writer.append(vec![plain(&[1])], 0, now());
+    fixture
+        .fs
+        .inject(fault(Operation::SyncData, 0, FaultKind::InputOutput, false));
+    fixture.flusher.run_pending();
+    assert_eq!(reader.durable_offset(), 0);
+    assert!(writer.flush().is_err(), "the next sync would succeed and lie");
+    assert!(writer.append(vec![plain(&[1])], 0, now())[0].is_err());
+    fixture.flusher.run_pending();
+    let failures = fixture.failures.lock().expect("not poisoned");
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].starts_with(DIR), "{failures:?}");
+    assert!(heard.lock().expect("not poisoned").is_empty());
+}
+
+#[test]
+fn a_cold_read_is_offered_to_another_thread() {
+    let fixture = Fixture::new(small_segments());
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    writer.append(vec![plain(&[1])], 0, now());
+    let slice = reader
+        .plan_read(0, 1, 1000, true)
+        .expect("in range")
+        .slice
+        .expect("a batch");
+    assert_eq!(slice.read_nowait().expect("read"), Some(slice.read().expect("read")));
+    fixture.fs.set_cold(true);
+    assert_eq!(slice.read_nowait().expect("read"), None);
+}
