@@ -821,6 +821,54 @@ fn a_static_member_that_comes_back_while_the_leader_assigns_rebalances() {
 }
 
 #[test]
+fn a_static_member_that_was_taken_over_in_a_join_phase_is_waited_with() {
+    check(
+        "
+        newA join instance=a rebalance=100000 session=100000
+            record: generation 0 leader - []
+        newB join instance=b rebalance=100000 session=10000
+        wait 6000
+            newA join: M1 generation 1 range leader M1 M1=m M2=m
+            newB join: M2 generation 1 range leader M1
+        newC join instance=c rebalance=100000 session=10000
+        newC join instance=c rebalance=100000 session=10000
+            newC join: FENCED_INSTANCE_ID M3
+        wait 9000
+        M2 heartbeat gen=1 instance=b
+            M2 heartbeat: REBALANCE_IN_PROGRESS
+        wait 9000
+        state
+            PreparingRebalance generation 1 leader M1 [M1 M2 M4]
+        ",
+    );
+}
+
+#[test]
+fn a_static_member_that_was_taken_over_before_it_synced_syncs_under_its_new_id() {
+    check(
+        "
+        newA join instance=a session=1000000
+            record: generation 0 leader - []
+        newB join instance=b session=1000000
+        wait 6000
+            newA join: M1 generation 1 range leader M1 M1=m M2=m
+            newB join: M2 generation 1 range leader M1
+        M1 sync gen=1 assign=M1:x,M2:y
+            record: generation 1 leader M1 [M1=x M2=y]
+            M1 sync: range \"x\"
+        newB join instance=b session=1000000
+            record: generation 1 leader M1 [M1=x M3=y]
+            newB join: M3 generation 1 range leader M1
+        M3 sync gen=1 instance=b
+            M3 sync: range \"y\"
+        wait 100000
+        state
+            Stable generation 1 leader M1 [M1 M3]
+        ",
+    );
+}
+
+#[test]
 fn static_members_are_waited_for_until_their_session_ends() {
     check_static(
         "
