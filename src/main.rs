@@ -52,7 +52,9 @@ fn run(sources: &Sources) -> Result<(), String> {
         // before the broker is ready, so that an early signal stops it cleanly too
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let broker = Broker::start(loaded.config, env, &runtimes).await.map_err(|error| error.to_string())?;
+        let broker = Broker::start(loaded.config, env, &runtimes)
+            .await
+            .map_err(|error| error.to_string())?;
         print(&broker.greeting())?;
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -66,8 +68,14 @@ fn run(sources: &Sources) -> Result<(), String> {
 /// Prints to standard output; a reader that went away is no fault.
 fn print(text: &str) -> Result<(), String> {
     let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.write_all(b"\n")).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}")),
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.write_all(b"\n"))
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
         _ => Ok(()),
     }
 }
