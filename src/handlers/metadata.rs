@@ -188,7 +188,7 @@ async fn make(cx: &RequestContext, missing: Vec<TopicSpec>) -> BTreeMap<String, 
         .filter_map(|outcome| Some((outcome.name, outcome.result.err()?)));
     failed
         .map(|(topic, failure)| {
-            tracing::info!(
+            tracing::debug!(
                 topic,
                 code = failure.code.name(),
                 why = failure.message,
