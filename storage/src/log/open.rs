@@ -15,7 +15,7 @@ use crate::dir::partition_dir::{PARTITION_METADATA, read_partition_metadata, wri
 use crate::epoch::EpochCache;
 use crate::epoch_file::read_epochs;
 use crate::error::{IoContext, StorageError};
-use crate::flush::{FlusherHandle, Urgency};
+use crate::flush::FlusherHandle;
 use crate::io::file_system::{FileSystem, OpenMode};
 use crate::log::reader::LogReader;
 use crate::log::recovery::{
@@ -130,10 +130,10 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
         flusher: open.flusher,
     };
     let shared = Arc::new(LogShared::new(start));
-    if shared.durable_offset() < log_end_offset {
-        shared.request_sync(Urgency::Within(open.config.flush_ms.unsigned_abs()));
-    }
     let mut writer = LogWriter::new(Arc::clone(&shared), open.config, producers, open.now);
+    if shared.durable_offset() < log_end_offset {
+        shared.request_sync(writer.sync_urgency());
+    }
     writer.set_closed_at(recovered.index_files_complete.then_some(log_end_offset));
     Ok(OpenedLog {
         writer,
