@@ -303,8 +303,9 @@ impl Inner {
         let indexes = 0..topic.partitions.len();
         for index in indexes {
             let partition = hosted.as_ref().and_then(|hosted| hosted.partitions.get(index).cloned().flatten());
-            // nothing in it is wanted any more: dropped without a flush
-            drop(partition.and_then(|partition| partition.resign()));
+            if let Some(log) = partition.and_then(|partition| partition.resign()) {
+                log.discard();
+            }
             let index = PartitionIndex::try_from(index).expect("partition counts are int32 on the wire");
             let Some(dir) = self.placed().remove(&(topic.name.to_string(), index)) else { continue };
             let dir = &self.dirs[dir].dir;
