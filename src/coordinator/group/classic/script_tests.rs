@@ -29,15 +29,27 @@ fn check(script: &str) {
 }
 
 fn check_with(config: GroupConfig, script: &str) {
-    let mut run = Script { world: World::new(config), ids: BTreeMap::new(), labels: BTreeMap::new() };
-    let lines: Vec<&str> = script.lines().map(|line| line.strip_prefix("        ").unwrap_or(line)).collect();
+    let mut run = Script {
+        world: World::new(config),
+        ids: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    };
+    let lines: Vec<&str> = script
+        .lines()
+        .map(|line| line.strip_prefix("        ").unwrap_or(line))
+        .collect();
     let expected: Vec<&str> = lines.into_iter().filter(|line| !line.trim().is_empty()).collect();
     let mut transcript = Vec::new();
     for line in expected.iter().filter(|line| !line.starts_with(' ')) {
         transcript.push((*line).to_owned());
         transcript.extend(run.step(line).into_iter().map(|effect| format!("    {effect}")));
     }
-    assert_eq!(transcript.join("\n"), expected.join("\n"), "\n--- got ---\n{}\n", transcript.join("\n"));
+    assert_eq!(
+        transcript.join("\n"),
+        expected.join("\n"),
+        "\n--- got ---\n{}\n",
+        transcript.join("\n")
+    );
 }
 
 impl Script {
@@ -55,7 +67,8 @@ impl Script {
             ["appends", "succeed"] => self.world.append_error = None,
             [who, command, ref rest @ ..] => {
                 let request = self.request(command, who, rest);
-                self.labels.insert(ReplyToken(self.world.next_token), format!("{who} {command}"));
+                self.labels
+                    .insert(ReplyToken(self.world.next_token), format!("{who} {command}"));
                 self.world.request(&request);
             }
             _ => panic!("unknown event {line:?}"),
@@ -68,7 +81,11 @@ impl Script {
             effects.push(format!("{label}: {}", self.tell_reply(&reply)));
         }
         if !matches!(words[..], ["state"]) {
-            assert_eq!(*self.world.shard.hard(), self.world.fold_log(), "hard state is the fold of the log");
+            assert_eq!(
+                *self.world.shard.hard(),
+                self.world.fold_log(),
+                "hard state is the fold of the log"
+            );
         }
         effects
     }
@@ -77,7 +94,11 @@ impl Script {
         let options = options(rest);
         let option = |key: &str| options.get(key).map(String::as_str);
         let number = |key: &str, default: i32| option(key).map_or(default, |text| text.parse().expect("a number"));
-        let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(if who.starts_with("new") { "" } else { who }));
+        let member_id = self
+            .ids
+            .get(who)
+            .cloned()
+            .unwrap_or_else(|| Arc::from(if who.starts_with("new") { "" } else { who }));
         let group_instance_id: Option<Arc<str>> = option("instance").map(Arc::from);
         let (group_id, generation_id) = (Arc::from("g"), number("gen", -1));
         match command {
@@ -95,7 +116,10 @@ impl Script {
                 Request::Join(join)
             }
             "sync" => {
-                let assign = option("assign").unwrap_or("").split(',').filter_map(|pair| pair.split_once(':'));
+                let assign = option("assign")
+                    .unwrap_or("")
+                    .split(',')
+                    .filter_map(|pair| pair.split_once(':'));
                 let assignments = assign.map(|(who, assignment)| {
                     let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(who));
                     (member_id, Bytes::copy_from_slice(assignment.as_bytes()))
@@ -110,11 +134,18 @@ impl Script {
                     assignments: assignments.collect(),
                 })
             }
-            "heartbeat" => {
-                Request::Heartbeat(HeartbeatRequest { group_id, generation_id, member_id, group_instance_id })
-            }
+            "heartbeat" => Request::Heartbeat(HeartbeatRequest {
+                group_id,
+                generation_id,
+                member_id,
+                group_instance_id,
+            }),
             "leave" => {
-                let members = vec![LeavingMember { member_id, group_instance_id, reason: None }];
+                let members = vec![LeavingMember {
+                    member_id,
+                    group_instance_id,
+                    reason: None,
+                }];
                 Request::Leave(LeaveRequest { group_id, members })
             }
             "commit" => Request::Commit(CommitRequest {
@@ -142,7 +173,11 @@ impl Script {
 
     fn alias(&mut self, member_id: &Arc<str>) -> String {
         let Some((_, number)) = member_id.rsplit_once('-').filter(|_| member_id.len() > 36) else {
-            return if member_id.is_empty() { "-".to_owned() } else { member_id.to_string() };
+            return if member_id.is_empty() {
+                "-".to_owned()
+            } else {
+                member_id.to_string()
+            };
         };
         let alias = format!("M{}", number.trim_start_matches('0'));
         self.ids.insert(alias.clone(), Arc::clone(member_id));
@@ -164,12 +199,20 @@ impl Script {
                 None => "no such group".to_owned(),
                 Some(group) => {
                     let members = group.members.iter().map(|member| {
-                        let (metadata, assignment) =
-                            (String::from_utf8_lossy(&member.metadata), String::from_utf8_lossy(&member.assignment));
+                        let (metadata, assignment) = (
+                            String::from_utf8_lossy(&member.metadata),
+                            String::from_utf8_lossy(&member.assignment),
+                        );
                         format!("{}:{metadata:?}:{assignment:?}", self.alias(&member.member_id))
                     });
                     let members: Vec<String> = members.collect();
-                    format!("{} {:?} {:?} [{}]", group.state, group.protocol_type, group.protocol_name, members.join(" "))
+                    format!(
+                        "{} {:?} {:?} [{}]",
+                        group.state,
+                        group.protocol_type,
+                        group.protocol_name,
+                        members.join(" ")
+                    )
                 }
             },
             Reply::Fetch(_) | Reply::List(_) => panic!("not asked for in scripts"),
@@ -203,13 +246,29 @@ impl Script {
                     .members
                     .iter()
                     .map(|member| {
-                        format!("{}={}", self.alias(&member.member_id), String::from_utf8_lossy(&member.assignment))
+                        format!(
+                            "{}={}",
+                            self.alias(&member.member_id),
+                            String::from_utf8_lossy(&member.assignment)
+                        )
                     })
                     .collect();
-                let leader = group.leader.as_ref().map_or_else(|| "-".to_owned(), |leader| self.alias(leader));
-                format!("record: generation {} leader {leader} [{}]", group.generation_id, members.join(" "))
+                let leader = group
+                    .leader
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |leader| self.alias(leader));
+                format!(
+                    "record: generation {} leader {leader} [{}]",
+                    group.generation_id,
+                    members.join(" ")
+                )
             }
-            Record::OffsetCommit { topic, partition, value, .. } => match value {
+            Record::OffsetCommit {
+                topic,
+                partition,
+                value,
+                ..
+            } => match value {
                 Some(value) => format!("record: {topic}-{partition} at {}", value.committed_offset),
                 None => format!("record: {topic}-{partition} removed"),
             },
@@ -217,13 +276,18 @@ impl Script {
     }
 
     fn state(&mut self) -> String {
-        let Some(group) = self.world.shard.soft.groups.get("g") else { return "no group".to_owned() };
+        let Some(group) = self.world.shard.soft.groups.get("g") else {
+            return "no group".to_owned();
+        };
         let state = group.state.name();
         let (generation_id, leader) = (group.generation_id, group.leader.clone());
         let members: Vec<Arc<str>> = group.members.keys().cloned().collect();
         let leader = leader.map_or_else(|| "-".to_owned(), |leader| self.alias(&leader));
         let members: Vec<String> = members.iter().map(|member_id| self.alias(member_id)).collect();
-        format!("{state} generation {generation_id} leader {leader} [{}]", members.join(" "))
+        format!(
+            "{state} generation {generation_id} leader {leader} [{}]",
+            members.join(" ")
+        )
     }
 }
 
@@ -900,7 +964,10 @@ fn administrators_remove_static_members_by_their_instance() {
 
 #[test]
 fn a_full_group_turns_new_members_away() {
-    let config = GroupConfig { group_max_size: 2, ..GroupConfig::default() };
+    let config = GroupConfig {
+        group_max_size: 2,
+        ..GroupConfig::default()
+    };
     check_with(
         config,
         "
@@ -924,7 +991,10 @@ fn a_full_group_turns_new_members_away() {
 
 #[test]
 fn ids_are_given_out_up_to_a_limit() {
-    let config = GroupConfig { group_max_pending_members: 1, ..GroupConfig::default() };
+    let config = GroupConfig {
+        group_max_pending_members: 1,
+        ..GroupConfig::default()
+    };
     check_with(
         config,
         "
@@ -942,7 +1012,10 @@ fn ids_are_given_out_up_to_a_limit() {
 
 #[test]
 fn groups_are_made_up_to_a_limit() {
-    let config = GroupConfig { max_groups: 0, ..GroupConfig::default() };
+    let config = GroupConfig {
+        max_groups: 0,
+        ..GroupConfig::default()
+    };
     check_with(
         config,
         "
