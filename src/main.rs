@@ -29,7 +29,13 @@ fn main() -> ExitCode {
         Command::ConfigDocs => print(&monedula::config::docs::markdown()),
         Command::Run { file, overrides } => Sources::with_file(file.as_deref())
             .map_err(|error| error.to_string())
-            .and_then(|sources| run(&Sources { environment: variables(std::env::vars_os()), overrides, ..sources })),
+            .and_then(|sources| {
+                run(&Sources {
+                    environment: variables(std::env::vars_os()),
+                    overrides,
+                    ..sources
+                })
+            }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

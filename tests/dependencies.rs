@@ -29,7 +29,6 @@ const BANNED: &[(&str, &str)] = &[
     ("lz4-sys", "lz4_flex"),
     ("lz4", "lz4_flex"),
     ("async-std", "tokio"),
-    ("chrono", "milliseconds since 1970"),
 ];
 
 fn metadata() -> Value {

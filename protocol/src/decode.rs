@@ -119,7 +119,10 @@ mod tests {
     #[test]
     fn trailing_bytes_are_ignored() {
         let result = decode_request::<MetadataRequest>(api::METADATA, 0, Bytes::from_static(&[0, 0, 0, 0, 9]));
-        assert_eq!(result.map(|request| request.topics.map(|topics| topics.len())), Ok(Some(0)));
+        assert_eq!(
+            result.map(|request| request.topics.map(|topics| topics.len())),
+            Ok(Some(0))
+        );
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl GroupCoordinator {
             for (group_ids, answer) in pending {
                 match wait(answer).await {
                     Ok(Reply::Describe(groups)) => {
-                        described.extend(group_ids.into_iter().zip(groups.into_iter().map(Ok)))
+                        described.extend(group_ids.into_iter().zip(groups.into_iter().map(Ok)));
                     }
                     Ok(other) => wrong_kind(&other),
                     Err(error) => described.extend(group_ids.into_iter().map(|group_id| (group_id, Err(error)))),

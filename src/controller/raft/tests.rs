@@ -165,36 +165,62 @@ async fn a_vote_that_was_cast_but_not_won_is_won_at_the_start() {
     log.close().await;
 }
 
-#[tokio::test]
-async fn snapshots_cut_the_log_and_a_restart_starts_from_them() {
-    let fs = disk(1);
-    let rules = |incarnation| open_with(&fs, incarnation, true, 10);
-    let log = RaftMetadataLog::open(rules(10)).await.expect("founded");
+/// Makes 40 topics under these rules and waits until a snapshot has replaced most of the log.
+async fn fill_until_purged(fs: &SimFileSystem, snapshots: SnapshotRules) -> Arc<MetadataImage> {
+    let mut open = open_with(fs, 10, true, 0);
+    open.snapshots = snapshots;
+    let log = RaftMetadataLog::open(open).await.expect("founded");
     for n in 0..40 {
-        log.propose(vec![creation_of(&format!("t{n}"), 100 + n, 1)])
-            .await
-            .expect("leads");
+        let creation = creation_of(&format!("t{n}"), 100 + n, 1);
+        log.propose(vec![creation]).await.expect("leads");
     }
-    let purged = log
-        .raft
-        .wait(Some(LEAD_TIMEOUT))
-        .metrics(|m| m.purged.is_some_and(|id| id.index > 20), "purge")
-        .await;
+    let is_purged =
+        |metrics: &openraft::RaftMetrics<u64, openraft::BasicNode>| metrics.purged.is_some_and(|id| id.index > 20);
+    let purged = log.raft.wait(Some(LEAD_TIMEOUT)).metrics(is_purged, "purge").await;
     purged.expect("purged");
     assert!(log.store.last_purged_log_id().is_some_and(|id| id.index > 20));
-    let before = image(&log);
+    let image = image(&log);
     log.close().await;
-    let log = RaftMetadataLog::open(rules(11)).await.expect("there");
-    assert_eq!(image(&log).topics.len(), before.topics.len());
-    log.close().await;
+    image
+}
 
-    let shared = fs.shared();
+#[tokio::test]
+async fn snapshots_cut_the_log_and_a_restart_starts_from_them() {
+    let by_entries = SnapshotRules {
+        max_entries: 10,
+        max_bytes: 1 << 20,
+    };
+    let by_bytes = SnapshotRules {
+        max_entries: 5_000,
+        max_bytes: 500,
+    };
+    for rules in [by_entries, by_bytes] {
+        let fs = disk(1);
+        let before = fill_until_purged(&fs, rules).await;
+        let log = open(&fs, 11, false).await.expect("there");
+        let topics = |image: &MetadataImage| -> Vec<_> { image.topics().map(|topic| topic.id).collect() };
+        assert_eq!(topics(&image(&log)), topics(&before));
+        log.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_snapshot_is_refused() {
+    let fs = disk(1);
+    fill_until_purged(
+        &fs,
+        SnapshotRules {
+            max_entries: 10,
+            max_bytes: 1 << 20,
+        },
+    )
+    .await;
     let snapshot = Path::new("/data/__cluster_metadata-0/image.snapshot");
     fs.flip_bit(snapshot, 40, 1).expect("there");
-    let error = RaftMetadataLog::open(rules(12)).await.expect_err("damaged");
+    let error = open(&fs, 12, false).await.expect_err("damaged");
     assert!(error.to_string().contains("image.snapshot"), "{error}");
-    shared.remove_file(snapshot).expect("removed");
-    let error = RaftMetadataLog::open(rules(12)).await.expect_err("a gap");
+    fs.shared().remove_file(snapshot).expect("removed");
+    let error = open(&fs, 12, false).await.expect_err("a gap");
     assert!(matches!(error, OpenError::Gap { .. }), "{error}");
 }
 
@@ -205,8 +231,11 @@ fn within_limits(mut creation: Command) -> Command {
     creation
 }
 
+/// Topics that were acknowledged, with the newest leader epoch that anybody saw.
+type Acknowledged = std::collections::BTreeMap<u128, i32>;
+
 /// Kills the process, or the machine, before the `after`-th disk operation of a life; gives what was acknowledged.
-async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowledged: &mut Vec<u128>) -> bool {
+async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowledged: &mut Acknowledged) -> bool {
     fs.inject(Fault {
         operation: None,
         after,
@@ -220,11 +249,16 @@ async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowled
         Err(error) => panic!("life {life}: {error}"),
     };
     let image = image(&log);
-    for topic in &*acknowledged {
+    for (topic, leader_epoch) in acknowledged.iter_mut() {
+        let Some(found) = image.topic_by_id(&Uuid::from_u128(*topic)) else {
+            panic!("life {life}: topic {topic} is lost");
+        };
+        let now = found.partitions[0].leader_epoch;
         assert!(
-            image.topic_by_id(&Uuid::from_u128(*topic)).is_some(),
-            "life {life}: topic {topic} is lost"
+            now > *leader_epoch,
+            "life {life}: the leader epoch of topic {topic} was seen before"
         );
+        *leader_epoch = now;
     }
     assert_eq!(&*image.cluster_id, "cluster");
     for n in 0..12 {
@@ -233,7 +267,7 @@ async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowled
         match log.propose(vec![creation]).await {
             Ok(proposed) => {
                 assert_eq!(proposed.results, [CommandResult::TopicsCreated(vec![Ok(())])]);
-                acknowledged.push(topic);
+                acknowledged.insert(topic, 0);
             }
             Err(ProposeError::Stopped(_)) => break,
             Err(error) => panic!("life {life}: {error}"),
@@ -255,7 +289,7 @@ async fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
     let mut served = 0;
     for seed in 0..4 {
         let fs = disk(seed);
-        let mut acknowledged = Vec::new();
+        let mut acknowledged = Acknowledged::new();
         for life in 1..=25 {
             served += usize::from(live_until_killed(&fs, life, next(60), &mut acknowledged).await);
             fs.crash(if next(2) == 0 {

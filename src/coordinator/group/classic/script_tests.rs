@@ -120,10 +120,7 @@ impl Script {
                     .unwrap_or("")
                     .split(',')
                     .filter_map(|pair| pair.split_once(':'));
-                let assignments = assign.map(|(who, assignment)| {
-                    let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(who));
-                    (member_id, Bytes::copy_from_slice(assignment.as_bytes()))
-                });
+                let assignments = assign.map(|(who, assignment)| self.assignment(who, assignment));
                 Request::Sync(SyncRequest {
                     group_id,
                     generation_id,
@@ -155,20 +152,16 @@ impl Script {
                 group_instance_id,
                 retention_time_ms: None,
                 knows_group_id_not_found: number("v", 9) >= 9,
-                topics: vec![CommitTopic {
-                    name: Arc::from("t"),
-                    topic_id: uuid::Uuid::nil(),
-                    partitions: vec![CommitPartition {
-                        partition_index: 0,
-                        committed_offset: 5,
-                        committed_leader_epoch: -1,
-                        committed_metadata: None,
-                    }],
-                }],
+                topics: vec![one_offset()],
             }),
             "describe" => Request::Describe(vec![group_id]),
             _ => panic!("unknown request {command:?}"),
         }
+    }
+
+    fn assignment(&self, who: &str, assignment: &str) -> (Arc<str>, Bytes) {
+        let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(who));
+        (member_id, Bytes::copy_from_slice(assignment.as_bytes()))
     }
 
     fn alias(&mut self, member_id: &Arc<str>) -> String {
@@ -288,6 +281,21 @@ impl Script {
             "{state} generation {generation_id} leader {leader} [{}]",
             members.join(" ")
         )
+    }
+}
+
+/// What a commit of a script commits.
+fn one_offset() -> CommitTopic {
+    let partition = CommitPartition {
+        partition_index: 0,
+        committed_offset: 5,
+        committed_leader_epoch: -1,
+        committed_metadata: None,
+    };
+    CommitTopic {
+        name: Arc::from("t"),
+        topic_id: uuid::Uuid::nil(),
+        partitions: vec![partition],
     }
 }
 
