@@ -265,6 +265,30 @@ fn a_directory_of_another_topic_is_refused() {
 }
 
 #[test]
+fn a_half_written_metadata_file_is_written_again_and_another_one_is_not() {
+    let fixture = Fixture::new(small_segments());
+    let written = write_log(&fixture);
+    let whole = fixture.contents("partition.metadata");
+    let path = Path::new(DIR).join("partition.metadata");
+    for left in [
+        Vec::new(),
+        vec![0; whole.len()],
+        whole[..20].to_vec(),
+        b"something else".to_vec(),
+    ] {
+        let file = fixture.fs.shared().open(&path, OpenMode::Truncate).expect("opened");
+        file.write_at(&[IoSlice::new(&left)], 0).expect("written");
+        match fixture.try_open(false, 0) {
+            Ok(opened) => {
+                assert_eq!(fixture.contents("partition.metadata"), whole);
+                assert_eq!(read_all(&opened.reader), written);
+            }
+            Err(error) => assert!(left.starts_with(b"some"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_batch_larger_than_every_buffer_is_recovered() {
     let config = LogConfig {
         segment_bytes: 64 << 20,
