@@ -25,8 +25,8 @@ use crate::controller::log::MetadataLog;
 use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::{Controller, ControllerSettings};
 use crate::controller::raft::{OpenError, OpenMetadataLog, RaftMetadataLog, SnapshotRules};
-use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::GroupCoordinator;
+use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::start::StartGroups;
 use crate::dispatch::Dispatcher;
 use crate::env::Env;
@@ -76,7 +76,10 @@ impl Runtimes {
             }
             builder.thread_name(name).enable_all().build()
         };
-        Ok(Self { control: build("control", Some(1))?, data: build("data", None)? })
+        Ok(Self {
+            control: build("control", Some(1))?,
+            data: build("data", None)?,
+        })
     }
 }
 
@@ -84,7 +87,9 @@ impl Runtimes {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address cannot be used.
-    #[error("cannot listen on {listener}: {source}; end the other program or choose another port with --override listeners=PLAINTEXT://127.0.0.1:PORT")]
+    #[error(
+        "cannot listen on {listener}: {source}; end the other program or choose another port with --override listeners=PLAINTEXT://127.0.0.1:PORT"
+    )]
     Bind {
         /// The listener as configured.
         listener: String,
@@ -98,7 +103,9 @@ pub enum StartError {
     #[error(transparent)]
     Metadata(#[from] OpenError),
     /// The log directories do not belong together.
-    #[error("the log directories {first} and {second} belong to different clusters; name the directories of one cluster in log.dirs")]
+    #[error(
+        "the log directories {first} and {second} belong to different clusters; name the directories of one cluster in log.dirs"
+    )]
     MixedClusters {
         /// One.
         first: String,
@@ -142,7 +149,10 @@ impl Broker {
         let hosting = Hosting::new(env.clone(), Arc::clone(&config), Arc::clone(&partitions), dirs, &image)?;
         let publisher = Arc::new(MetadataPublisher::new());
         let log: Arc<dyn MetadataLog> = Arc::clone(&metadata) as Arc<dyn MetadataLog>;
-        let listener = Arc::new(OnImage { hosting: hosting.clone(), groups: OnceLock::new() });
+        let listener = Arc::new(OnImage {
+            hosting: hosting.clone(),
+            groups: OnceLock::new(),
+        });
         let publishing = {
             let (publisher, listener) = (Arc::clone(&publisher), Arc::clone(&listener));
             let images = metadata.images();
@@ -152,13 +162,23 @@ impl Broker {
             Controller::new(controller_settings(&config), env.clone(), log, Arc::clone(&publisher));
         let controller = Arc::new(controller);
         let mut background = vec![publishing, tokio::spawn(controlling)];
-        publisher.wait_for(image.applied_index).await.map_err(|error| internal(CONSUMER_OFFSETS, &error))?;
+        publisher
+            .wait_for(image.applied_index)
+            .await
+            .map_err(|error| internal(CONSUMER_OFFSETS, &error))?;
         make_internal_topics(&controller, &publisher, &config).await?;
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
-        background.push(tokio::spawn(checkpoint_regularly(hosting.clone(), Arc::clone(&config), stopped.clone())));
-        background.push(tokio::spawn(end_with_the_metadata_log(Arc::clone(&metadata), stopped.clone())));
+        background.push(tokio::spawn(checkpoint_regularly(
+            hosting.clone(),
+            Arc::clone(&config),
+            stopped.clone(),
+        )));
+        background.push(tokio::spawn(end_with_the_metadata_log(
+            Arc::clone(&metadata),
+            stopped.clone(),
+        )));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
         let services = Arc::new(Services {
@@ -174,7 +194,16 @@ impl Broker {
         });
         let data = runtimes.data.handle().clone();
         let (serving, bound) = serve(&services, sockets, &data)?;
-        Ok(Self { services, hosting, metadata, bound, stopping, serving, background, data })
+        Ok(Self {
+            services,
+            hosting,
+            metadata,
+            bound,
+            stopping,
+            serving,
+            background,
+            data,
+        })
     }
 
     /// The addresses that are listened on.
@@ -192,9 +221,20 @@ impl Broker {
                 None => format!("{address} (clients are told the address that they dialled)"),
             })
             .collect();
-        let dirs: Vec<_> = self.services.config.resolved.log_dirs.iter().map(|dir| shown(dir)).collect();
+        let dirs: Vec<_> = self
+            .services
+            .config
+            .resolved
+            .log_dirs
+            .iter()
+            .map(|dir| shown(dir))
+            .collect();
         let version = env!("CARGO_PKG_VERSION");
-        format!("monedula {version} takes clients on {}; data in {}", listeners.join(", "), dirs.join(", "))
+        format!(
+            "monedula {version} takes clients on {}; data in {}",
+            listeners.join(", "),
+            dirs.join(", ")
+        )
     }
 
     /// Stops: answers what was accepted, closes connections, groups, metadata and logs.
@@ -202,9 +242,7 @@ impl Broker {
         tracing::info!("stopping");
         self.stopping.send_replace(true);
         self.services.groups.shutdown().await;
-        let drained = tokio::time::timeout(DRAIN_LIMIT, async {
-            while self.serving.join_next().await.is_some() {}
-        });
+        let drained = tokio::time::timeout(DRAIN_LIMIT, async { while self.serving.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!("some clients did not take their answers in time");
             self.serving.shutdown().await;
@@ -243,7 +281,10 @@ impl ImageListener for OnImage {
 }
 
 fn shown(dir: &Path) -> String {
-    std::path::absolute(dir).unwrap_or_else(|_| PathBuf::from(dir)).display().to_string()
+    std::path::absolute(dir)
+        .unwrap_or_else(|_| PathBuf::from(dir))
+        .display()
+        .to_string()
 }
 
 fn internal(topic: &'static str, error: &dyn std::fmt::Display) -> StartError {
@@ -259,7 +300,10 @@ fn bind(config: &BrokerConfig) -> Result<Vec<(Arc<Listener>, std::net::TcpListen
     };
     let bind = |configured: &Listener| match listener::bind(configured, options) {
         Ok(socket) => Ok((Arc::new(configured.clone()), socket)),
-        Err(source) => Err(StartError::Bind { listener: configured.to_string(), source }),
+        Err(source) => Err(StartError::Bind {
+            listener: configured.to_string(),
+            source,
+        }),
     };
     config.resolved.listeners.iter().map(bind).collect()
 }
@@ -283,7 +327,10 @@ fn open_dirs(config: &BrokerConfig, env: &Env) -> Result<Vec<(LogDir, bool)>, St
         if let Some(cluster_id) = known
             && cluster_id != dir.meta().cluster_id
         {
-            return Err(StartError::MixedClusters { first: shown(&config.resolved.log_dirs[0]), second: shown(path) });
+            return Err(StartError::MixedClusters {
+                first: shown(&config.resolved.log_dirs[0]),
+                second: shown(path),
+            });
         }
         let clean_shutdown = dir.take_clean_shutdown()?;
         dirs.push((dir, clean_shutdown));
@@ -303,7 +350,11 @@ async fn open_metadata(
     }
     let endpoint = |listener: &Listener| {
         let (host, port) = listener.advertised.clone().unwrap_or((String::new(), listener.port));
-        Endpoint { listener: listener.name.clone(), host, port }
+        Endpoint {
+            listener: listener.name.clone(),
+            host,
+            port,
+        }
     };
     let broker = RegisterBroker {
         broker_id: config.resolved.node_id,
@@ -374,7 +425,9 @@ fn start_groups(
 }
 
 async fn checkpoint_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut stopped: watch::Receiver<bool>) {
-    let interval_ms = u64::try_from(config.log_flush_offset_checkpoint_interval_ms).unwrap_or(0).max(1_000);
+    let interval_ms = u64::try_from(config.log_flush_offset_checkpoint_interval_ms)
+        .unwrap_or(0)
+        .max(1_000);
     let mut interval = tokio::time::interval(Duration::from_millis(interval_ms));
     interval.tick().await;
     loop {
@@ -429,7 +482,10 @@ fn serve(
     let mut serving = JoinSet::new();
     let mut bound = Vec::new();
     for (listener, socket) in sockets {
-        let failed = |source| StartError::Bind { listener: listener.to_string(), source };
+        let failed = |source| StartError::Bind {
+            listener: listener.to_string(),
+            source,
+        };
         bound.push((Arc::clone(&listener), socket.local_addr().map_err(failed)?));
         let shared = ConnectionShared {
             dispatcher: Arc::clone(&dispatcher),

@@ -75,7 +75,9 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         let mono = self.start.elapsed().as_millis();
         // A wall clock before 1970 is a misconfigured machine; 0 keeps every computation valid.
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
         Now {
             mono_ms: i64::try_from(mono).expect("a process does not live 292 million years"),
             wall_ms: i64::try_from(wall).unwrap_or(i64::MAX),
@@ -103,7 +105,10 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `wall_ms` and a monotonic time of 0.
     pub fn new(wall_ms: i64) -> Self {
-        Self { mono_ms: AtomicI64::new(0), wall_ms: AtomicI64::new(wall_ms) }
+        Self {
+            mono_ms: AtomicI64::new(0),
+            wall_ms: AtomicI64::new(wall_ms),
+        }
     }
 
     /// Moves both clocks forward.
@@ -121,7 +126,10 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Now {
-        Now { mono_ms: self.mono_ms.load(Ordering::SeqCst), wall_ms: self.wall_ms.load(Ordering::SeqCst) }
+        Now {
+            mono_ms: self.mono_ms.load(Ordering::SeqCst),
+            wall_ms: self.wall_ms.load(Ordering::SeqCst),
+        }
     }
 }
 
@@ -134,7 +142,9 @@ pub struct SeededEntropy {
 impl SeededEntropy {
     /// The sequence of this seed.
     pub fn new(seed: u64) -> Self {
-        Self { state: AtomicU64::new(seed) }
+        Self {
+            state: AtomicU64::new(seed),
+        }
     }
 
     /// SplitMix64: an add per draw, so that concurrent draws need no lock.
@@ -161,7 +171,13 @@ mod tests {
     #[test]
     fn the_manual_clock_moves_only_when_told() {
         let clock = ManualClock::new(1_000);
-        assert_eq!(clock.now(), Now { mono_ms: 0, wall_ms: 1_000 });
+        assert_eq!(
+            clock.now(),
+            Now {
+                mono_ms: 0,
+                wall_ms: 1_000
+            }
+        );
         clock.advance(7);
         clock.set_wall(5);
         assert_eq!(clock.now(), Now { mono_ms: 7, wall_ms: 5 });

@@ -29,7 +29,13 @@ fn main() -> ExitCode {
         Command::ConfigDocs => print(&monedula::config::docs::markdown()),
         Command::Run { file, overrides } => Sources::with_file(file.as_deref())
             .map_err(|error| error.to_string())
-            .and_then(|sources| run(&Sources { environment: variables(std::env::vars_os()), overrides, ..sources })),
+            .and_then(|sources| {
+                run(&Sources {
+                    environment: variables(std::env::vars_os()),
+                    overrides,
+                    ..sources
+                })
+            }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,7 +58,9 @@ fn run(sources: &Sources) -> Result<(), String> {
         // before the broker is ready, so that an early signal stops it cleanly too
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let broker = Broker::start(loaded.config, env, &runtimes).await.map_err(|error| error.to_string())?;
+        let broker = Broker::start(loaded.config, env, &runtimes)
+            .await
+            .map_err(|error| error.to_string())?;
         print(&broker.greeting())?;
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -66,8 +74,14 @@ fn run(sources: &Sources) -> Result<(), String> {
 /// Prints to standard output; a reader that went away is no fault.
 fn print(text: &str) -> Result<(), String> {
     let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.write_all(b"\n")).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}")),
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.write_all(b"\n"))
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
         _ => Ok(()),
     }
 }

@@ -7,8 +7,19 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the root crate from left to right: each may use only those before it.
 const LAYERS: &[&str] = &[
-    "env", "config", "telemetry", "metadata", "replication", "partition", "coordinator", "controller", "handlers",
-    "dispatch", "network", "broker", "cli",
+    "env",
+    "config",
+    "telemetry",
+    "metadata",
+    "replication",
+    "partition",
+    "coordinator",
+    "controller",
+    "handlers",
+    "dispatch",
+    "network",
+    "broker",
+    "cli",
 ];
 /// Pairs that may not use each other whatever their order.
 const STRANGERS: &[(&str, &str)] = &[("controller", "coordinator"), ("cli", "network"), ("cli", "broker")];
@@ -38,7 +49,14 @@ fn sources(dirs: &[&str]) -> Vec<(PathBuf, String)> {
 }
 
 fn all_sources() -> Vec<(PathBuf, String)> {
-    sources(&["src", "protocol/src", "storage/src", "compat-tests/src", "bench/src", "tests"])
+    sources(&[
+        "src",
+        "protocol/src",
+        "storage/src",
+        "compat-tests/src",
+        "bench/src",
+        "tests",
+    ])
 }
 
 /// The text in front of the inline test module.
@@ -52,7 +70,11 @@ fn report(what: &str, faults: &[String]) {
 
 #[test]
 fn modules_use_only_layers_to_their_left() {
-    let place: BTreeMap<_, _> = LAYERS.iter().enumerate().map(|(index, layer)| (*layer, index)).collect();
+    let place: BTreeMap<_, _> = LAYERS
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| (*layer, index))
+        .collect();
     let mut faults = Vec::new();
     for (path, text) in sources(&["src"]) {
         let parts: Vec<_> = path.iter().skip(1).filter_map(|part| part.to_str()).collect();
@@ -60,11 +82,19 @@ fn modules_use_only_layers_to_their_left() {
         if own == "main" || own == "lib" {
             continue;
         }
-        let own_place = *place.get(own).unwrap_or_else(|| panic!("src/{own} is no layer: add it to LAYERS"));
+        let own_place = *place
+            .get(own)
+            .unwrap_or_else(|| panic!("src/{own} is no layer: add it to LAYERS"));
         for (number, line) in without_tests(&text).lines().enumerate() {
-            for used in line.split("crate::").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
+            for used in line
+                .split("crate::")
+                .skip(1)
+                .filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+            {
                 let Some(used_place) = place.get(used) else { continue };
-                let strangers = STRANGERS.iter().any(|(a, b)| (own, used) == (*a, *b) || (own, used) == (*b, *a));
+                let strangers = STRANGERS
+                    .iter()
+                    .any(|(a, b)| (own, used) == (*a, *b) || (own, used) == (*b, *a));
                 if *used_place > own_place || strangers {
                     faults.push(format!("{}:{}: {own} may not use {used}", path.display(), number + 1));
                 }
@@ -77,7 +107,10 @@ fn modules_use_only_layers_to_their_left() {
 #[test]
 fn libraries_know_nothing_above_them() {
     let mut faults = Vec::new();
-    for (dir, banned) in [("protocol/src", &["tokio", "storage::"][..]), ("storage/src", &["tokio", "kafka_protocol"][..])] {
+    for (dir, banned) in [
+        ("protocol/src", &["tokio", "storage::"][..]),
+        ("storage/src", &["tokio", "kafka_protocol"][..]),
+    ] {
         for (path, text) in sources(&[dir]) {
             for (number, line) in without_tests(&text).lines().enumerate() {
                 let code = line.split("//").next().unwrap_or("");
@@ -109,7 +142,16 @@ fn every_file_says_what_it_owns_and_is_short() {
 #[test]
 fn nothing_is_left_open_and_every_allow_has_its_reason() {
     let open = ["todo", "unimplemented"].map(|name| format!("{name}!("));
-    let words = ["FIX", "XX", "HA"].map(|start| start.to_owned() + if start == "FIX" { "ME" } else if start == "XX" { "X" } else { "CK" });
+    let words = ["FIX", "XX", "HA"].map(|start| {
+        start.to_owned()
+            + if start == "FIX" {
+                "ME"
+            } else if start == "XX" {
+                "X"
+            } else {
+                "CK"
+            }
+    });
     let mut faults = Vec::new();
     for (path, text) in all_sources() {
         for (number, line) in text.lines().enumerate() {
@@ -117,7 +159,9 @@ fn nothing_is_left_open_and_every_allow_has_its_reason() {
             if open.iter().any(|open| line.contains(open)) || words.iter().any(|word| line.contains(word)) {
                 faults.push(format!("{at}: unfinished"));
             }
-            let allows = line.trim_start().starts_with("#[allow(") || line.trim_start().starts_with("#![allow(") || line.trim_start().starts_with("#[expect(");
+            let allows = line.trim_start().starts_with("#[allow(")
+                || line.trim_start().starts_with("#![allow(")
+                || line.trim_start().starts_with("#[expect(");
             let rest: String = text.lines().skip(number).take(6).collect();
             if allows && !rest.split(")]").next().unwrap_or("").contains("reason") {
                 faults.push(format!("{at}: an allow without a reason"));
@@ -133,7 +177,9 @@ fn names_say_what_a_thing_is() {
     let mut faults = Vec::new();
     for (path, text) in sources(&["src", "protocol/src", "storage/src"]) {
         for (number, line) in text.lines().enumerate() {
-            let declares = ["struct ", "enum ", "trait ", "mod "].iter().any(|word| line.trim_start().trim_start_matches("pub ").starts_with(word));
+            let declares = ["struct ", "enum ", "trait ", "mod "]
+                .iter()
+                .any(|word| line.trim_start().trim_start_matches("pub ").starts_with(word));
             if declares && banned.iter().any(|word| line.contains(word)) {
                 faults.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
             }
@@ -158,17 +204,30 @@ fn every_served_api_has_its_handler_file_and_no_other_exists() {
     let served: BTreeSet<_> = protocol::api::APIS.iter().map(|api| snake(api.name)).collect();
     let files: BTreeSet<_> = fs::read_dir(root().join("src/handlers"))
         .expect("handlers")
-        .filter_map(|entry| entry.expect("entry").file_name().to_str().map(|name| name.trim_end_matches(".rs").to_owned()))
+        .filter_map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .to_str()
+                .map(|name| name.trim_end_matches(".rs").to_owned())
+        })
         .filter(|name| !["mod", "context", "reply"].contains(&name.as_str()))
         .collect();
     assert_eq!(files, served);
     let table = fs::read_to_string(root().join("src/handlers/mod.rs")).expect("table");
     for api in protocol::api::APIS {
-        assert!(table.contains(&format!("\n        {} => ", api.key)), "{} is not in the handler table", api.name);
+        assert!(
+            table.contains(&format!("\n        {} => ", api.key)),
+            "{} is not in the handler table",
+            api.name
+        );
     }
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     for layer in LAYERS {
-        assert!(architecture.contains(&format!("`{layer}`")), "ARCHITECTURE.md does not speak of `{layer}`");
+        assert!(
+            architecture.contains(&format!("`{layer}`")),
+            "ARCHITECTURE.md does not speak of `{layer}`"
+        );
     }
 }
 
@@ -176,9 +235,28 @@ fn every_served_api_has_its_handler_file_and_no_other_exists() {
 #[test]
 fn the_top_level_is_as_it_should_be() {
     let expected = [
-        ".ci", ".git", ".github", ".gitignore", "ARCHITECTURE.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml", "LICENSE",
-        "README.md", "bench", "clippy.toml", "compat-tests", "docker", "docs", "monedula-data", "protocol", "rustfmt.toml",
-        "src", "storage", "target", "tests",
+        ".ci",
+        ".git",
+        ".github",
+        ".gitignore",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "bench",
+        "clippy.toml",
+        "compat-tests",
+        "docker",
+        "docs",
+        "monedula-data",
+        "protocol",
+        "rustfmt.toml",
+        "src",
+        "storage",
+        "target",
+        "tests",
     ];
     let stray: Vec<_> = fs::read_dir(root())
         .expect("root")

@@ -22,7 +22,10 @@ pub(crate) fn seconds(pid: u32) -> Result<f64, Failure> {
 /// A memory line of `/proc/PID/status` (`VmRSS`, `VmHWM`), in bytes.
 pub(crate) fn memory_bytes(pid: u32, line: &str) -> Result<u64, Failure> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let found = status.lines().find(|candidate| candidate.starts_with(line)).ok_or("no such line in status")?;
+    let found = status
+        .lines()
+        .find(|candidate| candidate.starts_with(line))
+        .ok_or("no such line in status")?;
     let kibibytes: u64 = found.split_whitespace().nth(1).ok_or("no value")?.parse()?;
     Ok(kibibytes * 1024)
 }

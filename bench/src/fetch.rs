@@ -31,7 +31,9 @@ pub(crate) fn run(
                         std::io::Write::write_all(&mut stream, &requests[turn % requests.len()])?;
                         wire::read_frame(&mut stream, &mut answer)?;
                         if answer.len() < expected_bytes {
-                            return Err(format!("an answer of {} bytes, expected {expected_bytes}", answer.len()).into());
+                            return Err(
+                                format!("an answer of {} bytes, expected {expected_bytes}", answer.len()).into(),
+                            );
                         }
                         received.fetch_add(answer.len() as u64, Ordering::Relaxed);
                         turn += 1;

@@ -20,7 +20,14 @@ const PRODUCE_ANSWER: usize = 60;
 
 /// Serves until it is ended.
 pub(crate) fn serve(kind: &str, port: &str, path: &str) -> Result<(), Failure> {
-    let file = Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?);
+    let file = Arc::new(
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?,
+    );
     let end = Arc::new(AtomicU64::new(0));
     let sends = match kind {
         "relay" => false,
@@ -35,7 +42,13 @@ pub(crate) fn serve(kind: &str, port: &str, path: &str) -> Result<(), Failure> {
         let (stream, file, end) = (stream?, Arc::clone(&file), Arc::clone(&end));
         stream.set_nodelay(true)?;
         // a connection's end is the generator's business
-        thread::spawn(move || if sends { answer_by_sendfile(stream, &file) } else { relay(stream, &file, &end) });
+        thread::spawn(move || {
+            if sends {
+                answer_by_sendfile(stream, &file)
+            } else {
+                relay(stream, &file, &end)
+            }
+        });
     }
     Ok(())
 }

@@ -50,9 +50,16 @@ pub(crate) fn batch(records: usize, value_bytes: usize, now_ms: i64) -> Bytes {
 
 /// A Produce request with acks=1 of one batch.
 pub(crate) fn produce(topic: &str, partition: i32, batch: Bytes) -> Result<Bytes, Failure> {
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-    let topic = TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
+    let data = PartitionProduceData::default()
+        .with_index(partition)
+        .with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(name(topic))
+        .with_partition_data(vec![data]);
+    let request = ProduceRequest::default()
+        .with_acks(1)
+        .with_timeout_ms(30_000)
+        .with_topic_data(vec![topic]);
     frame(0, PRODUCE_VERSION, 2, &request)
 }
 
@@ -62,7 +69,9 @@ pub(crate) fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32) ->
         .with_partition(partition)
         .with_fetch_offset(offset)
         .with_partition_max_bytes(max_bytes);
-    let topic = FetchTopic::default().with_topic(name(topic)).with_partitions(vec![wanted]);
+    let topic = FetchTopic::default()
+        .with_topic(name(topic))
+        .with_partitions(vec![wanted]);
     let request = FetchRequest::default()
         .with_max_wait_ms(0)
         .with_min_bytes(1)
@@ -74,8 +83,18 @@ pub(crate) fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32) ->
 
 /// A CreateTopics request.
 pub(crate) fn create_topic(topic: &str, partitions: i32) -> Result<Bytes, Failure> {
-    let topic = CreatableTopic::default().with_name(name(topic)).with_num_partitions(partitions).with_replication_factor(1);
-    frame(19, 5, 2, &CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000))
+    let topic = CreatableTopic::default()
+        .with_name(name(topic))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1);
+    frame(
+        19,
+        5,
+        2,
+        &CreateTopicsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(10_000),
+    )
 }
 
 /// The smallest request that every broker answers.

@@ -54,7 +54,10 @@ pub(crate) fn run(address: &str, frames: &[Bytes], load: Load, checked: bool) ->
         }
         Ok::<(), Failure>(())
     })?;
-    Ok(Sent { requests: requests.into_inner(), errors: errors.into_inner() })
+    Ok(Sent {
+        requests: requests.into_inner(),
+        errors: errors.into_inner(),
+    })
 }
 
 fn connection(

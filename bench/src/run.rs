@@ -59,11 +59,31 @@ struct Scenario {
 }
 
 const PRODUCE: &[Scenario] = &[
-    Scenario { name: "P1", records: 1, value_bytes: 1_000 },
-    Scenario { name: "P16", records: 16, value_bytes: 1_000 },
-    Scenario { name: "P64", records: 64, value_bytes: 1_000 },
-    Scenario { name: "P1M", records: 1_000, value_bytes: 1_000 },
-    Scenario { name: "P100B", records: 150, value_bytes: 100 },
+    Scenario {
+        name: "P1",
+        records: 1,
+        value_bytes: 1_000,
+    },
+    Scenario {
+        name: "P16",
+        records: 16,
+        value_bytes: 1_000,
+    },
+    Scenario {
+        name: "P64",
+        records: 64,
+        value_bytes: 1_000,
+    },
+    Scenario {
+        name: "P1M",
+        records: 1_000,
+        value_bytes: 1_000,
+    },
+    Scenario {
+        name: "P100B",
+        records: 150,
+        value_bytes: 100,
+    },
 ];
 
 const CONNECTIONS: usize = 4;
@@ -110,7 +130,10 @@ fn run_produce(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
 }
 
 fn create_topic(target: &Target) -> Result<(), Failure> {
-    wire::call(&mut wire::connect(&target.address)?, &frames::create_topic("bench", i32::try_from(CONNECTIONS)?)?)?;
+    wire::call(
+        &mut wire::connect(&target.address)?,
+        &frames::create_topic("bench", i32::try_from(CONNECTIONS)?)?,
+    )?;
     Ok(())
 }
 
@@ -129,7 +152,11 @@ fn produce_round(options: &Options, target: &Target, batch: &Bytes, checked: boo
     let sent = produce::run(&target.address, &frames, load(options.seconds), checked)?;
     let used = cpu::seconds(target.pid())? - before;
     if sent.errors > 0 {
-        return Err(format!("{}: {} of {} answers were errors", target.name, sent.errors, sent.requests).into());
+        return Err(format!(
+            "{}: {} of {} answers were errors",
+            target.name, sent.errors, sent.requests
+        )
+        .into());
     }
     Ok(used / (sent.requests as f64 * batch.len() as f64 / 1e9))
 }

@@ -26,9 +26,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         second.stop()?;
     }
     let rounds = options.rounds;
-    wire::say(&format!("start on an empty directory to first answer  {:8.1} ms (median of {rounds})", median(&mut starts)));
-    wire::say(&format!("restart to first answer                      {:8.1} ms", median(&mut restarts)));
-    wire::say(&format!("stop (SIGTERM to exit)                       {:8.1} ms", median(&mut stops)));
-    wire::say(&format!("resident memory when idle                    {:8.1} MB", median(&mut memory)));
+    wire::say(&format!(
+        "start on an empty directory to first answer  {:8.1} ms (median of {rounds})",
+        median(&mut starts)
+    ));
+    wire::say(&format!(
+        "restart to first answer                      {:8.1} ms",
+        median(&mut restarts)
+    ));
+    wire::say(&format!(
+        "stop (SIGTERM to exit)                       {:8.1} ms",
+        median(&mut stops)
+    ));
+    wire::say(&format!(
+        "resident memory when idle                    {:8.1} MB",
+        median(&mut memory)
+    ));
     Ok(())
 }

@@ -37,7 +37,12 @@ impl Target {
             .stdout(Stdio::null())
             .spawn()?;
         let directory = (!keep).then(|| directory.to_path_buf());
-        let target = Self { name: "monedula", address: format!("127.0.0.1:{port}"), child, directory };
+        let target = Self {
+            name: "monedula",
+            address: format!("127.0.0.1:{port}"),
+            child,
+            directory,
+        };
         target.wait_until_it_answers(begun)?;
         Ok((target, begun.elapsed()))
     }
@@ -49,7 +54,12 @@ impl Target {
             .args(["floor", kind, &port.to_string()])
             .arg(file)
             .spawn()?;
-        let target = Self { name: kind, address: format!("127.0.0.1:{port}"), child, directory: Some(file.into()) };
+        let target = Self {
+            name: kind,
+            address: format!("127.0.0.1:{port}"),
+            child,
+            directory: Some(file.into()),
+        };
         let begun = Instant::now();
         while wire::connect(&target.address).is_err() {
             if begun.elapsed() > START_LIMIT {
@@ -93,7 +103,11 @@ impl Drop for Target {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
         if let Some(directory) = &self.directory {
-            let _gone = if directory.is_dir() { std::fs::remove_dir_all(directory) } else { std::fs::remove_file(directory) };
+            let _gone = if directory.is_dir() {
+                std::fs::remove_dir_all(directory)
+            } else {
+                std::fs::remove_file(directory)
+            };
         }
     }
 }

@@ -161,14 +161,6 @@ impl<'a> Cursor<'a> {
             remaining: self.remaining(),
         }
     }
-
-    /// Succeeds when every byte was read.
-    pub(crate) const fn finish(&self) -> Result<(), DecodeError> {
-        match self.remaining() {
-            0 => Ok(()),
-            count => Err(DecodeError::TrailingBytes { count }),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -187,7 +179,7 @@ mod tests {
             bytes.push(rest as u8);
             let mut cursor = Cursor::new(&bytes);
             assert_eq!(cursor.unsigned_varint(), Ok(value));
-            assert_eq!(cursor.finish(), Ok(()));
+            assert_eq!(cursor.remaining(), 0);
             for cut in 0..bytes.len() {
                 assert!(matches!(
                     Cursor::new(&bytes[..cut]).unsigned_varint(),

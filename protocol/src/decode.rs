@@ -83,18 +83,14 @@ pub enum DecodeError {
         guard::MAX_UNKNOWN_TAGGED_FIELDS
     )]
     TooManyTaggedFields,
-    /// Bytes behind the last field.
-    #[error("{count} bytes behind the last field")]
-    TrailingBytes {
-        /// How many.
-        count: usize,
-    },
     /// kafka-protocol refused a body that fits the schema: our table and its code disagree.
     #[error("the decoder refused a body that fits the schema")]
     Refused,
 }
 
 /// Decodes the body (what follows the request header) of a request.
+///
+/// Bytes behind the last field are ignored, as in Kafka: librdkafka 2.16 sends three behind Metadata v13 for all topics.
 ///
 /// `api_key` must be that of `R`: the body is checked against the schema of the one and decoded as
 /// the other.
@@ -104,11 +100,7 @@ pub fn decode_request<R: Request + 'static>(api_key: i16, version: i16, mut body
     if let Some(request) = wire::read_newer(version, &body)? {
         return Ok(request);
     }
-    let request = R::decode(&mut body, version).map_err(|_| DecodeError::Refused)?;
-    match body.len() {
-        0 => Ok(request),
-        count => Err(DecodeError::TrailingBytes { count }),
-    }
+    R::decode(&mut body, version).map_err(|_| DecodeError::Refused)
 }
 
 #[cfg(test)]
@@ -125,9 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn trailing_bytes_are_refused() {
+    fn trailing_bytes_are_ignored() {
         let result = decode_request::<MetadataRequest>(api::METADATA, 0, Bytes::from_static(&[0, 0, 0, 0, 9]));
-        assert_eq!(result, Err(DecodeError::TrailingBytes { count: 1 }));
+        assert_eq!(
+            result.map(|request| request.topics.map(|topics| topics.len())),
+            Ok(Some(0))
+        );
     }
 
     #[test]

@@ -51,7 +51,10 @@ impl DeletionPlan {
             Err(_) => outcome,
             Ok(()) => {
                 let result = results.next().expect("as many results as planned topics");
-                DeletionOutcome { result: result.as_ref().copied().map_err(TopicFailure::from), ..outcome }
+                DeletionOutcome {
+                    result: result.as_ref().copied().map_err(TopicFailure::from),
+                    ..outcome
+                }
             }
         };
         self.outcomes.into_iter().map(settle).collect()
@@ -59,12 +62,20 @@ impl DeletionPlan {
 
     fn refuse(&mut self, name: Option<&str>, topic_id: TopicId, code: ErrorCode, message: &str) {
         let result = Err(TopicFailure::new(code, message));
-        self.outcomes.push(DeletionOutcome { name: name.map(str::to_owned), topic_id, result });
+        self.outcomes.push(DeletionOutcome {
+            name: name.map(str::to_owned),
+            topic_id,
+            result,
+        });
     }
 
     fn accept(&mut self, name: &str, topic_id: TopicId) {
         self.topic_ids.push(topic_id);
-        self.outcomes.push(DeletionOutcome { name: Some(name.to_owned()), topic_id, result: Ok(()) });
+        self.outcomes.push(DeletionOutcome {
+            name: Some(name.to_owned()),
+            topic_id,
+            result: Ok(()),
+        });
     }
 }
 
@@ -79,18 +90,32 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
     for target in targets {
         match (target.name.as_deref(), target.topic_id) {
             (None, id) if id.is_nil() => {
-                plan.refuse(None, id, ErrorCode::InvalidRequest, "neither the name nor the id of a topic is given");
+                plan.refuse(
+                    None,
+                    id,
+                    ErrorCode::InvalidRequest,
+                    "neither the name nor the id of a topic is given",
+                );
             }
             (None, id) => *ids.entry(id).or_default() += 1,
             (Some(name), id) if id.is_nil() => *names.entry(name).or_default() += 1,
             (Some(name), id) => {
-                plan.refuse(Some(name), id, ErrorCode::InvalidRequest, "both the name and the id of a topic are given");
+                plan.refuse(
+                    Some(name),
+                    id,
+                    ErrorCode::InvalidRequest,
+                    "both the name and the id of a topic are given",
+                );
             }
         }
     }
     // A topic given both ways is left alone and answered once, under its name.
-    let named: BTreeSet<_> =
-        names.keys().filter_map(|name| image.topic(name)).map(|topic| topic.id).filter(|id| ids.contains_key(id)).collect();
+    let named: BTreeSet<_> = names
+        .keys()
+        .filter_map(|name| image.topic(name))
+        .map(|topic| topic.id)
+        .filter(|id| ids.contains_key(id))
+        .collect();
     for (id, count) in ids {
         match image.topic_by_id(&id) {
             _ if named.contains(&id) => {}
@@ -108,7 +133,12 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
                 plan.refuse(Some(name), topic.id, ErrorCode::InvalidRequest, message);
             }
             _ if count > 1 => {
-                plan.refuse(Some(name), nil, ErrorCode::InvalidRequest, "the request gives the name twice");
+                plan.refuse(
+                    Some(name),
+                    nil,
+                    ErrorCode::InvalidRequest,
+                    "the request gives the name twice",
+                );
             }
             None => {
                 let code = ErrorCode::UnknownTopicOrPartition;
@@ -130,23 +160,41 @@ mod tests {
     use crate::metadata::topic_name::CONSUMER_OFFSETS;
 
     fn name(name: &str) -> DeletionTarget {
-        DeletionTarget { name: Some(name.to_owned()), topic_id: Uuid::nil() }
+        DeletionTarget {
+            name: Some(name.to_owned()),
+            topic_id: Uuid::nil(),
+        }
     }
 
     fn id(id: u128) -> DeletionTarget {
-        DeletionTarget { name: None, topic_id: Uuid::from_u128(id) }
+        DeletionTarget {
+            name: None,
+            topic_id: Uuid::from_u128(id),
+        }
     }
 
     /// (name, id, code or 0) of every outcome.
     fn outcomes(targets: &[DeletionTarget]) -> Vec<(Option<String>, u128, i16)> {
         let own = creation_of(CONSUMER_OFFSETS, 8, 1);
-        let image = image_of(&[start_of(1, 1, true), creation_of("a", 5, 1), creation_of("b", 6, 1), own]);
+        let image = image_of(&[
+            start_of(1, 1, true),
+            creation_of("a", 5, 1),
+            creation_of("b", 6, 1),
+            own,
+        ]);
         let plan = plan_deletion(&image, targets);
-        let accepted: Vec<_> =
-            plan.outcomes.iter().filter(|outcome| outcome.result.is_ok()).map(|outcome| outcome.topic_id).collect();
+        let accepted: Vec<_> = plan
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.result.is_ok())
+            .map(|outcome| outcome.topic_id)
+            .collect();
         assert_eq!(accepted, plan.topic_ids);
         let code = |outcome: &DeletionOutcome| outcome.result.as_ref().err().map_or(0, |failure| failure.code.code());
-        plan.outcomes.iter().map(|o| (o.name.clone(), o.topic_id.as_u128(), code(o))).collect()
+        plan.outcomes
+            .iter()
+            .map(|o| (o.name.clone(), o.topic_id.as_u128(), code(o)))
+            .collect()
     }
 
     #[test]
@@ -157,12 +205,18 @@ mod tests {
         assert_eq!(outcomes(&[name("x")]), [(Some("x".to_owned()), 0, 3)]);
         assert_eq!(outcomes(&[id(7)]), [(None, 7, 100)]);
         assert_eq!(outcomes(&[id(8)]), [(None, 8, 42)]);
-        assert_eq!(outcomes(&[name(CONSUMER_OFFSETS)]), [(Some(CONSUMER_OFFSETS.to_owned()), 0, 42)]);
+        assert_eq!(
+            outcomes(&[name(CONSUMER_OFFSETS)]),
+            [(Some(CONSUMER_OFFSETS.to_owned()), 0, 42)]
+        );
         assert_eq!(outcomes(&[id(0)]), [(None, 0, 42)]);
         assert_eq!(outcomes(&[DeletionTarget { name: a(), ..id(5) }]), [(a(), 5, 42)]);
         assert_eq!(outcomes(&[name("a"), name("a"), name("a")]), [(a(), 0, 42)]);
         assert_eq!(outcomes(&[id(5), id(5)]), [(None, 5, 42)]);
-        assert_eq!(outcomes(&[name("a"), id(6)]), [(Some("b".to_owned()), 6, 0), (a(), 5, 0)]);
+        assert_eq!(
+            outcomes(&[name("a"), id(6)]),
+            [(Some("b".to_owned()), 6, 0), (a(), 5, 0)]
+        );
     }
 
     #[test]
@@ -176,7 +230,16 @@ mod tests {
         let image = image_of(&[start_of(1, 1, true), creation_of("a", 5, 1)]);
         let plan = plan_deletion(&image, &[name("x"), name("a")]);
         let outcomes = plan.applied(&[Err(ApplyError::UnknownTopicId(Uuid::from_u128(5)))]);
-        let codes: Vec<_> = outcomes.iter().map(|o| o.result.as_ref().err().map(|failure| failure.code)).collect();
-        assert_eq!(codes, [Some(ErrorCode::UnknownTopicId), Some(ErrorCode::UnknownTopicOrPartition)]);
+        let codes: Vec<_> = outcomes
+            .iter()
+            .map(|o| o.result.as_ref().err().map(|failure| failure.code))
+            .collect();
+        assert_eq!(
+            codes,
+            [
+                Some(ErrorCode::UnknownTopicId),
+                Some(ErrorCode::UnknownTopicOrPartition)
+            ]
+        );
     }
 }

@@ -18,6 +18,9 @@ pub fn consumer_offsets(num_partitions: i32, replication_factor: i16, segment_by
         num_partitions,
         replication_factor,
         assignments: Vec::new(),
-        configs: configs.into_iter().map(|(name, value)| (name.to_owned(), Some(value))).collect(),
+        configs: configs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Some(value)))
+            .collect(),
     }
 }

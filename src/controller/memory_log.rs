@@ -30,7 +30,10 @@ struct State {
 
 impl Default for MemoryMetadataLog {
     fn default() -> Self {
-        Self { state: Mutex::default(), images: watch::Sender::new(Arc::default()) }
+        Self {
+            state: Mutex::default(),
+            images: watch::Sender::new(Arc::default()),
+        }
     }
 }
 
@@ -49,7 +52,10 @@ impl MemoryMetadataLog {
         encode_batch(commands, &mut bytes);
         let commands = decode_batch(&mut Reader::new(&bytes.into_bytes())).expect("batches round-trip");
         let index = state.image.applied_index + 1;
-        let results = commands.iter().map(|command| apply(&mut state.image, index, command)).collect();
+        let results = commands
+            .iter()
+            .map(|command| apply(&mut state.image, index, command))
+            .collect();
         state.image.applied_index = index;
         state.proposals += 1;
         self.images.send_replace(Arc::new(state.image.clone()));
@@ -81,7 +87,10 @@ mod tests {
     #[tokio::test]
     async fn proposals_are_applied_and_seen_until_it_is_closed() {
         let log = MemoryMetadataLog::default();
-        let proposed = log.propose(vec![start_of(1, 1, true), creation_of("t", 2, 1)]).await.expect("open");
+        let proposed = log
+            .propose(vec![start_of(1, 1, true), creation_of("t", 2, 1)])
+            .await
+            .expect("open");
         assert_eq!((proposed.index, proposed.results.len()), (1, 2));
         assert!(log.images().borrow().topic("t").is_some());
         log.close().await;

@@ -26,7 +26,12 @@ pub struct ProducerIds {
 impl ProducerIds {
     /// Starts without a block; the first id asks for one.
     pub fn new(node_id: BrokerId, controller: Arc<Controller>) -> Self {
-        Self { node_id, controller, block: Mutex::new(0..0), refill: tokio::sync::Mutex::new(()) }
+        Self {
+            node_id,
+            controller,
+            block: Mutex::new(0..0),
+            refill: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// An id from the block at hand.

@@ -72,9 +72,19 @@ type Answer<T> = oneshot::Sender<Result<T, ControllerError>>;
 
 #[derive(Debug)]
 enum Request {
-    Create { topics: Vec<TopicSpec>, validate_only: bool, answer: Answer<Vec<TopicOutcome>> },
-    Delete { targets: Vec<DeletionTarget>, answer: Answer<Vec<DeletionOutcome>> },
-    Command { command: Command, answer: Answer<CommandResult> },
+    Create {
+        topics: Vec<TopicSpec>,
+        validate_only: bool,
+        answer: Answer<Vec<TopicOutcome>>,
+    },
+    Delete {
+        targets: Vec<DeletionTarget>,
+        answer: Answer<Vec<DeletionOutcome>>,
+    },
+    Command {
+        command: Command,
+        answer: Answer<CommandResult>,
+    },
 }
 
 impl Controller {
@@ -86,7 +96,13 @@ impl Controller {
         publisher: Arc<MetadataPublisher>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (requests, queue) = mpsc::channel(settings.max_queued_requests);
-        let owner = Owner { settings, env, log, publisher, queue };
+        let owner = Owner {
+            settings,
+            env,
+            log,
+            publisher,
+            queue,
+        };
         (Self { requests }, owner.run())
     }
 
@@ -96,7 +112,12 @@ impl Controller {
         topics: Vec<TopicSpec>,
         validate_only: bool,
     ) -> Result<Vec<TopicOutcome>, ControllerError> {
-        self.ask(|answer| Request::Create { topics, validate_only, answer }).await
+        self.ask(|answer| Request::Create {
+            topics,
+            validate_only,
+            answer,
+        })
+        .await
     }
 
     /// Deletes topics by name or by id; one outcome per topic.
@@ -141,7 +162,10 @@ impl Controller {
 
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, ControllerError> {
         let (answer, answered) = oneshot::channel();
-        self.requests.send(request(answer)).await.map_err(|_| ControllerError::Stopped)?;
+        self.requests
+            .send(request(answer))
+            .await
+            .map_err(|_| ControllerError::Stopped)?;
         answered.await.map_err(|_| ControllerError::Stopped)?
     }
 }
@@ -165,9 +189,20 @@ struct Batch {
 
 /// A planned request; `at` is the place of its command in the proposal, if it has one.
 enum Waiting {
-    Create { plan: CreationPlan, at: Option<usize>, answer: Answer<Vec<TopicOutcome>> },
-    Delete { plan: DeletionPlan, at: Option<usize>, answer: Answer<Vec<DeletionOutcome>> },
-    Command { at: usize, answer: Answer<CommandResult> },
+    Create {
+        plan: CreationPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<TopicOutcome>>,
+    },
+    Delete {
+        plan: DeletionPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<DeletionOutcome>>,
+    },
+    Command {
+        at: usize,
+        answer: Answer<CommandResult>,
+    },
 }
 
 impl Owner {
@@ -180,7 +215,13 @@ impl Owner {
                 let (command, request) = self.plan(&image, request);
                 let bytes = command.as_ref().map_or(0, encoded_len);
                 if bytes > MAX_ENTRY_BYTES {
-                    request.fail(&ProposeError::TooLarge { bytes, limit: MAX_ENTRY_BYTES }.into());
+                    request.fail(
+                        &ProposeError::TooLarge {
+                            bytes,
+                            limit: MAX_ENTRY_BYTES,
+                        }
+                        .into(),
+                    );
                     continue;
                 }
                 if batch.bytes + bytes > MAX_ENTRY_BYTES {
@@ -195,10 +236,21 @@ impl Owner {
     /// What a request asks for now; what it proposes is checked again when it is applied.
     fn plan(&self, image: &MetadataImage, request: Request) -> (Option<Command>, Waiting) {
         match request {
-            Request::Create { topics, validate_only, answer } => {
+            Request::Create {
+                topics,
+                validate_only,
+                answer,
+            } => {
                 let plan = self.plan_creation(image, &topics);
-                let command = if validate_only { None } else { plan.command(self.settings.limits) };
-                (command.map(Command::CreateTopics), Waiting::Create { plan, at: None, answer })
+                let command = if validate_only {
+                    None
+                } else {
+                    plan.command(self.settings.limits)
+                };
+                (
+                    command.map(Command::CreateTopics),
+                    Waiting::Create { plan, at: None, answer },
+                )
             }
             Request::Delete { targets, answer } => {
                 let plan = plan_deletion(image, &targets);
@@ -225,7 +277,11 @@ impl Owner {
     }
 
     async fn propose(&self, batch: Batch) {
-        let answer = if batch.commands.is_empty() { Ok(Vec::new()) } else { self.commit(batch.commands).await };
+        let answer = if batch.commands.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.commit(batch.commands).await
+        };
         match answer {
             Ok(results) => batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results)),
             Err(error) => batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error)),
@@ -234,7 +290,10 @@ impl Owner {
 
     async fn commit(&self, commands: Vec<Command>) -> Result<Vec<CommandResult>, ControllerError> {
         let Proposed { index, results } = self.log.propose(commands).await?;
-        self.publisher.wait_for(index).await.map_err(|_| ControllerError::Stopped)?;
+        self.publisher
+            .wait_for(index)
+            .await
+            .map_err(|_| ControllerError::Stopped)?;
         Ok(results)
     }
 }

@@ -35,9 +35,17 @@ pub struct TopicSpec {
 impl TopicSpec {
     /// A topic with the broker's defaults, as auto creation makes it.
     pub fn with_defaults(name: &str) -> Self {
-        Self { name: name.to_owned(), num_partitions: -1, replication_factor: -1, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            num_partitions: -1,
+            replication_factor: -1,
+            ..Self::default()
+        }
     }
 }
+
+/// Refuses the configs of a topic, with the reason.
+pub type ConfigCheck<'a> = &'a dyn Fn(&BTreeMap<String, String>) -> Result<(), String>;
 
 /// What the broker's configuration says about new topics.
 #[derive(Clone, Copy)]
@@ -53,7 +61,7 @@ pub struct TopicRules<'a> {
     /// The broker that gets the first replica of partition 0.
     pub first_broker: BrokerId,
     /// Checks what is set on a topic; the message says what is wrong.
-    pub validate_configs: &'a dyn Fn(&BTreeMap<String, String>) -> Result<(), String>,
+    pub validate_configs: ConfigCheck<'a>,
 }
 
 impl fmt::Debug for TopicRules<'_> {
@@ -100,7 +108,10 @@ pub struct TopicFailure {
 impl TopicFailure {
     /// A failure with its message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -122,7 +133,10 @@ pub struct CreationPlan {
 impl CreationPlan {
     /// The command, unless nothing is left to do.
     pub fn command(&self, limits: TopicLimits) -> Option<CreateTopics> {
-        (!self.topics.is_empty()).then(|| CreateTopics { topics: self.topics.clone(), limits })
+        (!self.topics.is_empty()).then(|| CreateTopics {
+            topics: self.topics.clone(),
+            limits,
+        })
     }
 
     /// The outcomes after the command was applied with these results.
@@ -133,7 +147,10 @@ impl CreationPlan {
             Err(_) => outcome,
             Ok(created) => {
                 let result = results.next().expect("as many results as planned topics");
-                TopicOutcome { result: result.as_ref().map(|()| created).map_err(TopicFailure::from), ..outcome }
+                TopicOutcome {
+                    result: result.as_ref().map(|()| created).map_err(TopicFailure::from),
+                    ..outcome
+                }
             }
         };
         self.outcomes.into_iter().map(settle).collect()
@@ -149,7 +166,10 @@ pub fn plan_creation(
 ) -> CreationPlan {
     let repeated = repeated_names(request);
     let too_many = request_is_too_large(request, rules);
-    let mut plan = CreationPlan { topics: Vec::new(), outcomes: Vec::with_capacity(request.len()) };
+    let mut plan = CreationPlan {
+        topics: Vec::new(),
+        outcomes: Vec::with_capacity(request.len()),
+    };
     for spec in request.iter().filter(|spec| !repeated.contains(spec.name.as_str())) {
         let planned = match &too_many {
             Some(failure) => Err(failure.clone()),
@@ -165,18 +185,28 @@ pub fn plan_creation(
             plan.topics.push(topic);
             created
         });
-        plan.outcomes.push(TopicOutcome { name: spec.name.clone(), result });
+        plan.outcomes.push(TopicOutcome {
+            name: spec.name.clone(),
+            result,
+        });
     }
     plan.outcomes.extend(repeated.into_iter().map(|name| TopicOutcome {
         name: name.to_owned(),
-        result: Err(TopicFailure::new(ErrorCode::InvalidRequest, "the request names the topic more than once")),
+        result: Err(TopicFailure::new(
+            ErrorCode::InvalidRequest,
+            "the request names the topic more than once",
+        )),
     }));
     plan
 }
 
 fn repeated_names(request: &[TopicSpec]) -> BTreeSet<&str> {
     let mut seen = BTreeSet::new();
-    request.iter().map(|spec| spec.name.as_str()).filter(|name| !seen.insert(*name)).collect()
+    request
+        .iter()
+        .map(|spec| spec.name.as_str())
+        .filter(|name| !seen.insert(*name))
+        .collect()
 }
 
 fn request_is_too_large(request: &[TopicSpec], rules: &TopicRules<'_>) -> Option<TopicFailure> {
@@ -204,14 +234,24 @@ fn plan_topic(
         return Err(TopicFailure::new(ErrorCode::InvalidRequest, message));
     }
     check_name(image, &spec.name).map_err(|error| match (error, topic_name::validate(&spec.name)) {
-        (ApplyError::InvalidTopicName(name), Err(why)) => {
-            TopicFailure::new(ErrorCode::InvalidTopicException, format!("topic name '{name}' is not valid: {why}"))
-        }
+        (ApplyError::InvalidTopicName(name), Err(why)) => TopicFailure::new(
+            ErrorCode::InvalidTopicException,
+            format!("topic name '{name}' is not valid: {why}"),
+        ),
         (error, _) => TopicFailure::from(&error),
     })?;
     let configs = check_configs(&spec.configs, rules)?;
-    let replicas = if spec.assignments.is_empty() { place(image, spec, rules)? } else { assigned(image, spec)? };
-    Ok(NewTopic { name: spec.name.clone(), topic_id: uuid(), replicas, configs })
+    let replicas = if spec.assignments.is_empty() {
+        place(image, spec, rules)?
+    } else {
+        assigned(image, spec)?
+    };
+    Ok(NewTopic {
+        name: spec.name.clone(),
+        topic_id: uuid(),
+        replicas,
+        configs,
+    })
 }
 
 fn check_configs(
@@ -219,12 +259,18 @@ fn check_configs(
     rules: &TopicRules<'_>,
 ) -> Result<BTreeMap<String, String>, TopicFailure> {
     let invalid = |message: String| TopicFailure::new(ErrorCode::InvalidConfig, message);
-    let nulls: Vec<_> = configs.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str()).collect();
+    let nulls: Vec<_> = configs
+        .iter()
+        .filter(|(_, value)| value.is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
     if !nulls.is_empty() {
         return Err(invalid(format!("a topic config must not be null: {}", nulls.join(","))));
     }
-    let values: BTreeMap<_, _> =
-        configs.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+    let values: BTreeMap<_, _> = configs
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+        .collect();
     (rules.validate_configs)(&values).map_err(invalid)?;
     Ok(values)
 }
@@ -244,7 +290,10 @@ fn assigned(image: &MetadataImage, spec: &TopicSpec) -> Result<Vec<Vec<BrokerId>
         }
         check_assigned_brokers(image, *index, brokers).map_err(invalid)?;
         if brokers.len() != factor {
-            return Err(invalid(format!("partition {index} has {} replicas, others have {factor}", brokers.len())));
+            return Err(invalid(format!(
+                "partition {index} has {} replicas, others have {factor}",
+                brokers.len()
+            )));
         }
     }
     if !by_index.keys().copied().eq((0..).take(by_index.len())) {
@@ -262,7 +311,9 @@ fn check_assigned_brokers(image: &MetadataImage, index: PartitionIndex, brokers:
         return Err(format!("partition {index} is assigned to the same broker twice"));
     }
     if let Some(unknown) = brokers.iter().find(|broker| image.brokers.get(**broker).is_none()) {
-        return Err(format!("partition {index} is assigned to broker {unknown}, which is not registered"));
+        return Err(format!(
+            "partition {index} is assigned to broker {unknown}, which is not registered"
+        ));
     }
     if !brokers.iter().any(|broker| image.is_active(*broker)) {
         return Err(format!("no broker of partition {index} is active"));
@@ -271,11 +322,7 @@ fn check_assigned_brokers(image: &MetadataImage, index: PartitionIndex, brokers:
 }
 
 /// Placement by the broker: round robin over active brokers, the replicas of a partition on neighbours.
-fn place(
-    image: &MetadataImage,
-    spec: &TopicSpec,
-    rules: &TopicRules<'_>,
-) -> Result<Vec<Vec<BrokerId>>, TopicFailure> {
+fn place(image: &MetadataImage, spec: &TopicSpec, rules: &TopicRules<'_>) -> Result<Vec<Vec<BrokerId>>, TopicFailure> {
     let refused = |code, message: String| Err(TopicFailure::new(code, message));
     if spec.replication_factor < -1 || spec.replication_factor == 0 {
         let message = "the replication factor must be 1 or more, or -1 for the broker's default".to_owned();
@@ -287,17 +334,29 @@ fn place(
     }
     let or_default = |asked: i32, default: i32| usize::try_from(if asked == -1 { default } else { asked });
     let count = or_default(spec.num_partitions, rules.num_partitions).unwrap_or(0);
-    let factor =
-        or_default(i32::from(spec.replication_factor), i32::from(rules.default_replication_factor)).unwrap_or(0);
+    let factor = or_default(
+        i32::from(spec.replication_factor),
+        i32::from(rules.default_replication_factor),
+    )
+    .unwrap_or(0);
     let brokers: Vec<_> = image.brokers.active().map(|broker| broker.id).collect();
     if factor == 0 || factor > brokers.len() {
-        let message = format!("a replication factor of {factor} needs as many active brokers, there are {}", brokers.len());
+        let message = format!(
+            "a replication factor of {factor} needs as many active brokers, there are {}",
+            brokers.len()
+        );
         return refused(ErrorCode::InvalidReplicationFactor, message);
     }
     if count == 0 {
-        return refused(ErrorCode::InvalidPartitions, "num.partitions must be 1 or more".to_owned());
+        return refused(
+            ErrorCode::InvalidPartitions,
+            "num.partitions must be 1 or more".to_owned(),
+        );
     }
-    let first = brokers.iter().position(|broker| *broker == rules.first_broker).unwrap_or(0);
+    let first = brokers
+        .iter()
+        .position(|broker| *broker == rules.first_broker)
+        .unwrap_or(0);
     let brokers = brokers.as_slice();
     let replicas =
         |partition: usize| (0..factor).map(move |replica| brokers[(first + partition + replica) % brokers.len()]);

@@ -51,7 +51,10 @@ type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
 impl GroupCoordinator {
     /// A coordinator without partitions; they come with [`Self::on_elected`].
     pub fn start(parts: StartGroups) -> Arc<Self> {
-        Arc::new(Self { shards: Shards::new(parts), is_active: AtomicBool::new(true) })
+        Arc::new(Self {
+            shards: Shards::new(parts),
+            is_active: AtomicBool::new(true),
+        })
     }
 
     /// The partition of the offsets topic that the group belongs to. Tools that read the topic compute it as well.
@@ -142,7 +145,10 @@ impl GroupCoordinator {
             match wait(pending).await {
                 Ok(Reply::Leave(reply)) => reply,
                 Ok(other) => wrong_kind(&other),
-                Err(error) => LeaveReply { error, members: Vec::new() },
+                Err(error) => LeaveReply {
+                    error,
+                    members: Vec::new(),
+                },
             }
         }
     }
@@ -156,7 +162,10 @@ impl GroupCoordinator {
             match wait(pending).await {
                 Ok(Reply::Commit(reply)) => reply,
                 Ok(other) => wrong_kind(&other),
-                Err(error) => CommitReply { error, topics: Vec::new() },
+                Err(error) => CommitReply {
+                    error,
+                    topics: Vec::new(),
+                },
             }
         }
     }
@@ -169,7 +178,10 @@ impl GroupCoordinator {
             match wait(pending).await {
                 Ok(Reply::Fetch(reply)) => reply,
                 Ok(other) => wrong_kind(&other),
-                Err(error) => FetchReply { error, topics: Vec::new() },
+                Err(error) => FetchReply {
+                    error,
+                    topics: Vec::new(),
+                },
             }
         }
     }
@@ -183,7 +195,10 @@ impl GroupCoordinator {
         group_ids.retain(|group_id| seen.insert(Arc::clone(group_id)));
         let mut by_partition: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
         for group_id in &group_ids {
-            by_partition.entry(self.partition_for(group_id)).or_default().push(Arc::clone(group_id));
+            by_partition
+                .entry(self.partition_for(group_id))
+                .or_default()
+                .push(Arc::clone(group_id));
         }
         let mut pending = Vec::new();
         for (partition, group_ids) in by_partition {
@@ -194,7 +209,9 @@ impl GroupCoordinator {
             let mut described: BTreeMap<Arc<str>, Result<Option<GroupDescription>, ErrorCode>> = BTreeMap::new();
             for (group_ids, answer) in pending {
                 match wait(answer).await {
-                    Ok(Reply::Describe(groups)) => described.extend(group_ids.into_iter().zip(groups.into_iter().map(Ok))),
+                    Ok(Reply::Describe(groups)) => {
+                        described.extend(group_ids.into_iter().zip(groups.into_iter().map(Ok)));
+                    }
                     Ok(other) => wrong_kind(&other),
                     Err(error) => described.extend(group_ids.into_iter().map(|group_id| (group_id, Err(error)))),
                 }
@@ -213,7 +230,9 @@ impl GroupCoordinator {
         &self,
         request: ListRequest,
     ) -> impl Future<Output = Result<Vec<ListedGroup>, ErrorCode>> + Send + use<> {
-        let pending = self.check_active().and_then(|()| self.shards.submit_to_all(&Request::List(request)));
+        let pending = self
+            .check_active()
+            .and_then(|()| self.shards.submit_to_all(&Request::List(request)));
         async move {
             let mut listed = Vec::new();
             for answer in pending? {
@@ -230,7 +249,11 @@ impl GroupCoordinator {
     }
 
     fn check_active(&self) -> Result<(), ErrorCode> {
-        if self.is_active.load(Ordering::Acquire) { Ok(()) } else { Err(ErrorCode::CoordinatorNotAvailable) }
+        if self.is_active.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(ErrorCode::CoordinatorNotAvailable)
+        }
     }
 
     fn ask(&self, group_id: &str, request: Request) -> Pending {
@@ -245,23 +268,42 @@ impl GroupCoordinator {
 
 /// abs(Java's String.hashCode) modulo the number of partitions, as in Kafka; the hash runs over UTF-16 units.
 fn partition_of(group_id: &str, num_partitions: i32) -> i32 {
-    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash = group_id
+        .encode_utf16()
+        .fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     // The one number without an absolute value counts as 0.
     hash.checked_abs().unwrap_or(0) % num_partitions.max(1)
 }
 
 fn check_group_id(group_id: &str) -> Result<(), ErrorCode> {
-    if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { check_group_id_length(group_id) }
+    if group_id.is_empty() {
+        Err(ErrorCode::InvalidGroupId)
+    } else {
+        check_group_id_length(group_id)
+    }
 }
 
 fn check_group_id_length(group_id: &str) -> Result<(), ErrorCode> {
-    if group_id.len() > MAX_GROUP_ID_BYTES { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
+    if group_id.len() > MAX_GROUP_ID_BYTES {
+        Err(ErrorCode::InvalidGroupId)
+    } else {
+        Ok(())
+    }
 }
 
 fn longest_text(request: &JoinRequest) -> usize {
-    let own = [Some(&request.client_id), Some(&request.protocol_type), request.group_instance_id.as_ref()];
+    let own = [
+        Some(&request.client_id),
+        Some(&request.protocol_type),
+        request.group_instance_id.as_ref(),
+    ];
     let protocols = request.protocols.iter().map(|protocol| &protocol.name);
-    own.into_iter().flatten().chain(protocols).map(|text| text.len()).max().unwrap_or(0)
+    own.into_iter()
+        .flatten()
+        .chain(protocols)
+        .map(|text| text.len())
+        .max()
+        .unwrap_or(0)
 }
 
 /// The answer of a shard; a shard that went away without one has resigned.

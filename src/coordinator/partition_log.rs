@@ -41,19 +41,31 @@ impl CoordinatorLog for PartitionLog {
         if batch.size_bytes() > partition.settings().log.max_message_bytes as usize {
             return Err(CoordinatorAppendError::TooLarge);
         }
-        let mut results = partition.append_as_leader(vec![batch], true, self.env.now()).map_err(|e| append_error(&e))?;
-        let appended = results.pop().expect("one result per batch").map_err(|error| append_error(&error))?;
+        let mut results = partition
+            .append_as_leader(vec![batch], true, self.env.now())
+            .map_err(|e| append_error(&e))?;
+        let appended = results
+            .pop()
+            .expect("one result per batch")
+            .map_err(|error| append_error(&error))?;
         Ok(appended.appended.last_offset)
     }
 
     fn read(&self, partition: i32, from_offset: i64, max_bytes: usize) -> Result<Bytes, CoordinatorReadError> {
         let partition = self.partition(partition).ok_or(CoordinatorReadError::NotLeader)?;
         let failed = |error: &dyn std::fmt::Display| CoordinatorReadError::Storage(error.to_string());
-        let read = partition.read(from_offset, Isolation::LogEnd, max_bytes, true).map_err(|error| failed(&error))?;
-        let Some(slice) = read.records else { return Ok(Bytes::new()) };
+        let read = partition
+            .read(from_offset, Isolation::LogEnd, max_bytes, true)
+            .map_err(|error| failed(&error))?;
+        let Some(slice) = read.records else {
+            return Ok(Bytes::new());
+        };
         let bytes = slice.read().map_err(|error| failed(&error))?;
         // the byte limit may have cut the last batch
-        let whole: usize = batches(&bytes).map_while(Result::ok).map(|batch| batch.bytes().len()).sum();
+        let whole: usize = batches(&bytes)
+            .map_while(Result::ok)
+            .map(|batch| batch.bytes().len())
+            .sum();
         Ok(bytes.slice(..whole))
     }
 

@@ -29,7 +29,10 @@ pub struct StartGroups {
 
 impl fmt::Debug for StartGroups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StartGroups").field("config", &self.config).field("log", &self.log).finish_non_exhaustive()
+        f.debug_struct("StartGroups")
+            .field("config", &self.config)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
     }
 }
 

@@ -25,10 +25,16 @@ fn start(config: GroupConfig, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
     let started = Instant::now();
     let clock = move || {
         let mono_ms = i64::try_from(started.elapsed().as_millis()).expect("short test");
-        Now { mono_ms, wall_ms: 1_000_000 + mono_ms }
+        Now {
+            mono_ms,
+            wall_ms: 1_000_000 + mono_ms,
+        }
     };
     GroupCoordinator::start(StartGroups {
-        config: GroupConfig { offsets_topic_num_partitions: PARTITIONS, ..config },
+        config: GroupConfig {
+            offsets_topic_num_partitions: PARTITIONS,
+            ..config
+        },
         log: Arc::<MemoryLog>::clone(log),
         clock: Arc::new(clock),
         entropy: Arc::new(Uuid::new_v4),
@@ -60,7 +66,10 @@ fn join(group_id: &str, member_id: &str) -> JoinRequest {
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 60_000,
         protocol_type: Arc::from("consumer"),
-        protocols: vec![MemberProtocol { name: Arc::from("range"), metadata: Bytes::from_static(b"m") }],
+        protocols: vec![MemberProtocol {
+            name: Arc::from("range"),
+            metadata: Bytes::from_static(b"m"),
+        }],
         reason: None,
         requires_known_member_id: false,
         supports_skip_assignment: true,
@@ -68,7 +77,10 @@ fn join(group_id: &str, member_id: &str) -> JoinRequest {
 }
 
 fn sync(group_id: &str, joined: &JoinReply) -> SyncRequest {
-    let assignments = joined.members.iter().map(|member| (Arc::clone(&member.member_id), Bytes::from_static(b"a")));
+    let assignments = joined
+        .members
+        .iter()
+        .map(|member| (Arc::clone(&member.member_id), Bytes::from_static(b"a")));
     SyncRequest {
         group_id: Arc::from(group_id),
         generation_id: joined.generation_id,
@@ -103,13 +115,25 @@ fn commit(group_id: &str, offset: i64) -> CommitRequest {
         group_instance_id: None,
         retention_time_ms: None,
         knows_group_id_not_found: true,
-        topics: vec![CommitTopic { name: Arc::from("t"), topic_id: Uuid::nil(), partitions: vec![partition] }],
+        topics: vec![CommitTopic {
+            name: Arc::from("t"),
+            topic_id: Uuid::nil(),
+            partitions: vec![partition],
+        }],
     }
 }
 
 fn fetch(group_id: &str) -> FetchRequest {
-    let topic = FetchTopic { name: Arc::from("t"), topic_id: Uuid::nil(), partition_indexes: vec![0] };
-    FetchRequest { group_id: Arc::from(group_id), topics: Some(vec![topic]), require_stable: true }
+    let topic = FetchTopic {
+        name: Arc::from("t"),
+        topic_id: Uuid::nil(),
+        partition_indexes: vec![0],
+    };
+    FetchRequest {
+        group_id: Arc::from(group_id),
+        topics: Some(vec![topic]),
+        require_stable: true,
+    }
 }
 
 fn offset_of(reply: &FetchReply) -> i64 {
@@ -118,7 +142,11 @@ fn offset_of(reply: &FetchReply) -> i64 {
 }
 
 fn error_of(reply: &CommitReply) -> ErrorCode {
-    if reply.error == ErrorCode::None { reply.topics[0].partitions[0].1 } else { reply.error }
+    if reply.error == ErrorCode::None {
+        reply.topics[0].partitions[0].1
+    } else {
+        reply.error
+    }
 }
 
 /// Whether the future has not ended after everything that could run has run.
@@ -129,7 +157,14 @@ async fn is_pending<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> bool {
 #[test]
 fn groups_are_on_kafkas_partitions() {
     // Computed with Java: Math.abs("…".hashCode()) % 50.
-    for (group_id, partition) in [("", 0), ("a", 47), ("group", 47), ("console-consumer-1", 24), ("grüße", 23), ("😀", 49)] {
+    for (group_id, partition) in [
+        ("", 0),
+        ("a", 47),
+        ("group", 47),
+        ("console-consumer-1", 24),
+        ("grüße", 23),
+        ("😀", 49),
+    ] {
         assert_eq!(partition_of(group_id, 50), partition, "{group_id:?}");
     }
     // The hash of this is the smallest int, which has no absolute value.
@@ -140,23 +175,53 @@ fn groups_are_on_kafkas_partitions() {
 async fn a_group_forms_and_goes() {
     let (_, groups) = fresh();
     let joined = groups.join_group(join("g", "")).await;
-    assert_eq!((joined.error, joined.generation_id, joined.members.len()), (ErrorCode::None, 1, 1));
+    assert_eq!(
+        (joined.error, joined.generation_id, joined.members.len()),
+        (ErrorCode::None, 1, 1)
+    );
     assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::None);
     let synced = groups.sync_group(sync("g", &joined)).await;
-    assert_eq!((synced.error, &synced.assignment[..]), (ErrorCode::None, b"a".as_slice()));
+    assert_eq!(
+        (synced.error, &synced.assignment[..]),
+        (ErrorCode::None, b"a".as_slice())
+    );
 
     let listed = groups.list_groups(ListRequest::default()).await.expect("all loaded");
-    assert_eq!(listed.iter().map(|group| (&*group.group_id, group.state)).collect::<Vec<_>>(), [("g", "Stable")]);
+    assert_eq!(
+        listed
+            .iter()
+            .map(|group| (&*group.group_id, group.state))
+            .collect::<Vec<_>>(),
+        [("g", "Stable")]
+    );
     let names = vec![Arc::from("g"), Arc::from("nobody"), Arc::from("g")];
     let described = groups.describe_groups(names).await;
     assert_eq!(described.len(), 2, "each group once");
-    assert_eq!(described[0].1.as_ref().map(|group| group.as_ref().map(|group| group.members.len())), Ok(Some(1)));
+    assert_eq!(
+        described[0]
+            .1
+            .as_ref()
+            .map(|group| group.as_ref().map(|group| group.members.len())),
+        Ok(Some(1))
+    );
     assert_eq!(described[1], (Arc::from("nobody"), Ok(None)));
 
-    let leaving = LeavingMember { member_id: Arc::clone(&joined.member_id), group_instance_id: None, reason: None };
-    let left = groups.leave_group(LeaveRequest { group_id: Arc::from("g"), members: vec![leaving] }).await;
+    let leaving = LeavingMember {
+        member_id: Arc::clone(&joined.member_id),
+        group_instance_id: None,
+        reason: None,
+    };
+    let left = groups
+        .leave_group(LeaveRequest {
+            group_id: Arc::from("g"),
+            members: vec![leaving],
+        })
+        .await;
     assert_eq!((left.error, left.members[0].error), (ErrorCode::None, ErrorCode::None));
-    assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::UnknownMemberId);
+    assert_eq!(
+        groups.heartbeat(heartbeat("g", &joined)).await,
+        ErrorCode::UnknownMemberId
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,21 +232,44 @@ async fn a_silent_member_is_thrown_out_by_the_clock() {
     tokio::time::sleep(Duration::from_millis(9_990)).await;
     assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::None);
     tokio::time::sleep(Duration::from_millis(10_010)).await;
-    assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::UnknownMemberId);
+    assert_eq!(
+        groups.heartbeat(heartbeat("g", &joined)).await,
+        ErrorCode::UnknownMemberId
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_checked_before_they_reach_a_shard() {
     let (_, groups) = fresh();
-    assert_eq!(groups.join_group(join("", "m")).await, JoinReply::error(ErrorCode::InvalidGroupId, "m"));
+    assert_eq!(
+        groups.join_group(join("", "m")).await,
+        JoinReply::error(ErrorCode::InvalidGroupId, "m")
+    );
     for session_timeout_ms in [5_999, 1_800_001] {
-        let reply = groups.join_group(JoinRequest { session_timeout_ms, ..join("g", "") }).await;
+        let reply = groups
+            .join_group(JoinRequest {
+                session_timeout_ms,
+                ..join("g", "")
+            })
+            .await;
         assert_eq!(reply.error, ErrorCode::InvalidSessionTimeout);
     }
     let client_id = Arc::from("c".repeat(32_767));
-    assert_eq!(groups.join_group(JoinRequest { client_id, ..join("g", "") }).await.error, ErrorCode::InvalidRequest);
+    assert_eq!(
+        groups
+            .join_group(JoinRequest {
+                client_id,
+                ..join("g", "")
+            })
+            .await
+            .error,
+        ErrorCode::InvalidRequest
+    );
     let long = "g".repeat(32_768);
-    assert_eq!(error_of(&groups.commit_offsets(commit(&long, 1)).await), ErrorCode::InvalidGroupId);
+    assert_eq!(
+        error_of(&groups.commit_offsets(commit(&long, 1)).await),
+        ErrorCode::InvalidGroupId
+    );
     // Old clients have no group and commit all the same.
     assert_eq!(error_of(&groups.commit_offsets(commit("", 1)).await), ErrorCode::None);
     assert_eq!(offset_of(&groups.fetch_offsets(fetch("")).await), 1);
@@ -192,17 +280,27 @@ async fn a_partition_that_is_not_led_here_has_another_coordinator() {
     let (_, groups) = fresh();
     let partition = groups.partition_for("g");
     let joined = groups.join_group(join("g", "")).await;
-    let mut waiting = Box::pin(groups.sync_group(SyncRequest { assignments: Vec::new(), ..sync("g", &joined) }));
+    let mut waiting = Box::pin(groups.sync_group(SyncRequest {
+        assignments: Vec::new(),
+        ..sync("g", &joined)
+    }));
     assert!(!is_pending(&mut waiting).await);
     let mut rejoined = Box::pin(groups.join_group(join("g", "")));
     assert!(is_pending(&mut rejoined).await);
     groups.on_resigned(partition);
     assert_eq!(rejoined.await.error, ErrorCode::NotCoordinator, "what waits is told");
-    assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::NotCoordinator);
+    assert_eq!(
+        groups.heartbeat(heartbeat("g", &joined)).await,
+        ErrorCode::NotCoordinator
+    );
     assert_eq!(groups.fetch_offsets(fetch("g")).await.error, ErrorCode::NotCoordinator);
     groups.on_elected(partition);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::None, "the group was persisted");
+    assert_eq!(
+        groups.heartbeat(heartbeat("g", &joined)).await,
+        ErrorCode::None,
+        "the group was persisted"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,12 +308,27 @@ async fn everything_that_was_answered_survives_a_restart() {
     let (log, groups) = fresh();
     let joined = groups.join_group(join("g", "")).await;
     groups.sync_group(sync("g", &joined)).await;
-    assert_eq!(error_of(&groups.commit_offsets(commit("simple", 7)).await), ErrorCode::None);
-    assert_eq!(error_of(&groups.commit_offsets(commit("simple", 8)).await), ErrorCode::None);
+    assert_eq!(
+        error_of(&groups.commit_offsets(commit("simple", 7)).await),
+        ErrorCode::None
+    );
+    assert_eq!(
+        error_of(&groups.commit_offsets(commit("simple", 8)).await),
+        ErrorCode::None
+    );
     groups.shutdown().await;
-    assert_eq!(groups.fetch_offsets(fetch("simple")).await.error, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(
+        groups.fetch_offsets(fetch("simple")).await.error,
+        ErrorCode::CoordinatorNotAvailable
+    );
 
-    let groups = start(GroupConfig { offsets_load_buffer_size: 1, ..GroupConfig::default() }, &log);
+    let groups = start(
+        GroupConfig {
+            offsets_load_buffer_size: 1,
+            ..GroupConfig::default()
+        },
+        &log,
+    );
     elect_all(&groups);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(offset_of(&groups.fetch_offsets(fetch("simple")).await), 8);
@@ -232,8 +345,14 @@ async fn while_a_shard_loads_clients_are_asked_to_wait() {
     elect_all(&groups);
     // Nothing has run since: the shard is loading.
     let member = JoinReply::error(ErrorCode::None, "m");
-    let (commit, heartbeat) = (groups.commit_offsets(commit("g", 8)), groups.heartbeat(heartbeat("g", &member)));
-    let (join, list) = (groups.join_group(join("g", "")), groups.list_groups(ListRequest::default()));
+    let (commit, heartbeat) = (
+        groups.commit_offsets(commit("g", 8)),
+        groups.heartbeat(heartbeat("g", &member)),
+    );
+    let (join, list) = (
+        groups.join_group(join("g", "")),
+        groups.list_groups(ListRequest::default()),
+    );
     assert_eq!(error_of(&commit.await), ErrorCode::CoordinatorLoadInProgress);
     assert_eq!(heartbeat.await, ErrorCode::None);
     assert_eq!(join.await.error, ErrorCode::CoordinatorLoadInProgress);
@@ -276,7 +395,10 @@ async fn an_answer_that_waits_too_long_becomes_an_error() {
     let partition = groups.partition_for("g");
     log.hold_watermark(partition);
     let begun = Instant::now();
-    assert_eq!(error_of(&groups.commit_offsets(commit("g", 7)).await), ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(
+        error_of(&groups.commit_offsets(commit("g", 7)).await),
+        ErrorCode::CoordinatorNotAvailable
+    );
     assert_eq!(begun.elapsed(), Duration::from_secs(5));
 }
 
@@ -286,7 +408,10 @@ async fn a_refused_append_changes_nothing() {
     assert_eq!(error_of(&groups.commit_offsets(commit("g", 7)).await), ErrorCode::None);
     let partition = groups.partition_for("g");
     for (error, code) in [
-        (CoordinatorAppendError::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
+        (
+            CoordinatorAppendError::NotEnoughReplicas,
+            ErrorCode::CoordinatorNotAvailable,
+        ),
         (CoordinatorAppendError::NotLeader, ErrorCode::NotCoordinator),
         (CoordinatorAppendError::TooLarge, ErrorCode::UnknownServerError),
     ] {
@@ -306,35 +431,73 @@ async fn after_a_storage_error_the_shard_is_loaded_again() {
     assert!(is_pending(&mut waiting).await);
     let partition = groups.partition_for("g");
     log.fail_appends(partition, Some(CoordinatorAppendError::Storage));
-    let leaving = LeavingMember { member_id: Arc::clone(&joined.member_id), group_instance_id: None, reason: None };
+    let leaving = LeavingMember {
+        member_id: Arc::clone(&joined.member_id),
+        group_instance_id: None,
+        reason: None,
+    };
     let mut member = commit("g", 8);
     (member.generation_id, member.member_id) = (joined.generation_id, Arc::clone(&joined.member_id));
-    assert_eq!(error_of(&groups.commit_offsets(member).await), ErrorCode::NotCoordinator);
-    assert_eq!(waiting.await.error, ErrorCode::NotCoordinator, "parked requests do not outlive their state");
+    assert_eq!(
+        error_of(&groups.commit_offsets(member).await),
+        ErrorCode::NotCoordinator
+    );
+    assert_eq!(
+        waiting.await.error,
+        ErrorCode::NotCoordinator,
+        "parked requests do not outlive their state"
+    );
     log.fail_appends(partition, None);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::None, "back in the persisted generation");
-    let left = groups.leave_group(LeaveRequest { group_id: Arc::from("g"), members: vec![leaving] }).await;
+    assert_eq!(
+        groups.heartbeat(heartbeat("g", &joined)).await,
+        ErrorCode::None,
+        "back in the persisted generation"
+    );
+    let left = groups
+        .leave_group(LeaveRequest {
+            group_id: Arc::from("g"),
+            members: vec![leaving],
+        })
+        .await;
     assert_eq!(left.members[0].error, ErrorCode::None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_wait_together_are_written_together() {
     let (log, groups) = fresh();
-    let commits: Vec<_> = (0..100).map(|offset| groups.commit_offsets(commit("g", offset))).collect();
+    let commits: Vec<_> = (0..100)
+        .map(|offset| groups.commit_offsets(commit("g", offset)))
+        .collect();
     for committed in commits {
         assert_eq!(error_of(&committed.await), ErrorCode::None);
     }
-    assert_eq!(log.size(groups.partition_for("g")), (1, 100), "one batch of a hundred records");
-    assert_eq!(offset_of(&groups.fetch_offsets(fetch("g")).await), 99, "in the order of the calls");
+    assert_eq!(
+        log.size(groups.partition_for("g")),
+        (1, 100),
+        "one batch of a hundred records"
+    );
+    assert_eq!(
+        offset_of(&groups.fetch_offsets(fetch("g")).await),
+        99,
+        "in the order of the calls"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn batches_are_no_larger_than_the_topic_allows() {
     let log = MemoryLog::new(PARTITIONS);
-    let groups = start(GroupConfig { max_batch_bytes: 400, ..GroupConfig::default() }, &log);
+    let groups = start(
+        GroupConfig {
+            max_batch_bytes: 400,
+            ..GroupConfig::default()
+        },
+        &log,
+    );
     elect_all(&groups);
-    let commits: Vec<_> = (0..10).map(|offset| groups.commit_offsets(commit("g", offset))).collect();
+    let commits: Vec<_> = (0..10)
+        .map(|offset| groups.commit_offsets(commit("g", offset)))
+        .collect();
     for committed in commits {
         assert_eq!(error_of(&committed.await), ErrorCode::None);
     }
@@ -348,20 +511,37 @@ async fn batches_are_no_larger_than_the_topic_allows() {
 #[tokio::test(start_paused = true)]
 async fn a_full_mailbox_turns_requests_away() {
     let log = MemoryLog::new(PARTITIONS);
-    let groups = start(GroupConfig { mailbox_size: 2, ..GroupConfig::default() }, &log);
+    let groups = start(
+        GroupConfig {
+            mailbox_size: 2,
+            ..GroupConfig::default()
+        },
+        &log,
+    );
     elect_all(&groups);
-    let commits: Vec<_> = (0..3).map(|offset| groups.commit_offsets(commit("g", offset))).collect();
+    let commits: Vec<_> = (0..3)
+        .map(|offset| groups.commit_offsets(commit("g", offset)))
+        .collect();
     let mut errors = Vec::new();
     for committed in commits {
         errors.push(error_of(&committed.await));
     }
-    assert_eq!(errors, [ErrorCode::None, ErrorCode::None, ErrorCode::CoordinatorNotAvailable]);
+    assert_eq!(
+        errors,
+        [ErrorCode::None, ErrorCode::None, ErrorCode::CoordinatorNotAvailable]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_groups_is_limited_over_all_shards() {
     let log = MemoryLog::new(PARTITIONS);
-    let groups = start(GroupConfig { max_groups: 3, ..GroupConfig::default() }, &log);
+    let groups = start(
+        GroupConfig {
+            max_groups: 3,
+            ..GroupConfig::default()
+        },
+        &log,
+    );
     elect_all(&groups);
     let mut errors = Vec::new();
     for group_id in ["a", "b", "c", "d", "e"] {
@@ -369,7 +549,11 @@ async fn the_number_of_groups_is_limited_over_all_shards() {
     }
     let (none, full) = (ErrorCode::None, ErrorCode::PolicyViolation);
     assert_eq!(errors, [none, none, none, full, full]);
-    assert_eq!(error_of(&groups.commit_offsets(commit("a", 2)).await), none, "groups that exist are served");
+    assert_eq!(
+        error_of(&groups.commit_offsets(commit("a", 2)).await),
+        none,
+        "groups that exist are served"
+    );
 }
 
 #[tokio::test(start_paused = true)]

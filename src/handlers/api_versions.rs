@@ -20,7 +20,8 @@ use crate::handlers::reply::{Reply, ResponseFrame};
 pub fn handle(cx: &Arc<RequestContext>, request: ApiVersionsRequest) -> Reply {
     let response = ApiVersionsResponse::default();
     let named = cx.api_version >= 3;
-    if named && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version)) {
+    if named && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
+    {
         return cx.reply(&response.with_error_code(ErrorCode::InvalidRequest.code()));
     }
     cx.reply(&response.with_api_keys(api::APIS.iter().map(listed).collect()))
@@ -32,8 +33,9 @@ pub fn handle(cx: &Arc<RequestContext>, request: ApiVersionsRequest) -> Reply {
 /// Never: the response is a constant in a version that exists.
 pub fn unsupported_version(correlation_id: i32) -> ResponseFrame {
     let own = api::find(ApiKey::ApiVersions as i16).map(listed).into_iter().collect();
-    let response =
-        ApiVersionsResponse::default().with_error_code(ErrorCode::UnsupportedVersion.code()).with_api_keys(own);
+    let response = ApiVersionsResponse::default()
+        .with_error_code(ErrorCode::UnsupportedVersion.code())
+        .with_api_keys(own);
     let frame = encode_response(ApiKey::ApiVersions as i16, 0, correlation_id, &response);
     ResponseFrame::Whole(frame.expect("version 0 has all fields that are set"))
 }

@@ -108,7 +108,10 @@ impl RequestContext {
     pub fn advertised_endpoint(&self) -> (StrBytes, i32) {
         match &self.listener.advertised {
             Some((host, port)) => (StrBytes::from_string(host.clone()), i32::from(*port)),
-            None => (StrBytes::from_string(dialled_host(self.local)), i32::from(self.local.port())),
+            None => (
+                StrBytes::from_string(dialled_host(self.local)),
+                i32::from(self.local.port()),
+            ),
         }
     }
 }
@@ -124,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_mapped_ipv4_address_is_told_as_ipv4() {
-        assert_eq!(dialled_host("[::ffff:10.1.2.3]:9092".parse().expect("address")), "10.1.2.3");
+        assert_eq!(
+            dialled_host("[::ffff:10.1.2.3]:9092".parse().expect("address")),
+            "10.1.2.3"
+        );
         assert_eq!(dialled_host("[::1]:9092".parse().expect("address")), "::1");
     }
 }

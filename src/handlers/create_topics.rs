@@ -53,8 +53,16 @@ fn spec_of(topic: &CreatableTopic) -> TopicSpec {
         name: topic.name.to_string(),
         num_partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignments: topic.assignments.iter().map(|a| (a.partition_index, brokers(&a.broker_ids))).collect(),
-        configs: topic.configs.iter().map(|c| (c.name.to_string(), c.value.as_ref().map(ToString::to_string))).collect(),
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|a| (a.partition_index, brokers(&a.broker_ids)))
+            .collect(),
+        configs: topic
+            .configs
+            .iter()
+            .map(|c| (c.name.to_string(), c.value.as_ref().map(ToString::to_string)))
+            .collect(),
     }
 }
 
@@ -122,11 +130,22 @@ mod tests {
     fn outcomes() -> Vec<TopicOutcome> {
         let configs = BTreeMap::from([("retention.ms".to_owned(), "77".to_owned())]);
         let topic_id = uuid::Uuid::from_u128(9);
-        let created = CreatedTopic { topic_id, num_partitions: 3, replication_factor: 1, configs };
+        let created = CreatedTopic {
+            topic_id,
+            num_partitions: 3,
+            replication_factor: 1,
+            configs,
+        };
         let failure = TopicFailure::new(ErrorCode::TopicAlreadyExists, "is there");
         vec![
-            TopicOutcome { name: "good".to_owned(), result: Ok(created) },
-            TopicOutcome { name: "bad".to_owned(), result: Err(failure) },
+            TopicOutcome {
+                name: "good".to_owned(),
+                result: Ok(created),
+            },
+            TopicOutcome {
+                name: "bad".to_owned(),
+                result: Err(failure),
+            },
         ]
     }
 
@@ -146,13 +165,22 @@ mod tests {
         let config = BrokerConfig::default();
         let response = answer(&outcomes(), &config, 7);
         let good = &response.topics[0];
-        assert_eq!((good.error_code, good.num_partitions, good.replication_factor), (0, 3, 1));
+        assert_eq!(
+            (good.error_code, good.num_partitions, good.replication_factor),
+            (0, 3, 1)
+        );
         assert_eq!(good.topic_id, uuid::Uuid::from_u128(9));
         let rows = good.configs.as_ref().expect("there");
-        let retention = rows.iter().find(|row| &*row.name == "retention.ms").expect("a topic config");
+        let retention = rows
+            .iter()
+            .find(|row| &*row.name == "retention.ms")
+            .expect("a topic config");
         assert_eq!((retention.value.as_deref(), retention.config_source), (Some("77"), 1));
         let bad = &response.topics[1];
-        assert_eq!((bad.error_code, bad.num_partitions, bad.error_message.as_deref()), (36, -1, Some("is there")));
+        assert_eq!(
+            (bad.error_code, bad.num_partitions, bad.error_message.as_deref()),
+            (36, -1, Some("is there"))
+        );
         let old = &answer(&outcomes(), &config, 4).topics[0];
         assert_eq!((old.num_partitions, old.configs.as_ref().map(Vec::len)), (-1, Some(0)));
     }
@@ -163,10 +191,13 @@ mod tests {
         use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopicConfig};
 
         let text = StrBytes::from_static_str;
-        let assignment =
-            CreatableReplicaAssignment::default().with_partition_index(2).with_broker_ids(vec![BrokerId(7)]);
+        let assignment = CreatableReplicaAssignment::default()
+            .with_partition_index(2)
+            .with_broker_ids(vec![BrokerId(7)]);
         let configs = vec![
-            CreatableTopicConfig::default().with_name(text("a")).with_value(Some(text("1"))),
+            CreatableTopicConfig::default()
+                .with_name(text("a"))
+                .with_value(Some(text("1"))),
             CreatableTopicConfig::default().with_name(text("b")).with_value(None),
         ];
         let topic = CreatableTopic::default()

@@ -24,8 +24,17 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> 
     let limit = timeout(request.timeout_ms);
     let targets = targets_of(request, version);
     if !cx.services.config.delete_topic_enable {
-        let code = if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
-        return cx.reply(&refusal(&targets, code, ErrorCode::TopicDeletionDisabled.message(), version));
+        let code = if version < 3 {
+            ErrorCode::InvalidRequest
+        } else {
+            ErrorCode::TopicDeletionDisabled
+        };
+        return cx.reply(&refusal(
+            &targets,
+            code,
+            ErrorCode::TopicDeletionDisabled.message(),
+            version,
+        ));
     }
     let context = Arc::clone(cx);
     cx.later(async move {
@@ -33,16 +42,22 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> 
         match tokio::time::timeout(limit, deletion).await {
             Ok(Ok(outcomes)) => answer(outcomes, version),
             Ok(Err(error)) => refusal(&targets, (&error).into(), &error.to_string(), version),
-            Err(_) => {
-                refusal(&targets, ErrorCode::RequestTimedOut, ErrorCode::RequestTimedOut.message(), version)
-            }
+            Err(_) => refusal(
+                &targets,
+                ErrorCode::RequestTimedOut,
+                ErrorCode::RequestTimedOut.message(),
+                version,
+            ),
         }
     })
 }
 
 fn targets_of(request: DeleteTopicsRequest, version: i16) -> Vec<DeletionTarget> {
     if version < 6 {
-        let by_name = |name: TopicName| DeletionTarget { name: Some(name.to_string()), topic_id: TopicId::nil() };
+        let by_name = |name: TopicName| DeletionTarget {
+            name: Some(name.to_string()),
+            topic_id: TopicId::nil(),
+        };
         return request.topic_names.into_iter().map(by_name).collect();
     }
     let target = |topic: kafka_protocol::messages::delete_topics_request::DeleteTopicState| DeletionTarget {
@@ -94,24 +109,40 @@ mod tests {
     #[test]
     fn names_and_ids_are_read_from_where_the_version_has_them() {
         let request = DeleteTopicsRequest::default().with_topic_names(vec![name("a")]);
-        let by_name = DeletionTarget { name: Some("a".to_owned()), topic_id: Uuid::nil() };
+        let by_name = DeletionTarget {
+            name: Some("a".to_owned()),
+            topic_id: Uuid::nil(),
+        };
         assert_eq!(targets_of(request, 5), [by_name]);
         let id = Uuid::from_u128(4);
         let topics = vec![DeleteTopicState::default().with_name(None).with_topic_id(id)];
         let request = DeleteTopicsRequest::default().with_topics(topics);
-        assert_eq!(targets_of(request, 6), [DeletionTarget { name: None, topic_id: id }]);
+        assert_eq!(
+            targets_of(request, 6),
+            [DeletionTarget {
+                name: None,
+                topic_id: id
+            }]
+        );
     }
 
     #[test]
     fn every_version_can_be_encoded() {
-        let targets = [DeletionTarget { name: Some("a".to_owned()), topic_id: Uuid::nil() }];
+        let targets = [DeletionTarget {
+            name: Some("a".to_owned()),
+            topic_id: Uuid::nil(),
+        }];
         for version in 1..=6 {
             let refused = refusal(&targets, ErrorCode::TopicDeletionDisabled, "no", version);
             assert_eq!(refused.responses[0].error_code, 73);
             assert_eq!(refused.responses[0].error_message.is_some(), version >= 5);
             encode_response(20, version, 1, &refused).expect("fields of the version");
             let topic_id = Uuid::from_u128(4);
-            let deleted = DeletionOutcome { name: Some("a".to_owned()), topic_id, result: Ok(()) };
+            let deleted = DeletionOutcome {
+                name: Some("a".to_owned()),
+                topic_id,
+                result: Ok(()),
+            };
             let answered = answer(vec![deleted], version);
             assert_eq!(answered.responses[0].topic_id.is_nil(), version < 6);
             encode_response(20, version, 1, &answered).expect("fields of the version");

@@ -28,13 +28,24 @@ fn answer(view: &Viewpoint<'_>, image: &MetadataImage, request: &DescribeCluster
     let response = DescribeClusterResponse::default();
     let refusal = match request.endpoint_type {
         BROKERS => None,
-        CONTROLLERS => Some((ErrorCode::MismatchedEndpointType, "this endpoint belongs to a broker, not to a controller")),
-        _ => Some((ErrorCode::UnsupportedEndpointType, "the endpoint type is neither 1 (brokers) nor 2 (controllers)")),
+        CONTROLLERS => Some((
+            ErrorCode::MismatchedEndpointType,
+            "this endpoint belongs to a broker, not to a controller",
+        )),
+        _ => Some((
+            ErrorCode::UnsupportedEndpointType,
+            "the endpoint type is neither 1 (brokers) nor 2 (controllers)",
+        )),
     };
     if let Some((code, message)) = refusal {
-        return response.with_error_code(code.code()).with_error_message(Some(StrBytes::from_static_str(message)));
+        return response
+            .with_error_code(code.code())
+            .with_error_message(Some(StrBytes::from_static_str(message)));
     }
-    let shown = image.brokers.iter().filter(|broker| !broker.fenced || request.include_fenced_brokers);
+    let shown = image
+        .brokers
+        .iter()
+        .filter(|broker| !broker.fenced || request.include_fenced_brokers);
     let brokers = shown.filter_map(|broker| {
         let (host, port) = view.endpoint(broker)?;
         let mut described = DescribeClusterBroker::default()
@@ -68,11 +79,19 @@ mod tests {
 
     fn view(version: i16) -> Viewpoint<'static> {
         let endpoint = (StrBytes::from_static_str("here"), 9092);
-        Viewpoint { version, node_id: 1, listener: "PLAINTEXT", endpoint }
+        Viewpoint {
+            version,
+            node_id: 1,
+            listener: "PLAINTEXT",
+            endpoint,
+        }
     }
 
     fn image() -> MetadataImage {
-        let name = Command::SetClusterId { cluster_id: "the-cluster".to_owned(), feature_level: 1 };
+        let name = Command::SetClusterId {
+            cluster_id: "the-cluster".to_owned(),
+            feature_level: 1,
+        };
         image_of(&[name, start_of(1, 1, true)])
     }
 
@@ -85,7 +104,10 @@ mod tests {
         for version in 0..=2 {
             let request = ask(BROKERS).with_include_cluster_authorized_operations(true);
             let response = answer(&view(version), &image(), &request);
-            assert_eq!((response.error_code, response.controller_id.0, &*response.cluster_id), (0, 1, "the-cluster"));
+            assert_eq!(
+                (response.error_code, response.controller_id.0, &*response.cluster_id),
+                (0, 1, "the-cluster")
+            );
             assert_eq!(response.cluster_authorized_operations, 8096);
             let broker = &response.brokers[0];
             assert_eq!((broker.broker_id.0, &*broker.host, broker.port), (1, "here", 9092));

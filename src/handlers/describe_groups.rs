@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::describe_groups_response::{DescribeGroupsResponse, DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::describe_groups_response::{
+    DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
 use kafka_protocol::messages::{DescribeGroupsRequest, GroupId};
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
@@ -22,17 +24,27 @@ const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 pub fn handle(cx: &Arc<RequestContext>, request: DescribeGroupsRequest) -> Reply {
     let version = cx.api_version;
     let with_operations = version >= 3 && request.include_authorized_operations;
-    let group_ids = request.groups.iter().map(|group_id| Arc::from(group_id.as_str())).collect();
+    let group_ids = request
+        .groups
+        .iter()
+        .map(|group_id| Arc::from(group_id.as_str()))
+        .collect();
     let answer = cx.services.groups.describe_groups(group_ids);
     cx.later(async move {
         let groups = answer.await.into_iter().map(|(group_id, described)| {
             let group = match described {
                 Ok(Some(description)) => described_group(version, description),
                 Ok(None) => unknown_group(version, &group_id),
-                Err(error) => DescribedGroup::default().with_group_id(id(&group_id)).with_error_code(error.code()),
+                Err(error) => DescribedGroup::default()
+                    .with_group_id(id(&group_id))
+                    .with_error_code(error.code()),
             };
             let operations = with_operations && group.error_code == 0;
-            if operations { group.with_authorized_operations(GROUP_OPERATIONS) } else { group }
+            if operations {
+                group.with_authorized_operations(GROUP_OPERATIONS)
+            } else {
+                group
+            }
         });
         DescribeGroupsResponse::default().with_groups(groups.collect())
     })
@@ -52,7 +64,13 @@ fn described_group(version: i16, group: GroupDescription) -> DescribedGroup {
         .with_group_state(StrBytes::from_static_str(group.state))
         .with_protocol_type(text(&group.protocol_type))
         .with_protocol_data(text(&group.protocol_name))
-        .with_members(group.members.into_iter().map(|member| described_member(version, member)).collect())
+        .with_members(
+            group
+                .members
+                .into_iter()
+                .map(|member| described_member(version, member))
+                .collect(),
+        )
 }
 
 fn described_member(version: i16, member: MemberDescription) -> DescribedGroupMember {
@@ -70,7 +88,9 @@ fn described_member(version: i16, member: MemberDescription) -> DescribedGroupMe
 }
 
 fn unknown_group(version: i16, group_id: &str) -> DescribedGroup {
-    let group = DescribedGroup::default().with_group_id(id(group_id)).with_group_state(text("Dead"));
+    let group = DescribedGroup::default()
+        .with_group_id(id(group_id))
+        .with_group_state(text("Dead"));
     if version < 6 {
         return group;
     }

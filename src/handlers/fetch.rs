@@ -82,7 +82,11 @@ impl Fetch {
         let by_id = cx.api_version >= 13;
         let registry = &cx.services.partitions;
         let find = |topic: &FetchTopic| {
-            if by_id { registry.topic_by_id(&topic.topic_id) } else { registry.topic(&topic.name) }
+            if by_id {
+                registry.topic_by_id(&topic.topic_id)
+            } else {
+                registry.topic(&topic.name)
+            }
         };
         let topics = request.topics.iter().map(find).collect();
         let isolation = match (request.replica_id, request.isolation_level) {
@@ -93,8 +97,19 @@ impl Fetch {
         let limit = usize::try_from(cx.services.config.fetch_max_bytes).unwrap_or(0);
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(limit);
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
-        let unknown_topic = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-        Self { request, topics, isolation, unknown_topic, max_bytes, min_bytes }
+        let unknown_topic = if by_id {
+            ErrorCode::UnknownTopicId
+        } else {
+            ErrorCode::UnknownTopicOrPartition
+        };
+        Self {
+            request,
+            topics,
+            isolation,
+            unknown_topic,
+            max_bytes,
+            min_bytes,
+        }
     }
 
     /// Every hosted partition of the request.
@@ -103,13 +118,20 @@ impl Fetch {
         wanted
             .filter_map(|(wanted, topic)| Some((wanted, topic.as_ref()?)))
             .flat_map(|(wanted, topic)| {
-                wanted.partitions.iter().filter_map(|partition| topic.partition(partition.partition).map(Arc::clone))
+                wanted
+                    .partitions
+                    .iter()
+                    .filter_map(|partition| topic.partition(partition.partition).map(Arc::clone))
             })
             .collect()
     }
 
     fn read(&self) -> ReadPass {
-        let mut pass = ReadPass { partitions: Vec::new(), bytes: 0, urgent: false };
+        let mut pass = ReadPass {
+            partitions: Vec::new(),
+            bytes: 0,
+            urgent: false,
+        };
         for (wanted, topic) in self.request.topics.iter().zip(&self.topics) {
             for partition in &wanted.partitions {
                 let read = self.read_partition(topic.as_deref(), partition, pass.bytes);
@@ -132,9 +154,17 @@ impl Fetch {
             if self.request.replica_id >= 0 {
                 return Err(ErrorCode::NotLeaderOrFollower);
             }
-            partition.check_leader_epoch(wanted.current_leader_epoch).map_err(|error| error.error_code())?;
+            partition
+                .check_leader_epoch(wanted.current_leader_epoch)
+                .map_err(|error| error.error_code())?;
             if let Some(diverging) = diverging_epoch(partition, wanted)? {
-                return Ok((FetchedPartition { diverging_epoch: Some(diverging), ..self.found(partition, wanted) }, None));
+                return Ok((
+                    FetchedPartition {
+                        diverging_epoch: Some(diverging),
+                        ..self.found(partition, wanted)
+                    },
+                    None,
+                ));
             }
             let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0);
             let limit = limit.min(self.max_bytes.saturating_sub(bytes_before));
@@ -209,7 +239,12 @@ fn diverging_epoch(partition: &Partition, wanted: &FetchPartition) -> Result<Opt
 
 /// An answer with an error for the whole request.
 fn refuse(cx: &RequestContext, error_code: ErrorCode) -> ResponseFrame {
-    let head = FetchResponseHead { throttle_time_ms: 0, error_code, session_id: 0, topics: 0 };
+    let head = FetchResponseHead {
+        throttle_time_ms: 0,
+        error_code,
+        session_id: 0,
+        topics: 0,
+    };
     let writer = FetchResponseWriter::<Chunk>::new(cx.api_version, cx.correlation_id, &head);
     into_frame(writer.expect("the version is served and the head is small"))
 }
@@ -232,7 +267,11 @@ enum Chunk {
 
 impl Chunk {
     fn take(slice: FileSlice) -> std::io::Result<Self> {
-        if slice.length < SENDFILE_MIN_BYTES { slice.read().map(Self::Memory) } else { Ok(Self::File(slice)) }
+        if slice.length < SENDFILE_MIN_BYTES {
+            slice.read().map(Self::Memory)
+        } else {
+            Ok(Self::File(slice))
+        }
     }
 }
 

@@ -40,7 +40,10 @@ pub fn handle(cx: &Arc<RequestContext>, request: FindCoordinatorRequest) -> Repl
     let response = if cx.api_version < 4 {
         single(cx.api_version, find(&request.key))
     } else {
-        let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key.clone(), find(key)));
+        let coordinators = request
+            .coordinator_keys
+            .iter()
+            .map(|key| coordinator(key.clone(), find(key)));
         FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
     };
     cx.reply(&response)
@@ -52,9 +55,16 @@ fn find_group_coordinator(cx: &RequestContext, group_id: &str) -> Found {
     match image.partition(CONSUMER_OFFSETS, services.groups.partition_for(group_id)) {
         Some(partition) if partition.leader == services.node_id => {
             let (host, port) = cx.advertised_endpoint();
-            Ok(Endpoint { node_id: services.node_id, host, port })
+            Ok(Endpoint {
+                node_id: services.node_id,
+                host,
+                port,
+            })
         }
-        _ => Err((ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorNotAvailable.message())),
+        _ => Err((
+            ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::CoordinatorNotAvailable.message(),
+        )),
     }
 }
 
@@ -66,7 +76,10 @@ fn single(version: i16, found: Found) -> FindCoordinatorResponse {
             .with_host(endpoint.host)
             .with_port(endpoint.port),
         Err((error, message)) => {
-            let response = response.with_error_code(error.code()).with_node_id(BrokerId(-1)).with_port(-1);
+            let response = response
+                .with_error_code(error.code())
+                .with_node_id(BrokerId(-1))
+                .with_port(-1);
             if version >= 1 {
                 response.with_error_message(Some(StrBytes::from_static_str(message)))
             } else {
@@ -98,7 +111,11 @@ mod tests {
 
     #[test]
     fn all_versions_can_tell_a_coordinator_and_an_error() {
-        let endpoint = Endpoint { node_id: 7, host: StrBytes::from_static_str("h"), port: 9092 };
+        let endpoint = Endpoint {
+            node_id: 7,
+            host: StrBytes::from_static_str("h"),
+            port: 9092,
+        };
         for found in [Ok(endpoint), Err((ErrorCode::InvalidRequest, "why"))] {
             for version in 0..=6 {
                 let response = if version < 4 {

@@ -39,7 +39,10 @@ fn answer(id: Result<protocol::types::ProducerId, ErrorCode>) -> InitProducerIdR
     let response = InitProducerIdResponse::default();
     match id {
         Ok(id) => response.with_producer_id(ProducerId(id)).with_producer_epoch(0),
-        Err(code) => response.with_error_code(code.code()).with_producer_id(ProducerId(-1)).with_producer_epoch(-1),
+        Err(code) => response
+            .with_error_code(code.code())
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1),
     }
 }
 
@@ -57,7 +60,10 @@ mod tests {
             }
         }
         let refused = answer(Err(ErrorCode::InvalidRequest));
-        assert_eq!((refused.error_code, refused.producer_id.0, refused.producer_epoch), (42, -1, -1));
+        assert_eq!(
+            (refused.error_code, refused.producer_id.0, refused.producer_epoch),
+            (42, -1, -1)
+        );
         let given = answer(Ok(7));
         assert_eq!((given.error_code, given.producer_id.0, given.producer_epoch), (0, 7, 0));
     }

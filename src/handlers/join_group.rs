@@ -38,7 +38,11 @@ fn join_request(version: i16, client_id: &str, peer: SocketAddr, request: &JoinG
         client_id: Arc::from(client_id),
         client_host: Arc::from(format!("/{}", peer.ip().to_canonical())),
         session_timeout_ms: request.session_timeout_ms,
-        rebalance_timeout_ms: if version >= 1 { request.rebalance_timeout_ms } else { request.session_timeout_ms },
+        rebalance_timeout_ms: if version >= 1 {
+            request.rebalance_timeout_ms
+        } else {
+            request.session_timeout_ms
+        },
         protocol_type: text(&request.protocol_type),
         protocols: protocols.collect(),
         reason: request.reason.as_ref().map(text),
@@ -50,21 +54,38 @@ fn join_request(version: i16, client_id: &str, peer: SocketAddr, request: &JoinG
 fn response(version: i16, reply: JoinReply) -> JoinGroupResponse {
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let members = reply.members.iter().map(|member| {
-        let answer =
-            JoinGroupResponseMember::default().with_member_id(text(&member.member_id)).with_metadata(member.metadata.clone());
-        if version >= 5 { answer.with_group_instance_id(member.group_instance_id.as_deref().map(text)) } else { answer }
+        let answer = JoinGroupResponseMember::default()
+            .with_member_id(text(&member.member_id))
+            .with_metadata(member.metadata.clone());
+        if version >= 5 {
+            answer.with_group_instance_id(member.group_instance_id.as_deref().map(text))
+        } else {
+            answer
+        }
     });
     let protocol_name = reply.protocol_name.as_deref().filter(|name| !name.is_empty());
     let response = JoinGroupResponse::default()
         .with_error_code(reply.error.code())
         .with_generation_id(reply.generation_id)
         // Null is known since version 7 only.
-        .with_protocol_name(if version >= 7 { protocol_name.map(text) } else { Some(text(protocol_name.unwrap_or(""))) })
+        .with_protocol_name(if version >= 7 {
+            protocol_name.map(text)
+        } else {
+            Some(text(protocol_name.unwrap_or("")))
+        })
         .with_leader(text(&reply.leader))
         .with_member_id(text(&reply.member_id))
         .with_members(members.collect());
-    let response = if version >= 7 { response.with_protocol_type(reply.protocol_type.as_deref().map(text)) } else { response };
-    if version >= 9 { response.with_skip_assignment(reply.skip_assignment) } else { response }
+    let response = if version >= 7 {
+        response.with_protocol_type(reply.protocol_type.as_deref().map(text))
+    } else {
+        response
+    };
+    if version >= 9 {
+        response.with_skip_assignment(reply.skip_assignment)
+    } else {
+        response
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +116,10 @@ mod tests {
         for reply in [joined(), JoinReply::error(ErrorCode::MemberIdRequired, "m")] {
             for version in 0..=9 {
                 let response = response(version, reply.clone());
-                assert_eq!(response.protocol_name.is_none(), version >= 7 && reply.protocol_name.is_none());
+                assert_eq!(
+                    response.protocol_name.is_none(),
+                    version >= 7 && reply.protocol_name.is_none()
+                );
                 encode_response(11, version, 1, &response).expect("all fields exist in the version");
             }
         }
@@ -103,10 +127,15 @@ mod tests {
 
     #[test]
     fn version_0_has_one_timeout_for_both() {
-        let request = JoinGroupRequest::default().with_session_timeout_ms(10_000).with_rebalance_timeout_ms(-1);
+        let request = JoinGroupRequest::default()
+            .with_session_timeout_ms(10_000)
+            .with_rebalance_timeout_ms(-1);
         let peer = "[::ffff:10.1.2.3]:5".parse().expect("address");
         let old = join_request(0, "c", peer, &request);
-        assert_eq!((old.rebalance_timeout_ms, old.requires_known_member_id), (10_000, false));
+        assert_eq!(
+            (old.rebalance_timeout_ms, old.requires_known_member_id),
+            (10_000, false)
+        );
         assert_eq!(&*old.client_host, "/10.1.2.3");
         let new = join_request(9, "c", peer, &request.with_rebalance_timeout_ms(60_000));
         assert_eq!((new.rebalance_timeout_ms, new.supports_skip_assignment), (60_000, true));

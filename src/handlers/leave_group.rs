@@ -31,15 +31,26 @@ fn leave_request(version: i16, request: &LeaveGroupRequest) -> LeaveRequest {
         });
         members.collect()
     } else {
-        vec![LeavingMember { member_id: text(&request.member_id), group_instance_id: None, reason: None }]
+        vec![LeavingMember {
+            member_id: text(&request.member_id),
+            group_instance_id: None,
+            reason: None,
+        }]
     };
-    LeaveRequest { group_id: text(&request.group_id), members }
+    LeaveRequest {
+        group_id: text(&request.group_id),
+        members,
+    }
 }
 
 fn response(version: i16, reply: LeaveReply) -> LeaveGroupResponse {
     if version < 3 {
         let of_member = reply.members.first().map_or(ErrorCode::None, |member| member.error);
-        let error = if reply.error == ErrorCode::None { of_member } else { reply.error };
+        let error = if reply.error == ErrorCode::None {
+            of_member
+        } else {
+            reply.error
+        };
         return LeaveGroupResponse::default().with_error_code(error.code());
     }
     let text = |text: Arc<str>| StrBytes::from_string(text.to_string());
@@ -49,7 +60,9 @@ fn response(version: i16, reply: LeaveReply) -> LeaveGroupResponse {
             .with_group_instance_id(member.group_instance_id.map(text))
             .with_error_code(member.error.code())
     });
-    LeaveGroupResponse::default().with_error_code(reply.error.code()).with_members(members.collect())
+    LeaveGroupResponse::default()
+        .with_error_code(reply.error.code())
+        .with_members(members.collect())
 }
 
 #[cfg(test)]
@@ -60,12 +73,22 @@ mod tests {
 
     #[test]
     fn the_error_stands_where_the_version_has_it() {
-        let member =
-            LeftMember { member_id: Arc::from("m"), group_instance_id: None, error: ErrorCode::UnknownMemberId };
-        let reply = LeaveReply { error: ErrorCode::None, members: vec![member] };
+        let member = LeftMember {
+            member_id: Arc::from("m"),
+            group_instance_id: None,
+            error: ErrorCode::UnknownMemberId,
+        };
+        let reply = LeaveReply {
+            error: ErrorCode::None,
+            members: vec![member],
+        };
         for version in 0..=5 {
             let response = response(version, reply.clone());
-            let error = if version < 3 { response.error_code } else { response.members[0].error_code };
+            let error = if version < 3 {
+                response.error_code
+            } else {
+                response.members[0].error_code
+            };
             assert_eq!(error, ErrorCode::UnknownMemberId.code());
             encode_response(13, version, 1, &response).expect("all fields exist in the version");
         }

@@ -35,8 +35,16 @@ fn response(version: i16, listed: Result<Vec<api::ListedGroup>, ErrorCode>) -> L
         let listed = ListedGroup::default()
             .with_group_id(GroupId(text(&group.group_id)))
             .with_protocol_type(text(&group.protocol_type));
-        let listed = if version >= 4 { listed.with_group_state(text(group.state)) } else { listed };
-        if version >= 5 { listed.with_group_type(text(group.group_type)) } else { listed }
+        let listed = if version >= 4 {
+            listed.with_group_state(text(group.state))
+        } else {
+            listed
+        };
+        if version >= 5 {
+            listed.with_group_type(text(group.group_type))
+        } else {
+            listed
+        }
     });
     ListGroupsResponse::default().with_groups(groups.collect())
 }

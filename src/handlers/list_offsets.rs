@@ -22,13 +22,19 @@ use crate::partition::registry::HostedTopic;
 
 /// Answers each partition. Lookups by time may read from the disk, so they run beside the connection's next requests.
 pub fn handle(cx: &Arc<RequestContext>, request: ListOffsetsRequest) -> Reply {
-    let reads_records = request.topics.iter().flat_map(|topic| &topic.partitions).any(|wanted| wanted.timestamp >= 0 || wanted.timestamp == -3);
+    let reads_records = request
+        .topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .any(|wanted| wanted.timestamp >= 0 || wanted.timestamp == -3);
     if !reads_records {
         return cx.reply(&answer(cx, request));
     }
     let context = Arc::clone(cx);
     cx.later(async move {
-        tokio::task::spawn_blocking(move || answer(&context, request)).await.expect("lookups do not panic")
+        tokio::task::spawn_blocking(move || answer(&context, request))
+            .await
+            .expect("lookups do not panic")
     })
 }
 
@@ -59,7 +65,9 @@ fn answer(cx: &RequestContext, request: ListOffsetsRequest) -> ListOffsetsRespon
             partition_answer(wanted.partition_index, found, cx.api_version)
         });
         let partitions = partitions.collect();
-        ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name)
+            .with_partitions(partitions)
     });
     ListOffsetsResponse::default().with_topics(topics.collect())
 }
@@ -71,9 +79,15 @@ fn find(
     version: i16,
 ) -> Result<FoundOffset, ErrorCode> {
     let query = query(wanted.timestamp, version).ok_or(ErrorCode::UnsupportedVersion)?;
-    let partition = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?.hosted(wanted.partition_index)?;
-    partition.check_leader_epoch(wanted.current_leader_epoch).map_err(|error| error.error_code())?;
-    partition.find_offset(query, isolation).map_err(|error| error.error_code())
+    let partition = topic
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?
+        .hosted(wanted.partition_index)?;
+    partition
+        .check_leader_epoch(wanted.current_leader_epoch)
+        .map_err(|error| error.error_code())?;
+    partition
+        .find_offset(query, isolation)
+        .map_err(|error| error.error_code())
 }
 
 /// What a timestamp field asks for in this version; `None` when it is a special value that the version lacks.
@@ -91,16 +105,15 @@ fn query(timestamp: i64, version: i16) -> Option<OffsetQuery> {
     (version >= since).then_some(query)
 }
 
-fn partition_answer(
-    index: i32,
-    found: Result<FoundOffset, ErrorCode>,
-    version: i16,
-) -> ListOffsetsPartitionResponse {
+fn partition_answer(index: i32, found: Result<FoundOffset, ErrorCode>, version: i16) -> ListOffsetsPartitionResponse {
     let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
     match found {
         Ok(found) => {
             let leader_epoch = if version >= 4 { found.leader_epoch } else { -1 };
-            answer.with_timestamp(found.timestamp_ms).with_offset(found.offset).with_leader_epoch(leader_epoch)
+            answer
+                .with_timestamp(found.timestamp_ms)
+                .with_offset(found.offset)
+                .with_leader_epoch(leader_epoch)
         }
         Err(code) => answer.with_error_code(code.code()).with_timestamp(-1).with_offset(-1),
     }

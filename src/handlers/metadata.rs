@@ -50,7 +50,12 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: MetadataRequest) -> Repl
     let context = Arc::clone(cx);
     cx.later(async move {
         let failures = make(&context, missing).await;
-        answer(&Viewpoint::of(&context), &context.services.publisher.current(), &request, &failures)
+        answer(
+            &Viewpoint::of(&context),
+            &context.services.publisher.current(),
+            &request,
+            &failures,
+        )
     })
 }
 
@@ -82,13 +87,19 @@ impl<'a> Viewpoint<'a> {
         if broker.id == self.node_id {
             return Some(self.endpoint.clone());
         }
-        let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == self.listener)?;
+        let endpoint = broker
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.listener == self.listener)?;
         Some((StrBytes::from_string(endpoint.host.clone()), i32::from(endpoint.port)))
     }
 
     /// Whether clients of this listener can reach the broker.
     fn can_reach(&self, image: &MetadataImage, broker: i32) -> bool {
-        image.brokers.get(broker).is_some_and(|broker| !broker.fenced && self.endpoint(broker).is_some())
+        image
+            .brokers
+            .get(broker)
+            .is_some_and(|broker| !broker.fenced && self.endpoint(broker).is_some())
     }
 }
 
@@ -102,13 +113,25 @@ enum Wanted {
 }
 
 fn wanted(request: &MetadataRequest, version: i16) -> Wanted {
-    let Some(topics) = request.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty()) else {
+    let Some(topics) = request
+        .topics
+        .as_ref()
+        .filter(|topics| version > 0 || !topics.is_empty())
+    else {
         return Wanted::All;
     };
-    if version < 12 && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
+    if version < 12
+        && topics
+            .iter()
+            .any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
+    {
         return Wanted::Malformed(topics.clone());
     }
-    let ids: BTreeSet<_> = topics.iter().map(|topic| topic.topic_id).filter(|id| !id.is_nil()).collect();
+    let ids: BTreeSet<_> = topics
+        .iter()
+        .map(|topic| topic.topic_id)
+        .filter(|id| !id.is_nil())
+        .collect();
     if ids.is_empty() {
         Wanted::Named(topics.iter().filter_map(|topic| topic.name.clone()).collect())
     } else {
@@ -126,8 +149,12 @@ fn topics_to_make(
     if !config.auto_create_topics_enable || !request.allow_auto_topic_creation {
         return Vec::new();
     }
-    let Wanted::Named(names) = wanted(request, version) else { return Vec::new() };
-    let missing = names.iter().filter(|name| image.topic(name).is_none() && topic_name::validate(name).is_ok());
+    let Wanted::Named(names) = wanted(request, version) else {
+        return Vec::new();
+    };
+    let missing = names
+        .iter()
+        .filter(|name| image.topic(name).is_none() && topic_name::validate(name).is_ok());
     missing.filter_map(|name| spec_of(config, name)).collect()
 }
 
@@ -156,10 +183,17 @@ async fn make(cx: &RequestContext, missing: Vec<TopicSpec>) -> BTreeMap<String, 
         }
         Err(_) => return BTreeMap::new(),
     };
-    let failed = outcomes.into_iter().filter_map(|outcome| Some((outcome.name, outcome.result.err()?)));
+    let failed = outcomes
+        .into_iter()
+        .filter_map(|outcome| Some((outcome.name, outcome.result.err()?)));
     failed
         .map(|(topic, failure)| {
-            tracing::info!(topic, code = failure.code.name(), why = failure.message, "topic not made on first use");
+            tracing::debug!(
+                topic,
+                code = failure.code.name(),
+                why = failure.message,
+                "topic not made on first use"
+            );
             (topic, failure.code)
         })
         .collect()
@@ -171,14 +205,21 @@ fn answer(
     request: &MetadataRequest,
     failures: &BTreeMap<String, ErrorCode>,
 ) -> MetadataResponse {
-    let operations =
-        if request.include_topic_authorized_operations && view.version >= 8 { TOPIC_OPERATIONS } else { i32::MIN };
+    let operations = if request.include_topic_authorized_operations && view.version >= 8 {
+        TOPIC_OPERATIONS
+    } else {
+        i32::MIN
+    };
     let known = |topic: &TopicImage| known_topic(view, image, topic, operations);
     let topics = match wanted(request, view.version) {
         Wanted::Malformed(topics) => return malformed(view, topics),
         Wanted::All => image.topics().map(|topic| known(topic)).collect(),
         Wanted::ById(ids) => {
-            let of = |id| image.topic_by_id(id).map_or_else(|| unknown_id(*id), |topic| known(topic));
+            let of = |id| {
+                image
+                    .topic_by_id(id)
+                    .map_or_else(|| unknown_id(*id), |topic| known(topic))
+            };
             ids.iter().map(of).collect()
         }
         Wanted::Named(names) => {
@@ -189,7 +230,9 @@ fn answer(
             names.iter().map(of).collect()
         }
     };
-    let mut response = MetadataResponse::default().with_brokers(brokers(view, image)).with_topics(topics);
+    let mut response = MetadataResponse::default()
+        .with_brokers(brokers(view, image))
+        .with_topics(topics);
     if view.version >= 1 {
         response.controller_id = BrokerId(view.node_id);
     }
@@ -203,10 +246,15 @@ fn answer(
 }
 
 fn brokers(view: &Viewpoint<'_>, image: &MetadataImage) -> Vec<MetadataResponseBroker> {
-    let reachable = image.brokers.active().filter_map(|broker| Some((broker, view.endpoint(broker)?)));
+    let reachable = image
+        .brokers
+        .active()
+        .filter_map(|broker| Some((broker, view.endpoint(broker)?)));
     let broker = |(broker, (host, port)): (&Arc<BrokerImage>, _)| {
-        let mut shown =
-            MetadataResponseBroker::default().with_node_id(BrokerId(broker.id)).with_host(host).with_port(port);
+        let mut shown = MetadataResponseBroker::default()
+            .with_node_id(BrokerId(broker.id))
+            .with_host(host)
+            .with_port(port);
         if view.version >= 1 {
             shown.rack = broker.rack.clone().map(StrBytes::from_string);
         }
@@ -221,7 +269,9 @@ fn known_topic(
     topic: &TopicImage,
     operations: i32,
 ) -> MetadataResponseTopic {
-    let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| shown(view, image, index, partition));
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .map(|(index, partition)| shown(view, image, index, partition));
     let mut answer = MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
         .with_partitions(partitions.collect())
@@ -244,7 +294,11 @@ fn shown(
     let reachable = |broker: &i32| view.can_reach(image, *broker);
     // Version 0 leaves unreachable brokers out and calls that an error; later versions name all.
     let told = |brokers: &[i32]| -> Vec<BrokerId> {
-        brokers.iter().filter(|broker| view.version > 0 || reachable(broker)).map(|broker| BrokerId(*broker)).collect()
+        brokers
+            .iter()
+            .filter(|broker| view.version > 0 || reachable(broker))
+            .map(|broker| BrokerId(*broker))
+            .collect()
     };
     let (replicas, isr) = (told(&partition.replicas), told(&partition.isr));
     let is_told_in_part = replicas.len() < partition.replicas.len() || isr.len() < partition.isr.len();

@@ -61,7 +61,9 @@ pub fn handle_together(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply
 /// When the API is not served: the dispatcher asked the API table before.
 pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
     match cx.api_key {
-        0 => produce::handle_all(vec![(Arc::clone(cx), body)]).pop().expect("one reply per request"),
+        0 => produce::handle_all(vec![(Arc::clone(cx), body)])
+            .pop()
+            .expect("one reply per request"),
         1 => fetch::handle(cx, body),
         2 => decoded!(cx, body, ListOffsetsRequest, list_offsets),
         3 => decoded!(cx, body, MetadataRequest, metadata),

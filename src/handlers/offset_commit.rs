@@ -29,9 +29,18 @@ pub fn handle(cx: &Arc<RequestContext>, request: OffsetCommitRequest) -> Reply {
     let version = cx.api_version;
     let split = Split::new(version, &cx.services.publisher.current(), &request);
     if split.topics.is_empty() {
-        return cx.reply(&split.response(version, CommitReply { error: ErrorCode::None, topics: Vec::new() }));
+        return cx.reply(&split.response(
+            version,
+            CommitReply {
+                error: ErrorCode::None,
+                topics: Vec::new(),
+            },
+        ));
     }
-    let answer = cx.services.groups.commit_offsets(commit_request(version, &request, split.topics.clone()));
+    let answer = cx
+        .services
+        .groups
+        .commit_offsets(commit_request(version, &request, split.topics.clone()));
     cx.later(async move { split.response(version, answer.await) })
 }
 
@@ -59,7 +68,10 @@ struct Split {
 
 impl Split {
     fn new(version: i16, image: &MetadataImage, request: &OffsetCommitRequest) -> Self {
-        let mut split = Self { topics: Vec::new(), refused: Vec::new() };
+        let mut split = Self {
+            topics: Vec::new(),
+            refused: Vec::new(),
+        };
         for wanted in &request.topics {
             let (topic, error) = if version >= TOPIC_IDS_SINCE {
                 (image.topic_by_id(&wanted.topic_id), ErrorCode::UnknownTopicId)
@@ -85,10 +97,17 @@ impl Split {
                 partition_index: partition.partition_index,
                 committed_offset: partition.committed_offset,
                 committed_leader_epoch: partition.committed_leader_epoch,
-                committed_metadata: partition.committed_metadata.as_ref().map(|text| Box::from(text.as_str())),
+                committed_metadata: partition
+                    .committed_metadata
+                    .as_ref()
+                    .map(|text| Box::from(text.as_str())),
             });
             let (name, topic_id) = (Arc::clone(&topic.name), topic.id);
-            self.topics.push(CommitTopic { name, topic_id, partitions: partitions.collect() });
+            self.topics.push(CommitTopic {
+                name,
+                topic_id,
+                partitions: partitions.collect(),
+            });
         }
     }
 
@@ -98,9 +117,13 @@ impl Split {
         partitions: impl IntoIterator<Item = &'a OffsetCommitRequestPartition>,
         error: ErrorCode,
     ) {
-        let partitions = partitions.into_iter().map(|partition| partition_answer(partition.partition_index, error));
+        let partitions = partitions
+            .into_iter()
+            .map(|partition| partition_answer(partition.partition_index, error));
         // Of name and id the one that the version has was filled in by the client.
-        let topic = OffsetCommitResponseTopic::default().with_name(wanted.name.clone()).with_topic_id(wanted.topic_id);
+        let topic = OffsetCommitResponseTopic::default()
+            .with_name(wanted.name.clone())
+            .with_topic_id(wanted.topic_id);
         self.refused.push(topic.with_partitions(partitions.collect()));
     }
 
@@ -109,7 +132,10 @@ impl Split {
         let mut topics = self.refused;
         if reply.error == ErrorCode::None {
             for topic in reply.topics {
-                let partitions = topic.partitions.iter().map(|(index, error)| partition_answer(*index, *error));
+                let partitions = topic
+                    .partitions
+                    .iter()
+                    .map(|(index, error)| partition_answer(*index, *error));
                 topics.push(topic_answer(version, &topic.name, topic.topic_id, partitions.collect()));
             }
         } else {
@@ -138,7 +164,9 @@ fn topic_answer(
 }
 
 fn partition_answer(index: i32, error: ErrorCode) -> OffsetCommitResponsePartition {
-    OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(error.code())
+    OffsetCommitResponsePartition::default()
+        .with_partition_index(index)
+        .with_error_code(error.code())
 }
 
 #[cfg(test)]
@@ -156,12 +184,18 @@ mod tests {
             partition_epoch: 0,
         };
         let partitions = vec![partition.clone(), partition];
-        TopicImage { name: Arc::from("t"), id: Uuid::from_u128(7), internal: false, partitions }
+        TopicImage {
+            name: Arc::from("t"),
+            id: Uuid::from_u128(7),
+            internal: false,
+            partitions,
+        }
     }
 
     fn wanted(version: i16, indexes: &[i32]) -> OffsetCommitRequestTopic {
-        let partitions =
-            indexes.iter().map(|index| OffsetCommitRequestPartition::default().with_partition_index(*index));
+        let partitions = indexes
+            .iter()
+            .map(|index| OffsetCommitRequestPartition::default().with_partition_index(*index));
         let topic = OffsetCommitRequestTopic::default().with_partitions(partitions.collect());
         if version >= TOPIC_IDS_SINCE {
             topic.with_topic_id(Uuid::from_u128(7))
@@ -173,13 +207,28 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_refused_and_the_rest_committed() {
         for version in 2..=10 {
-            let mut split = Split { topics: Vec::new(), refused: Vec::new() };
+            let mut split = Split {
+                topics: Vec::new(),
+                refused: Vec::new(),
+            };
             split.add(&wanted(version, &[0, 1, 2]), &topic());
-            let indexes: Vec<i32> = split.topics[0].partitions.iter().map(|known| known.partition_index).collect();
+            let indexes: Vec<i32> = split.topics[0]
+                .partitions
+                .iter()
+                .map(|known| known.partition_index)
+                .collect();
             assert_eq!(indexes, [0, 1]);
-            let response = split.response(version, CommitReply { error: ErrorCode::NotCoordinator, topics: Vec::new() });
+            let response = split.response(
+                version,
+                CommitReply {
+                    error: ErrorCode::NotCoordinator,
+                    topics: Vec::new(),
+                },
+            );
             let codes = response.topics.iter().flat_map(|topic| &topic.partitions);
-            let codes: Vec<_> = codes.map(|answer| (answer.partition_index, answer.error_code)).collect();
+            let codes: Vec<_> = codes
+                .map(|answer| (answer.partition_index, answer.error_code))
+                .collect();
             assert_eq!(codes, [(2, 3), (0, 16), (1, 16)]);
             encode_response(8, version, 1, &response).expect("all fields exist in the version");
         }

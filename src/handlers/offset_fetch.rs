@@ -37,13 +37,29 @@ pub fn handle(cx: &Arc<RequestContext>, request: OffsetFetchRequest) -> Reply {
     for group in groups_of(version, request) {
         let (topics, unknown_topics) = topics_of(version, &image, &group);
         let group_id: Arc<str> = Arc::from(group.group_id.as_str());
-        let wanted = FetchRequest { group_id, topics: topics.clone(), require_stable };
-        pending.push((group.group_id, topics, unknown_topics, cx.services.groups.fetch_offsets(wanted)));
+        let wanted = FetchRequest {
+            group_id,
+            topics: topics.clone(),
+            require_stable,
+        };
+        pending.push((
+            group.group_id,
+            topics,
+            unknown_topics,
+            cx.services.groups.fetch_offsets(wanted),
+        ));
     }
     cx.later(async move {
         let mut groups = Vec::with_capacity(pending.len());
         for (group_id, topics, unknown_topics, answer) in pending {
-            groups.push(group_answer(version, &image, group_id, topics, unknown_topics, answer.await));
+            groups.push(group_answer(
+                version,
+                &image,
+                group_id,
+                topics,
+                unknown_topics,
+                answer.await,
+            ));
         }
         if version >= MANY_GROUPS_SINCE {
             OffsetFetchResponse::default().with_groups(groups)
@@ -60,11 +76,17 @@ fn groups_of(version: i16, request: OffsetFetchRequest) -> Vec<OffsetFetchReques
     }
     let topics = request.topics.map(|topics| {
         let topics = topics.into_iter().map(|topic| {
-            OffsetFetchRequestTopics::default().with_name(topic.name).with_partition_indexes(topic.partition_indexes)
+            OffsetFetchRequestTopics::default()
+                .with_name(topic.name)
+                .with_partition_indexes(topic.partition_indexes)
         });
         topics.collect()
     });
-    vec![OffsetFetchRequestGroup::default().with_group_id(request.group_id).with_topics(topics)]
+    vec![
+        OffsetFetchRequestGroup::default()
+            .with_group_id(request.group_id)
+            .with_topics(topics),
+    ]
 }
 
 /// What to ask the coordinator for, and answers for ids that no topic has.
@@ -73,16 +95,26 @@ fn topics_of(
     image: &MetadataImage,
     group: &OffsetFetchRequestGroup,
 ) -> (Option<Vec<FetchTopic>>, Vec<OffsetFetchResponseTopics>) {
-    let Some(topics) = &group.topics else { return (None, Vec::new()) };
+    let Some(topics) = &group.topics else {
+        return (None, Vec::new());
+    };
     let mut known = Vec::with_capacity(topics.len());
     let mut unknown = Vec::new();
     for topic in topics {
         let partition_indexes = topic.partition_indexes.clone();
         if version < TOPIC_IDS_SINCE {
             let name = Arc::from(topic.name.as_str());
-            known.push(FetchTopic { name, topic_id: Uuid::nil(), partition_indexes });
+            known.push(FetchTopic {
+                name,
+                topic_id: Uuid::nil(),
+                partition_indexes,
+            });
         } else if let Some(found) = image.topic_by_id(&topic.topic_id) {
-            known.push(FetchTopic { name: Arc::clone(&found.name), topic_id: topic.topic_id, partition_indexes });
+            known.push(FetchTopic {
+                name: Arc::clone(&found.name),
+                topic_id: topic.topic_id,
+                partition_indexes,
+            });
         } else {
             let partitions = partition_indexes.into_iter();
             let partitions = partitions.map(|index| FetchedPartition::none(index, ErrorCode::UnknownTopicId));
@@ -106,15 +138,24 @@ fn group_answer(
         if version >= GROUP_ERROR_SINCE {
             return group.with_error_code(reply.error.code());
         }
-        let failed = topics.unwrap_or_default().into_iter().map(|topic| failed_topic(&topic, reply.error));
+        let failed = topics
+            .unwrap_or_default()
+            .into_iter()
+            .map(|topic| failed_topic(&topic, reply.error));
         return group.with_topics(failed.collect());
     }
-    let fetched = reply.topics.into_iter().filter_map(|topic| topic_answer(version, image, topic));
+    let fetched = reply
+        .topics
+        .into_iter()
+        .filter_map(|topic| topic_answer(version, image, topic));
     group.with_topics(fetched.chain(unknown_topics).collect())
 }
 
 fn failed_topic(topic: &FetchTopic, error: ErrorCode) -> OffsetFetchResponseTopics {
-    let partitions = topic.partition_indexes.iter().map(|index| FetchedPartition::none(*index, error));
+    let partitions = topic
+        .partition_indexes
+        .iter()
+        .map(|index| FetchedPartition::none(*index, error));
     OffsetFetchResponseTopics::default()
         .with_name(StrBytes::from_string(topic.name.to_string()).into())
         .with_partitions(partitions.map(partition_answer).collect())
@@ -127,7 +168,11 @@ fn topic_answer(version: i16, image: &MetadataImage, topic: FetchedTopic) -> Opt
     if version < TOPIC_IDS_SINCE {
         return Some(answer.with_name(StrBytes::from_string(topic.name.to_string()).into()));
     }
-    let topic_id = if topic.topic_id.is_nil() { image.topic(&topic.name)?.id } else { topic.topic_id };
+    let topic_id = if topic.topic_id.is_nil() {
+        image.topic(&topic.name)?.id
+    } else {
+        topic.topic_id
+    };
     Some(answer.with_topic_id(topic_id))
 }
 
@@ -150,12 +195,22 @@ fn single(version: i16, groups: Vec<OffsetFetchResponseGroup>) -> OffsetFetchRes
                 .with_committed_offset(partition.committed_offset)
                 .with_metadata(partition.metadata)
                 .with_error_code(partition.error_code);
-            if version >= 5 { answer.with_committed_leader_epoch(partition.committed_leader_epoch) } else { answer }
+            if version >= 5 {
+                answer.with_committed_leader_epoch(partition.committed_leader_epoch)
+            } else {
+                answer
+            }
         });
-        OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
+        OffsetFetchResponseTopic::default()
+            .with_name(topic.name)
+            .with_partitions(partitions.collect())
     });
     let response = OffsetFetchResponse::default().with_topics(topics.collect());
-    if version >= GROUP_ERROR_SINCE { response.with_error_code(group.error_code) } else { response }
+    if version >= GROUP_ERROR_SINCE {
+        response.with_error_code(group.error_code)
+    } else {
+        response
+    }
 }
 
 #[cfg(test)]
@@ -166,8 +221,15 @@ mod tests {
     fn fetched(topic_id: Uuid) -> FetchReply {
         let mut partition = FetchedPartition::none(3, ErrorCode::None);
         (partition.committed_offset, partition.committed_leader_epoch) = (42, 5);
-        let topic = FetchedTopic { name: Arc::from("t"), topic_id, partitions: vec![partition] };
-        FetchReply { error: ErrorCode::None, topics: vec![topic] }
+        let topic = FetchedTopic {
+            name: Arc::from("t"),
+            topic_id,
+            partitions: vec![partition],
+        };
+        FetchReply {
+            error: ErrorCode::None,
+            topics: vec![topic],
+        }
     }
 
     fn response(version: i16, topics: Option<Vec<FetchTopic>>, reply: FetchReply) -> OffsetFetchResponse {
@@ -196,11 +258,18 @@ mod tests {
     #[test]
     fn errors_stand_where_the_version_has_them() {
         let topics = || {
-            let topic = FetchTopic { name: Arc::from("t"), topic_id: Uuid::nil(), partition_indexes: vec![3] };
+            let topic = FetchTopic {
+                name: Arc::from("t"),
+                topic_id: Uuid::nil(),
+                partition_indexes: vec![3],
+            };
             Some(vec![topic])
         };
         for version in 1..=10 {
-            let reply = FetchReply { error: ErrorCode::CoordinatorLoadInProgress, topics: Vec::new() };
+            let reply = FetchReply {
+                error: ErrorCode::CoordinatorLoadInProgress,
+                topics: Vec::new(),
+            };
             let response = response(version, topics(), reply);
             let error = match version {
                 1 => response.topics[0].partitions[0].error_code,
@@ -214,7 +283,9 @@ mod tests {
 
     #[test]
     fn an_id_that_no_topic_has_is_told_per_partition() {
-        let topic = OffsetFetchRequestTopics::default().with_topic_id(Uuid::from_u128(9)).with_partition_indexes(vec![1]);
+        let topic = OffsetFetchRequestTopics::default()
+            .with_topic_id(Uuid::from_u128(9))
+            .with_partition_indexes(vec![1]);
         let group = OffsetFetchRequestGroup::default().with_topics(Some(vec![topic]));
         let (known, unknown) = topics_of(10, &MetadataImage::default(), &group);
         assert_eq!(known, Some(Vec::new()));

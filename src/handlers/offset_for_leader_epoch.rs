@@ -20,8 +20,14 @@ use crate::partition::registry::HostedTopic;
 pub fn handle(cx: &Arc<RequestContext>, request: OffsetForLeaderEpochRequest) -> Reply {
     let topics = request.topics.into_iter().map(|topic| {
         let hosted = cx.services.partitions.topic(&topic.topic);
-        let partitions = topic.partitions.iter().map(|wanted| end_offset(hosted.as_deref(), wanted)).collect();
-        OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions)
+        let partitions = topic
+            .partitions
+            .iter()
+            .map(|wanted| end_offset(hosted.as_deref(), wanted))
+            .collect();
+        OffsetForLeaderTopicResult::default()
+            .with_topic(topic.topic)
+            .with_partitions(partitions)
     });
     let response = OffsetForLeaderEpochResponse::default().with_topics(topics.collect());
     cx.reply(&response)
@@ -29,7 +35,9 @@ pub fn handle(cx: &Arc<RequestContext>, request: OffsetForLeaderEpochRequest) ->
 
 fn end_offset(topic: Option<&HostedTopic>, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
     let answer = EpochEndOffset::default().with_partition(wanted.partition);
-    let hosted = topic.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|topic| topic.hosted(wanted.partition));
+    let hosted = topic
+        .ok_or(ErrorCode::UnknownTopicOrPartition)
+        .and_then(|topic| topic.hosted(wanted.partition));
     let partition = match hosted {
         Ok(partition) => partition,
         Err(code) => return answer.with_error_code(code.code()),

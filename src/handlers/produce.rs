@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 use protocol::record::{BatchError, ValidatedBatch};
@@ -37,20 +37,25 @@ pub fn handle_all(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
     let mut prepared: Vec<_> = requests
         .into_iter()
         .enumerate()
-        .map(|(index, (cx, body))| match ProduceRequest::read(cx.api_version, &body) {
-            Ok(request) => Ok(Prepared::new(cx, request, index, &mut appends)),
-            Err(error) => {
-                tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
-                Err(Reply::Close("malformed Produce request"))
-            }
-        })
+        .map(
+            |(index, (cx, body))| match ProduceRequest::read(cx.api_version, &body) {
+                Ok(request) => Ok(Prepared::new(cx, request, index, &mut appends)),
+                Err(error) => {
+                    tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
+                    Err(Reply::Close("malformed Produce request"))
+                }
+            },
+        )
         .collect();
     for (place, appended) in appends.run() {
         if let Ok(prepared) = &mut prepared[place.request] {
             prepared.on_appended(place.outcome, appended);
         }
     }
-    prepared.into_iter().map(|prepared| prepared.map_or_else(|reply| reply, Prepared::reply)).collect()
+    prepared
+        .into_iter()
+        .map(|prepared| prepared.map_or_else(|reply| reply, Prepared::reply))
+        .collect()
 }
 
 /// Where the result of an append goes: which request, which of its partitions.
@@ -79,7 +84,11 @@ type Appended = Result<(Arc<Partition>, LeaderAppend), Refusal>;
 
 impl Appends {
     fn add(&mut self, partition: Arc<Partition>, all_replicas: bool, now: Now, batch: ValidatedBatch, place: Place) {
-        let last = self.by_partition.iter_mut().rev().find(|append| Arc::ptr_eq(&append.partition, &partition));
+        let last = self
+            .by_partition
+            .iter_mut()
+            .rev()
+            .find(|append| Arc::ptr_eq(&append.partition, &partition));
         if let Some(append) = last
             && append.all_replicas == all_replicas
         {
@@ -88,15 +97,26 @@ impl Appends {
             return;
         }
         let (batches, places) = (vec![batch], vec![place]);
-        self.by_partition.push(PartitionAppend { partition, all_replicas, now, batches, places });
+        self.by_partition.push(PartitionAppend {
+            partition,
+            all_replicas,
+            now,
+            batches,
+            places,
+        });
     }
 
     fn run(self) -> Vec<(Place, Appended)> {
         let mut outcomes = Vec::with_capacity(self.by_partition.len());
         for append in self.by_partition {
-            match append.partition.append_as_leader(append.batches, append.all_replicas, append.now) {
+            match append
+                .partition
+                .append_as_leader(append.batches, append.all_replicas, append.now)
+            {
                 Ok(results) => outcomes.extend(append.places.into_iter().zip(results).map(|(place, result)| {
-                    let outcome = result.map(|done| (Arc::clone(&append.partition), done)).map_err(Refusal::from);
+                    let outcome = result
+                        .map(|done| (Arc::clone(&append.partition), done))
+                        .map_err(Refusal::from);
                     (place, outcome)
                 })),
                 Err(error) => {
@@ -132,7 +152,10 @@ impl Prepared {
         for (topic, partitions) in request.by_topic() {
             let hosted = find_topic(&cx, topic);
             for data in partitions {
-                let place = Place { request: index, outcome: outcomes.len() };
+                let place = Place {
+                    request: index,
+                    outcome: outcomes.len(),
+                };
                 let topic = hosted.as_deref().ok_or_else(|| unknown(&cx));
                 outcomes.push(match check(&cx, &request, topic, data, now) {
                     Ok((partition, batch)) => {
@@ -143,7 +166,12 @@ impl Prepared {
                 });
             }
         }
-        Self { cx, request, outcomes, waits: Vec::new() }
+        Self {
+            cx,
+            request,
+            outcomes,
+            waits: Vec::new(),
+        }
     }
 
     fn on_appended(&mut self, outcome: usize, appended: Appended) {
@@ -160,7 +188,11 @@ impl Prepared {
         let acks = self.request.acks;
         let waits = acks == -1 || (acks == 1 && partition.settings().acks_are_durable());
         if waits && !append.committed {
-            self.waits.push(Wait { outcome, partition, end_offset: append.appended.last_offset + 1 });
+            self.waits.push(Wait {
+                outcome,
+                partition,
+                end_offset: append.appended.last_offset + 1,
+            });
         }
         placed
     }
@@ -168,10 +200,16 @@ impl Prepared {
     fn reply(mut self) -> Reply {
         if self.request.acks == 0 {
             let failed = self.outcomes.iter().flatten().any(Result::is_err);
-            return if failed { Reply::Close("a write with acks=0 failed") } else { Reply::Silent };
+            return if failed {
+                Reply::Close("a write with acks=0 failed")
+            } else {
+                Reply::Silent
+            };
         }
         if self.waits.is_empty() {
-            return self.cx.reply(&response(self.cx.api_version, &self.request, self.outcomes));
+            return self
+                .cx
+                .reply(&response(self.cx.api_version, &self.request, self.outcomes));
         }
         let cx = Arc::clone(&self.cx);
         cx.later(async move {
@@ -206,14 +244,22 @@ struct Refusal {
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, record_errors: Vec::new() }
+        Self {
+            code,
+            message: None,
+            record_errors: Vec::new(),
+        }
     }
 }
 
 impl From<BatchError> for Refusal {
     fn from(error: BatchError) -> Self {
         let record_errors = error.record_errors().to_vec();
-        Self { code: error.error_code(), message: Some(error.to_string()), record_errors }
+        Self {
+            code: error.error_code(),
+            message: Some(error.to_string()),
+            record_errors,
+        }
     }
 }
 
@@ -222,17 +268,29 @@ impl From<PartitionError> for Refusal {
         if matches!(error.error_code(), ErrorCode::KafkaStorageError) {
             tracing::error!(%error, "append failed");
         }
-        Self { code: error.error_code(), message: Some(error.to_string()), record_errors: Vec::new() }
+        Self {
+            code: error.error_code(),
+            message: Some(error.to_string()),
+            record_errors: Vec::new(),
+        }
     }
 }
 
 fn find_topic(cx: &RequestContext, topic: &ProduceTopic) -> Option<Arc<HostedTopic>> {
     let partitions = &cx.services.partitions;
-    if cx.api_version >= 13 { partitions.topic_by_id(&topic.topic_id) } else { partitions.topic(&topic.name) }
+    if cx.api_version >= 13 {
+        partitions.topic_by_id(&topic.topic_id)
+    } else {
+        partitions.topic(&topic.name)
+    }
 }
 
 fn unknown(cx: &RequestContext) -> ErrorCode {
-    if cx.api_version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }
+    if cx.api_version >= 13 {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    }
 }
 
 /// Everything that can be said about a partition's batch before its partition is locked.
@@ -303,7 +361,9 @@ fn partition_response(version: i16, index: i32, outcome: Result<Placed, Refusal>
                     .with_batch_index(batch_index)
                     .with_batch_index_error_message(text(message))
             });
-            answer.with_record_errors(record_errors.collect()).with_error_message(refusal.message.and_then(text))
+            answer
+                .with_record_errors(record_errors.collect())
+                .with_error_message(refusal.message.and_then(text))
         }
     }
 }

@@ -19,7 +19,10 @@ use crate::handlers::reply::Reply;
 pub fn handle(cx: &Arc<RequestContext>, request: SyncGroupRequest) -> Reply {
     let version = cx.api_version;
     if version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
-        return cx.reply(&response(version, SyncReply::error(ErrorCode::InconsistentGroupProtocol)));
+        return cx.reply(&response(
+            version,
+            SyncReply::error(ErrorCode::InconsistentGroupProtocol),
+        ));
     }
     let answer = cx.services.groups.sync_group(sync_request(&request));
     cx.later(async move { response(version, answer.await) })
@@ -43,13 +46,16 @@ fn sync_request(request: &SyncGroupRequest) -> SyncRequest {
 }
 
 fn response(version: i16, reply: SyncReply) -> SyncGroupResponse {
-    let response =
-        SyncGroupResponse::default().with_error_code(reply.error.code()).with_assignment(reply.assignment);
+    let response = SyncGroupResponse::default()
+        .with_error_code(reply.error.code())
+        .with_assignment(reply.assignment);
     if version < 5 {
         return response;
     }
     let text = |text: Arc<str>| StrBytes::from_string(text.to_string());
-    response.with_protocol_type(reply.protocol_type.map(text)).with_protocol_name(reply.protocol_name.map(text))
+    response
+        .with_protocol_type(reply.protocol_type.map(text))
+        .with_protocol_name(reply.protocol_name.map(text))
 }
 
 #[cfg(test)]

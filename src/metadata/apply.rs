@@ -24,13 +24,14 @@ use super::topic_name;
 pub fn apply(image: &mut MetadataImage, index: u64, command: &Command) -> CommandResult {
     image.applied_index = index;
     match command {
-        Command::SetClusterId { cluster_id, feature_level } => {
-            CommandResult::ClusterIdSet(set_cluster_id(image, cluster_id, *feature_level))
-        }
+        Command::SetClusterId {
+            cluster_id,
+            feature_level,
+        } => CommandResult::ClusterIdSet(set_cluster_id(image, cluster_id, *feature_level)),
         Command::RegisterBroker(broker) => CommandResult::BrokerRegistered(Ok(register_broker(image, index, broker))),
-        Command::CreateTopics(CreateTopics { topics, limits }) => CommandResult::TopicsCreated(
-            topics.iter().map(|topic| create_topic(image, topic, *limits)).collect(),
-        ),
+        Command::CreateTopics(CreateTopics { topics, limits }) => {
+            CommandResult::TopicsCreated(topics.iter().map(|topic| create_topic(image, topic, *limits)).collect())
+        }
         Command::DeleteTopics { topic_ids } => {
             CommandResult::TopicsDeleted(topic_ids.iter().map(|id| delete_topic(image, id)).collect())
         }
@@ -85,7 +86,11 @@ fn raise_leader_epochs(image: &mut MetadataImage, broker: BrokerId) {
         .collect();
     for topic in led {
         let mut topic = TopicImage::clone(&topic);
-        for partition in topic.partitions.iter_mut().filter(|partition| partition.leader == broker) {
+        for partition in topic
+            .partitions
+            .iter_mut()
+            .filter(|partition| partition.leader == broker)
+        {
             partition.leader_epoch += 1;
             partition.partition_epoch += 1;
         }
@@ -107,18 +112,19 @@ fn create_topic(image: &mut MetadataImage, topic: &NewTopic, limits: TopicLimits
     if topic.replicas.is_empty() {
         return Err(ApplyError::InvalidReplicas(0));
     }
-    let partitions =
-        (0..).zip(&topic.replicas).map(|(index, replicas)| new_partition(image, index, replicas)).collect::<Result<
-            Vec<_>,
-            _,
-        >>()?;
+    let partitions = (0..)
+        .zip(&topic.replicas)
+        .map(|(index, replicas)| new_partition(image, index, replicas))
+        .collect::<Result<Vec<_>, _>>()?;
     image.topics.insert(TopicImage {
         name: Arc::from(topic.name.as_str()),
         id: topic.topic_id,
         internal: topic_name::is_internal(&topic.name),
         partitions,
     });
-    image.configs.set(ConfigResource::Topic(topic.name.clone()), topic.configs.clone());
+    image
+        .configs
+        .set(ConfigResource::Topic(topic.name.clone()), topic.configs.clone());
     Ok(())
 }
 
@@ -132,28 +138,44 @@ pub fn check_name(image: &MetadataImage, name: &str) -> Result<(), ApplyError> {
     }
     match image.topics.colliding(name) {
         None => Ok(()),
-        Some(existing) => {
-            Err(ApplyError::TopicNameCollision { name: name.to_owned(), existing: existing.to_string() })
-        }
+        Some(existing) => Err(ApplyError::TopicNameCollision {
+            name: name.to_owned(),
+            existing: existing.to_string(),
+        }),
     }
 }
 
 fn new_partition(image: &MetadataImage, index: i32, replicas: &[BrokerId]) -> Result<PartitionImage, ApplyError> {
-    let repeated = replicas.iter().enumerate().any(|(at, broker)| replicas[..at].contains(broker));
+    let repeated = replicas
+        .iter()
+        .enumerate()
+        .any(|(at, broker)| replicas[..at].contains(broker));
     if replicas.is_empty() || repeated {
         return Err(ApplyError::InvalidReplicas(index));
     }
     if let Some(unknown) = replicas.iter().find(|broker| image.brokers.get(**broker).is_none()) {
         return Err(ApplyError::UnknownBroker(*unknown));
     }
-    let isr: Vec<_> = replicas.iter().copied().filter(|broker| image.is_active(*broker)).collect();
+    let isr: Vec<_> = replicas
+        .iter()
+        .copied()
+        .filter(|broker| image.is_active(*broker))
+        .collect();
     let leader = *isr.first().ok_or(ApplyError::NoActiveReplica(index))?;
-    Ok(PartitionImage { replicas: replicas.to_vec(), isr, leader, leader_epoch: 0, partition_epoch: 0 })
+    Ok(PartitionImage {
+        replicas: replicas.to_vec(),
+        isr,
+        leader,
+        leader_epoch: 0,
+        partition_epoch: 0,
+    })
 }
 
 fn delete_topic(image: &mut MetadataImage, id: &TopicId) -> Result<(), ApplyError> {
     let topic = image.topics.remove(id).ok_or(ApplyError::UnknownTopicId(*id))?;
-    image.configs.set(ConfigResource::Topic(topic.name.to_string()), ConfigMap::new());
+    image
+        .configs
+        .set(ConfigResource::Topic(topic.name.to_string()), ConfigMap::new());
     Ok(())
 }
 

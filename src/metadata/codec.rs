@@ -126,7 +126,11 @@ impl<'a> Reader<'a> {
 
     /// Succeeds when everything was read.
     pub fn finish(self) -> Result<(), CodecError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.rest.len())) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(CodecError::Trailing(self.rest.len()))
+        }
     }
 
     /// Bytes not read yet.
@@ -209,10 +213,7 @@ impl<'a> Reader<'a> {
 
     /// A count and the items; a count that the remaining bytes cannot hold (every item takes a byte) is refused
     /// before memory is reserved for it.
-    pub fn list<T>(
-        &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, CodecError>,
-    ) -> Result<Vec<T>, CodecError> {
+    pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, CodecError>) -> Result<Vec<T>, CodecError> {
         let count = usize::try_from(self.u64()?).map_err(|_| CodecError::Truncated)?;
         if count > self.rest.len() {
             return Err(CodecError::Truncated);
@@ -256,7 +257,10 @@ mod tests {
         assert_eq!(Reader::new(&[2]).bool(), Err(CodecError::BadValue("truth value")));
         assert_eq!(Reader::new(&[5, b'a']).str(), Err(CodecError::Truncated));
         assert_eq!(Reader::new(&[1, 0xff]).str(), Err(CodecError::BadValue("text")));
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f, 1]).list(Reader::u8), Err(CodecError::Truncated));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f, 1]).list(Reader::u8),
+            Err(CodecError::Truncated)
+        );
         assert_eq!(Reader::new(&[1]).finish(), Err(CodecError::Trailing(1)));
     }
 

@@ -222,7 +222,13 @@ mod tests {
         let table = [
             (ApplyError::ClusterIdAlreadySet(text()), 104),
             (ApplyError::TopicAlreadyExists(text()), 36),
-            (ApplyError::TopicNameCollision { name: text(), existing: text() }, 17),
+            (
+                ApplyError::TopicNameCollision {
+                    name: text(),
+                    existing: text(),
+                },
+                17,
+            ),
             (ApplyError::InvalidTopicName(text()), 17),
             (ApplyError::TopicIdInUse(Uuid::nil()), -1),
             (ApplyError::UnknownTopicId(Uuid::nil()), 100),

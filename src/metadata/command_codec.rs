@@ -43,7 +43,10 @@ pub fn decode_batch(input: &mut Reader<'_>) -> Result<Vec<Command>, CodecError> 
             body.finish()?;
             Ok(command)
         }),
-        found => Err(CodecError::Unknown { what: "a batch of commands", found }),
+        found => Err(CodecError::Unknown {
+            what: "a batch of commands",
+            found,
+        }),
     }
 }
 
@@ -56,7 +59,10 @@ pub fn encoded_len(command: &Command) -> usize {
 
 fn encode_command(command: &Command, out: &mut Writer) -> u8 {
     match command {
-        Command::SetClusterId { cluster_id, feature_level } => {
+        Command::SetClusterId {
+            cluster_id,
+            feature_level,
+        } => {
             out.str(cluster_id);
             out.u64(u64::from(*feature_level));
             SET_CLUSTER_ID
@@ -99,9 +105,10 @@ fn encode_command(command: &Command, out: &mut Writer) -> u8 {
 
 fn decode_command(kind: u8, input: &mut Reader<'_>) -> Result<Command, CodecError> {
     Ok(match kind {
-        SET_CLUSTER_ID => {
-            Command::SetClusterId { cluster_id: input.str()?.to_owned(), feature_level: decode_u32(input)? }
-        }
+        SET_CLUSTER_ID => Command::SetClusterId {
+            cluster_id: input.str()?.to_owned(),
+            feature_level: decode_u32(input)?,
+        },
         REGISTER_BROKER => Command::RegisterBroker(RegisterBroker {
             broker_id: input.i32()?,
             incarnation: input.uuid()?,
@@ -111,14 +118,27 @@ fn decode_command(kind: u8, input: &mut Reader<'_>) -> Result<Command, CodecErro
         }),
         CREATE_TOPICS => Command::CreateTopics(CreateTopics {
             topics: input.list(decode_new_topic)?,
-            limits: TopicLimits { max_topics: decode_u32(input)?, max_partitions: decode_u32(input)? },
+            limits: TopicLimits {
+                max_topics: decode_u32(input)?,
+                max_partitions: decode_u32(input)?,
+            },
         }),
-        DELETE_TOPICS => Command::DeleteTopics { topic_ids: input.list(Reader::uuid)? },
-        ALLOCATE_PRODUCER_IDS => {
-            Command::AllocateProducerIds { broker_id: input.i32()?, count: decode_u32(input)? }
+        DELETE_TOPICS => Command::DeleteTopics {
+            topic_ids: input.list(Reader::uuid)?,
+        },
+        ALLOCATE_PRODUCER_IDS => Command::AllocateProducerIds {
+            broker_id: input.i32()?,
+            count: decode_u32(input)?,
+        },
+        ALTER_CONFIGS => Command::AlterConfigs {
+            changes: input.list(decode_change)?,
+        },
+        found => {
+            return Err(CodecError::Unknown {
+                what: "a command",
+                found: u64::from(found),
+            });
         }
-        ALTER_CONFIGS => Command::AlterConfigs { changes: input.list(decode_change)? },
-        found => return Err(CodecError::Unknown { what: "a command", found: u64::from(found) }),
     })
 }
 
@@ -199,7 +219,12 @@ pub(super) fn decode_resource(input: &mut Reader<'_>) -> Result<ConfigResource, 
         TOPIC => ConfigResource::Topic(input.str()?.to_owned()),
         BROKER => ConfigResource::Broker(input.i32()?),
         CLUSTER_DEFAULT => ConfigResource::ClusterDefault,
-        found => return Err(CodecError::Unknown { what: "a config resource", found: u64::from(found) }),
+        found => {
+            return Err(CodecError::Unknown {
+                what: "a config resource",
+                found: u64::from(found),
+            });
+        }
     })
 }
 
@@ -209,7 +234,10 @@ fn decode_change(input: &mut Reader<'_>) -> Result<ConfigChange, CodecError> {
         let name = input.str()?.to_owned();
         Ok((name, input.option(|input| input.str().map(str::to_owned))?))
     })?;
-    Ok(ConfigChange { resource, values: values.into_iter().collect() })
+    Ok(ConfigChange {
+        resource,
+        values: values.into_iter().collect(),
+    })
 }
 
 #[cfg(test)]
@@ -228,8 +256,20 @@ mod tests {
     #[test]
     fn unknown_versions_and_kinds_are_refused() {
         let batch = |bytes: &[u8]| decode_batch(&mut Reader::new(bytes));
-        assert_eq!(batch(&[9, 0]), Err(CodecError::Unknown { what: "a batch of commands", found: 9 }));
-        assert_eq!(batch(&[1, 1, 99, 0]), Err(CodecError::Unknown { what: "a command", found: 99 }));
+        assert_eq!(
+            batch(&[9, 0]),
+            Err(CodecError::Unknown {
+                what: "a batch of commands",
+                found: 9
+            })
+        );
+        assert_eq!(
+            batch(&[1, 1, 99, 0]),
+            Err(CodecError::Unknown {
+                what: "a command",
+                found: 99
+            })
+        );
         assert_eq!(batch(&[1, 1, DELETE_TOPICS, 2, 0, 7]), Err(CodecError::Trailing(1)));
     }
 

@@ -28,25 +28,38 @@ pub struct MetadataDelta {
 impl MetadataDelta {
     /// What leads from `old` to `new`. Costs a walk over both; topics that did not change are told by their address.
     pub fn between(old: &MetadataImage, new: &MetadataImage) -> Self {
-        let mut delta = Self { brokers_changed: old.brokers != new.brokers, ..Self::default() };
-        merge(old.topics(), new.topics(), |topic| &topic.name, |before, after| match (before, after) {
-            (Some(before), Some(after)) if Arc::ptr_eq(before, after) => {}
-            (Some(before), Some(after)) if before.id == after.id => {
-                if before != after {
-                    delta.changed_topics.push((Arc::clone(before), Arc::clone(after)));
+        let mut delta = Self {
+            brokers_changed: old.brokers != new.brokers,
+            ..Self::default()
+        };
+        merge(
+            old.topics(),
+            new.topics(),
+            |topic| &topic.name,
+            |before, after| match (before, after) {
+                (Some(before), Some(after)) if Arc::ptr_eq(before, after) => {}
+                (Some(before), Some(after)) if before.id == after.id => {
+                    if before != after {
+                        delta.changed_topics.push((Arc::clone(before), Arc::clone(after)));
+                    }
                 }
-            }
-            (before, after) => {
-                delta.deleted_topics.extend(before.map(|topic| Arc::clone(topic)));
-                delta.created_topics.extend(after.map(|topic| Arc::clone(topic)));
-            }
-        });
-        merge(old.configs.iter(), new.configs.iter(), |(resource, _)| *resource, |before, after| {
-            let unchanged = matches!((before, after), (Some(a), Some(b)) if Arc::ptr_eq(a.1, b.1) || a.1 == b.1);
-            if let (false, Some((resource, _))) = (unchanged, after.or(before)) {
-                delta.changed_configs.push((*resource).clone());
-            }
-        });
+                (before, after) => {
+                    delta.deleted_topics.extend(before.map(|topic| Arc::clone(topic)));
+                    delta.created_topics.extend(after.map(|topic| Arc::clone(topic)));
+                }
+            },
+        );
+        merge(
+            old.configs.iter(),
+            new.configs.iter(),
+            |(resource, _)| *resource,
+            |before, after| {
+                let unchanged = matches!((before, after), (Some(a), Some(b)) if Arc::ptr_eq(a.1, b.1) || a.1 == b.1);
+                if let (false, Some((resource, _))) = (unchanged, after.or(before)) {
+                    delta.changed_configs.push((*resource).clone());
+                }
+            },
+        );
         delta
     }
 
@@ -92,7 +105,10 @@ mod tests {
             assert!(held.remove(&topic.id).is_some(), "deleted topics were there");
         }
         for topic in &delta.created_topics {
-            assert!(held.insert(topic.id, Arc::clone(topic)).is_none(), "created topics were not there");
+            assert!(
+                held.insert(topic.id, Arc::clone(topic)).is_none(),
+                "created topics were not there"
+            );
         }
         for (before, after) in &delta.changed_topics {
             assert_eq!(held.insert(after.id, Arc::clone(after)).as_ref(), Some(before));

@@ -45,7 +45,10 @@ impl Default for MetadataPublisher {
 impl MetadataPublisher {
     /// Starts with an empty image.
     pub fn new() -> Self {
-        Self { current: ArcSwap::from_pointee(MetadataImage::default()), published: watch::Sender::new(Some(0)) }
+        Self {
+            current: ArcSwap::from_pointee(MetadataImage::default()),
+            published: watch::Sender::new(Some(0)),
+        }
     }
 
     /// The newest published image.
@@ -66,7 +69,10 @@ impl MetadataPublisher {
     /// Publishes one image. Only the task that runs [`Self::run`], or the start before it, may call this.
     pub async fn publish(&self, new: Arc<MetadataImage>, listener: &dyn ImageListener) {
         let old = self.current();
-        assert!(new.applied_index >= old.applied_index, "images are published in log order");
+        assert!(
+            new.applied_index >= old.applied_index,
+            "images are published in log order"
+        );
         listener.on_image(&old, &new).await;
         let index = new.applied_index;
         self.current.store(new);
@@ -104,19 +110,28 @@ mod tests {
         fn on_image<'a>(&'a self, old: &'a Arc<MetadataImage>, new: &'a Arc<MetadataImage>) -> ListenerFuture<'a> {
             Box::pin(async move {
                 self.gate.acquire().await.expect("open").forget();
-                self.steps.lock().expect("no panic").push((old.applied_index, new.applied_index));
+                self.steps
+                    .lock()
+                    .expect("no panic")
+                    .push((old.applied_index, new.applied_index));
             })
         }
     }
 
     fn image(applied_index: u64) -> Arc<MetadataImage> {
-        Arc::new(MetadataImage { applied_index, ..MetadataImage::default() })
+        Arc::new(MetadataImage {
+            applied_index,
+            ..MetadataImage::default()
+        })
     }
 
     #[tokio::test]
     async fn an_image_is_current_only_after_the_listener_is_done() {
         let publisher = Arc::new(MetadataPublisher::new());
-        let listener = Arc::new(Recorder { steps: Mutex::default(), gate: tokio::sync::Semaphore::new(0) });
+        let listener = Arc::new(Recorder {
+            steps: Mutex::default(),
+            gate: tokio::sync::Semaphore::new(0),
+        });
         let (sender, images) = watch::channel(image(0));
         let task = tokio::spawn({
             let (publisher, listener) = (Arc::clone(&publisher), Arc::clone(&listener));
@@ -130,7 +145,11 @@ mod tests {
         listener.gate.add_permits(10);
         publisher.wait_for(5).await.expect("running");
         assert_eq!(publisher.current().applied_index, 5);
-        assert_eq!(*listener.steps.lock().expect("no panic"), [(0, 3), (3, 5)], "4 was skipped");
+        assert_eq!(
+            *listener.steps.lock().expect("no panic"),
+            [(0, 3), (3, 5)],
+            "4 was skipped"
+        );
         drop(sender);
         task.await.expect("no panic");
         assert_eq!(publisher.wait_for(6).await, Err(PublisherStopped));

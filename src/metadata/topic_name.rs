@@ -37,7 +37,10 @@ pub fn validate(name: &str) -> Result<(), BadTopicName> {
         "" => Err(BadTopicName::Empty),
         "." | ".." => Err(BadTopicName::Dots),
         _ if name.len() > MAX_NAME_LEN => Err(BadTopicName::TooLong),
-        _ if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) => {
+        _ if !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) =>
+        {
             Err(BadTopicName::BadCharacter)
         }
         _ => Ok(()),

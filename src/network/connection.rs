@@ -98,7 +98,11 @@ impl Connection {
         count: ConnectionCount,
     ) -> io::Result<Self> {
         let local = stream.local_addr()?;
-        let origin = Origin { peer, local, listener: Arc::clone(&shared.listener) };
+        let origin = Origin {
+            peer,
+            local,
+            listener: Arc::clone(&shared.listener),
+        };
         Ok(Self {
             stream,
             origin,
@@ -180,7 +184,9 @@ impl Connection {
             return Err(End::Refused("idle for connections.max.idle.ms"));
         }
         if self.permit.is_some() && idle >= limits.stalled_frame && self.shared.memory.is_short() {
-            return Err(End::Refused("an announced frame did not come while others wait for request memory"));
+            return Err(End::Refused(
+                "an announced frame did not come while others wait for request memory",
+            ));
         }
         let next = if self.permit.is_some() {
             STALL_CHECK
@@ -325,7 +331,9 @@ mod spare {
     }
 
     pub(super) fn take() -> BytesMut {
-        SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
+        SPARE
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
     }
 
     /// Keeps the buffer if no request holds a part of it any more.

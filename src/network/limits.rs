@@ -45,7 +45,12 @@ impl ConnectionCounts {
     /// Counts against these limits.
     pub fn new(max_connections: usize, max_per_ip: usize, overrides: BTreeMap<IpAddr, usize>) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { slots, max_per_ip, max_per_ip_overrides: overrides, per_ip: Mutex::new(BTreeMap::new()) })
+        Arc::new(Self {
+            slots,
+            max_per_ip,
+            max_per_ip_overrides: overrides,
+            per_ip: Mutex::new(BTreeMap::new()),
+        })
     }
 
     /// Waits for a free slot: at `max.connections` the acceptor waits, as Kafka's does.
@@ -53,7 +58,10 @@ impl ConnectionCounts {
     /// # Panics
     /// Never: the semaphore is not closed.
     pub async fn slot(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed")
+        Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
     }
 
     /// Counts a connection of `ip`; `None` when that address has too many.
@@ -72,7 +80,11 @@ impl ConnectionCounts {
             return None;
         }
         *count += 1;
-        Some(ConnectionCount { counts: Arc::clone(self), ip, _slot: slot })
+        Some(ConnectionCount {
+            counts: Arc::clone(self),
+            ip,
+            _slot: slot,
+        })
     }
 }
 

@@ -59,10 +59,16 @@ fn resolve(listener: &Listener) -> io::Result<SocketAddr> {
     if listener.host.is_empty() {
         let any_v6 = SocketAddr::from(([0_u16; 8], listener.port));
         let has_v6 = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).is_ok();
-        return Ok(if has_v6 { any_v6 } else { SocketAddr::from(([0, 0, 0, 0], listener.port)) });
+        return Ok(if has_v6 {
+            any_v6
+        } else {
+            SocketAddr::from(([0, 0, 0, 0], listener.port))
+        });
     }
     let mut found = (listener.host.as_str(), listener.port).to_socket_addrs()?;
-    found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name has no address"))
+    found
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name has no address"))
 }
 
 /// Accepts until the broker stops, then waits for the connections to finish what they owe.
@@ -119,7 +125,9 @@ fn start(
     count: crate::network::limits::ConnectionCount,
 ) {
     // small answers must not wait for the acknowledgement of earlier ones
-    let connection = stream.set_nodelay(true).and_then(|()| Connection::new(stream, peer, shared.clone(), count));
+    let connection = stream
+        .set_nodelay(true)
+        .and_then(|()| Connection::new(stream, peer, shared.clone(), count));
     match connection {
         Ok(connection) => {
             connections.spawn(connection.serve());

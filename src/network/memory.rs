@@ -42,8 +42,13 @@ impl RequestMemory {
             let after = used.saturating_add(bytes);
             (used == 0 || after <= self.limit_bytes).then_some(after)
         };
-        self.used_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).ok()?;
-        Some(MemoryPermit { memory: Arc::clone(self), bytes })
+        self.used_bytes
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .ok()?;
+        Some(MemoryPermit {
+            memory: Arc::clone(self),
+            bytes,
+        })
     }
 
     /// Waits until something was given back.

@@ -130,11 +130,18 @@ fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<usize> {
         None => {
             let mut buffer = vec![0; count.min(64 << 10)];
             let read = slice.file.read_at(&mut buffer, slice.position)?;
-            if read == 0 { 0 } else { stream.try_write(&buffer[..read])? }
+            if read == 0 {
+                0
+            } else {
+                stream.try_write(&buffer[..read])?
+            }
         }
     };
     if sent == 0 {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment ended inside a slice that was to be sent"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "a segment ended inside a slice that was to be sent",
+        ));
     }
     Ok(sent)
 }

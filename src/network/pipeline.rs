@@ -23,7 +23,10 @@ pub struct Pipeline {
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("slots", &self.slots.len()).field("pending", &self.pending).finish()
+        f.debug_struct("Pipeline")
+            .field("slots", &self.slots.len())
+            .field("pending", &self.pending)
+            .finish()
     }
 }
 

@@ -52,7 +52,10 @@ impl Partition {
             self.waiters.on_advance(high_watermark, bytes);
         }
         let outcome = |result: Result<Appended, _>| match result {
-            Ok(appended) => Ok(LeaderAppend { committed: appended.last_offset < high_watermark, appended }),
+            Ok(appended) => Ok(LeaderAppend {
+                committed: appended.last_offset < high_watermark,
+                appended,
+            }),
             Err(error) => Err(PartitionError::Append(error)),
         };
         Ok(results.into_iter().map(outcome).collect())

@@ -27,8 +27,10 @@ pub async fn wait_for_bytes(
     mut look: impl FnMut() -> Look,
 ) {
     let waiter = FetchWaiter::new();
-    let _registrations: Vec<_> =
-        partitions.iter().map(|partition| partition.waiters.register_fetch(Arc::clone(&waiter))).collect();
+    let _registrations: Vec<_> = partitions
+        .iter()
+        .map(|partition| partition.waiters.register_fetch(Arc::clone(&waiter)))
+        .collect();
     let mut timeout = std::pin::pin!(tokio::time::sleep(max_wait));
     let mut ended = std::pin::pin!(ended);
     loop {

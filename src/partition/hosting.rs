@@ -88,7 +88,16 @@ impl Hosting {
         }
         let node_id = config.resolved.node_id;
         let placed = Mutex::new(placed);
-        Ok(Self { inner: Arc::new(Inner { node_id, env, config, registry, dirs: hosted, placed }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                node_id,
+                env,
+                config,
+                registry,
+                dirs: hosted,
+                placed,
+            }),
+        })
     }
 
     /// Writes the checkpoints, so that a restart after a kill scans only what came later.
@@ -124,7 +133,8 @@ impl HostedDir {
                 tracing::error!(dir = %path.display(), log = %log.display(), %error, "a log went offline");
             })
         };
-        let flusher = Flusher::start(on_failure).map_err(|error| StorageError::io("start a thread for", dir.path(), error))?;
+        let flusher =
+            Flusher::start(on_failure).map_err(|error| StorageError::io("start a thread for", dir.path(), error))?;
         let read = |name: &str| {
             let path = dir.path().join(name);
             // without a checkpoint more is scanned, nothing is lost
@@ -136,7 +146,14 @@ impl HostedDir {
         let recovery_points = read(RECOVERY_POINT_CHECKPOINT);
         let log_start_offsets = read(LOG_START_OFFSET_CHECKPOINT);
         let high_watermarks = read(REPLICATION_OFFSET_CHECKPOINT);
-        Ok(Self { dir, flusher, clean_shutdown, recovery_points, log_start_offsets, high_watermarks })
+        Ok(Self {
+            dir,
+            flusher,
+            clean_shutdown,
+            recovery_points,
+            log_start_offsets,
+            high_watermarks,
+        })
     }
 }
 
@@ -221,14 +238,23 @@ impl Inner {
         opened.ok()
     }
 
-    fn try_open(&self, topic: &TopicImage, index: usize, image: &MetadataImage) -> Result<Arc<Partition>, StorageError> {
+    fn try_open(
+        &self,
+        topic: &TopicImage,
+        index: usize,
+        image: &MetadataImage,
+    ) -> Result<Arc<Partition>, StorageError> {
         let partition_index = PartitionIndex::try_from(index).expect("partition counts are int32 on the wire");
         let key = (topic.name.to_string(), partition_index);
         let hosted = &self.dirs[self.place(&key)];
         hosted.dir.check_online()?;
         let settings = self.settings(&topic.name, image);
         let offset = |checkpoint: &OffsetCheckpoint| checkpoint.get(&key).copied().unwrap_or(0);
-        let OpenedLog { writer, reader, report: _ } = open_log(OpenLog {
+        let OpenedLog {
+            writer,
+            reader,
+            report: _,
+        } = open_log(OpenLog {
             fs: self.env.fs(),
             dir: hosted.dir.partition_path(&topic.name, partition_index),
             topic: topic.name.to_string(),
@@ -243,8 +269,16 @@ impl Inner {
             now: self.env.now(),
         })?;
         let image = &topic.partitions[index];
-        let name = PartitionName { topic: Arc::clone(&topic.name), topic_id: topic.id, index: partition_index };
-        let leadership = Leadership { node_id: self.node_id, leader_epoch: image.leader_epoch, isr: &image.isr };
+        let name = PartitionName {
+            topic: Arc::clone(&topic.name),
+            topic_id: topic.id,
+            index: partition_index,
+        };
+        let leadership = Leadership {
+            node_id: self.node_id,
+            leader_epoch: image.leader_epoch,
+            isr: &image.isr,
+        };
         Partition::lead(name, writer, reader, leadership, settings)
     }
 
@@ -258,7 +292,9 @@ impl Inner {
         for dir in placed.values() {
             counts[*dir] += 1;
         }
-        let fewest = (0..counts.len()).min_by_key(|dir| counts[*dir]).expect("there is a log directory");
+        let fewest = (0..counts.len())
+            .min_by_key(|dir| counts[*dir])
+            .expect("there is a log directory");
         placed.insert(key.clone(), fewest);
         fewest
     }
@@ -267,7 +303,9 @@ impl Inner {
     fn change_topic(&self, topic: &TopicImage, image: &MetadataImage) {
         let known = self.registry.topic_by_id(&topic.id);
         let partitions = topic.partitions.iter().enumerate().map(|(index, partition_image)| {
-            let known = known.as_ref().and_then(|known| known.partitions.get(index).cloned().flatten());
+            let known = known
+                .as_ref()
+                .and_then(|known| known.partitions.get(index).cloned().flatten());
             let Some(partition) = known else {
                 return self.open_partition(topic, index, image);
             };
@@ -291,7 +329,9 @@ impl Inner {
     }
 
     fn change_settings(&self, topic: &str, image: &MetadataImage) {
-        let Some(hosted) = self.registry.topic(topic) else { return };
+        let Some(hosted) = self.registry.topic(topic) else {
+            return;
+        };
         let settings = self.settings(topic, image);
         for partition in hosted.partitions.iter().flatten() {
             partition.set_settings(Arc::clone(&settings));
@@ -302,11 +342,16 @@ impl Inner {
         let hosted = self.registry.remove(&topic.name, &topic.id);
         let indexes = 0..topic.partitions.len();
         for index in indexes {
-            let partition = hosted.as_ref().and_then(|hosted| hosted.partitions.get(index).cloned().flatten());
-            // nothing in it is wanted any more: dropped without a flush
-            drop(partition.and_then(|partition| partition.resign()));
+            let partition = hosted
+                .as_ref()
+                .and_then(|hosted| hosted.partitions.get(index).cloned().flatten());
+            if let Some(log) = partition.and_then(|partition| partition.resign()) {
+                log.discard();
+            }
             let index = PartitionIndex::try_from(index).expect("partition counts are int32 on the wire");
-            let Some(dir) = self.placed().remove(&(topic.name.to_string(), index)) else { continue };
+            let Some(dir) = self.placed().remove(&(topic.name.to_string(), index)) else {
+                continue;
+            };
             let dir = &self.dirs[dir].dir;
             let removed = dir
                 .rename_for_delete(&topic.name, index, self.env.uuid())
@@ -318,8 +363,11 @@ impl Inner {
     }
 
     fn write_checkpoints(&self, index: usize, hosted: &HostedDir) -> Result<(), StorageError> {
-        let (mut recovery_points, mut starts, mut marks) =
-            (OffsetCheckpoint::new(), OffsetCheckpoint::new(), OffsetCheckpoint::new());
+        let (mut recovery_points, mut starts, mut marks) = (
+            OffsetCheckpoint::new(),
+            OffsetCheckpoint::new(),
+            OffsetCheckpoint::new(),
+        );
         let placed = self.placed().clone();
         for topic in self.registry.topics() {
             for partition in topic.partitions.iter().flatten() {
@@ -356,7 +404,11 @@ impl Inner {
         }
         for (index, hosted) in self.dirs.iter().enumerate() {
             let marked = self.write_checkpoints(index, hosted).and_then(|()| {
-                if failed[index] { Ok(()) } else { hosted.dir.mark_clean_shutdown(-1) }
+                if failed[index] {
+                    Ok(())
+                } else {
+                    hosted.dir.mark_clean_shutdown(-1)
+                }
             });
             if let Err(error) = marked {
                 tracing::error!(dir = %hosted.dir.path().display(), %error, "the stop is not marked as clean");
@@ -380,7 +432,9 @@ fn set_strays_aside(
             continue;
         }
         let path = dir.path().join(&found.name);
-        let topic = image.topic(&found.topic).filter(|topic| topic.partition(found.partition).is_some());
+        let topic = image
+            .topic(&found.topic)
+            .filter(|topic| topic.partition(found.partition).is_some());
         let topic_id = read_partition_metadata(&**dir.fs(), &path).unwrap_or_else(|error| {
             tracing::warn!(path = %path.display(), %error, "partition.metadata ignored");
             None

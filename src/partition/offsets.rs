@@ -36,7 +36,11 @@ pub struct FoundOffset {
 }
 
 impl FoundOffset {
-    const NONE: Self = Self { timestamp_ms: -1, offset: -1, leader_epoch: -1 };
+    const NONE: Self = Self {
+        timestamp_ms: -1,
+        offset: -1,
+        leader_epoch: -1,
+    };
 }
 
 impl Partition {
@@ -51,10 +55,18 @@ impl Partition {
             OffsetQuery::Earliest => {
                 let offset = watermarks.log_start_offset;
                 let leader_epoch = self.reader.leader_epoch_for_offset(offset).unwrap_or(-1);
-                return Ok(FoundOffset { timestamp_ms: -1, offset, leader_epoch });
+                return Ok(FoundOffset {
+                    timestamp_ms: -1,
+                    offset,
+                    leader_epoch,
+                });
             }
             OffsetQuery::Latest => {
-                return Ok(FoundOffset { timestamp_ms: -1, offset: end_offset, leader_epoch: self.leader_epoch() });
+                return Ok(FoundOffset {
+                    timestamp_ms: -1,
+                    offset: end_offset,
+                    leader_epoch: self.leader_epoch(),
+                });
             }
             OffsetQuery::Tiered => return Ok(FoundOffset::NONE),
             OffsetQuery::MaxTimestamp => self.reader.max_timestamp(end_offset),

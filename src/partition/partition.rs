@@ -186,7 +186,11 @@ impl Partition {
             settings.min_insync_replicas,
             watermarks.high_watermark,
         );
-        let end_offset = if settings.acks_are_durable() { self.reader.durable_offset() } else { watermarks.log_end_offset };
+        let end_offset = if settings.acks_are_durable() {
+            self.reader.durable_offset()
+        } else {
+            watermarks.log_end_offset
+        };
         if let Some(high_watermark) = leader.on_local_progress(end_offset) {
             log.set_high_watermark(high_watermark);
         }
@@ -223,7 +227,9 @@ impl Partition {
         }
         let mut writer = self.lock();
         let moved = writer.leader.on_local_progress(durable_end_offset);
-        let (Some(high_watermark), Some(log)) = (moved, &mut writer.log) else { return };
+        let (Some(high_watermark), Some(log)) = (moved, &mut writer.log) else {
+            return;
+        };
         log.set_high_watermark(high_watermark);
         drop(writer);
         // how many bytes became readable is not known here: a waiting fetch looks for itself

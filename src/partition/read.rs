@@ -66,10 +66,19 @@ impl Partition {
         }
         let end_offset = isolation.end_offset(&watermarks);
         if fetch_offset >= end_offset {
-            return Ok(PartitionRead { watermarks, records: None });
+            return Ok(PartitionRead {
+                watermarks,
+                records: None,
+            });
         }
-        match self.reader.plan_read(fetch_offset, end_offset, max_bytes, min_one_batch) {
-            Ok(plan) => Ok(PartitionRead { watermarks, records: plan.slice }),
+        match self
+            .reader
+            .plan_read(fetch_offset, end_offset, max_bytes, min_one_batch)
+        {
+            Ok(plan) => Ok(PartitionRead {
+                watermarks,
+                records: plan.slice,
+            }),
             Err(ReadError::Storage(error)) => Err(error.into()),
             Err(ReadError::OutOfRange { .. }) => Err(out_of_range(fetch_offset, &self.watermarks())),
         }

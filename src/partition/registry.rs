@@ -36,7 +36,9 @@ impl HostedTopic {
     /// UNKNOWN_TOPIC_OR_PARTITION when the topic has no such partition, KAFKA_STORAGE_ERROR when its log is offline.
     pub fn hosted(&self, index: PartitionIndex) -> Result<&Arc<Partition>, ErrorCode> {
         let slot = usize::try_from(index).ok().and_then(|index| self.partitions.get(index));
-        slot.ok_or(ErrorCode::UnknownTopicOrPartition)?.as_ref().ok_or(ErrorCode::KafkaStorageError)
+        slot.ok_or(ErrorCode::UnknownTopicOrPartition)?
+            .as_ref()
+            .ok_or(ErrorCode::KafkaStorageError)
     }
 }
 
@@ -88,7 +90,12 @@ mod tests {
 
     fn topic(name: &str, topic_id: u128) -> HostedTopic {
         let topic_id = TopicId::from_u128(topic_id);
-        HostedTopic { name: name.into(), topic_id, internal: false, partitions: vec![None] }
+        HostedTopic {
+            name: name.into(),
+            topic_id,
+            internal: false,
+            partitions: vec![None],
+        }
     }
 
     #[test]
@@ -97,7 +104,10 @@ mod tests {
         registry.insert(topic("orders", 1));
         registry.insert(topic("orders", 2));
         registry.remove("orders", &TopicId::from_u128(1));
-        assert_eq!(registry.topic("orders").map(|topic| topic.topic_id), Some(TopicId::from_u128(2)));
+        assert_eq!(
+            registry.topic("orders").map(|topic| topic.topic_id),
+            Some(TopicId::from_u128(2))
+        );
         assert!(registry.topic_by_id(&TopicId::from_u128(1)).is_none());
         assert!(registry.partition("orders", 0).is_none());
         assert!(registry.partition("orders", -1).is_none());

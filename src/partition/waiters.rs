@@ -11,7 +11,7 @@ use protocol::types::Offset;
 use tokio::sync::{Notify, oneshot};
 
 /// Counted at once at most, so that sums stay far from overflow.
-const MAX_STEP_BYTES: usize = 1 << 40;
+const MAX_STEP_BYTES: i64 = 1 << 40;
 
 /// A fetch that waits for bytes on any of its partitions.
 #[derive(Debug, Default)]
@@ -35,7 +35,8 @@ impl FetchWaiter {
     /// Returns when so many bytes arrived since the registration, or something happened that ends the wait.
     pub async fn wait_until(&self, wanted_bytes: i64) {
         self.wanted_bytes.store(wanted_bytes, Ordering::SeqCst);
-        if self.arrived_bytes() < wanted_bytes {
+        // a wake-up may be left over from before this call
+        while self.arrived_bytes() < wanted_bytes {
             self.notify.notified().await;
         }
     }
@@ -47,8 +48,9 @@ impl FetchWaiter {
         }
     }
 
+    /// Ends the wait by more bytes than anybody waits for.
     fn end(&self) {
-        self.notify.notify_one();
+        self.on_bytes(MAX_STEP_BYTES);
     }
 }
 
@@ -75,7 +77,10 @@ impl Waiters {
         lists.next_id += 1;
         lists.fetches.insert(id, waiter);
         self.registered.fetch_add(1, Ordering::SeqCst);
-        FetchRegistration { waiters: Arc::clone(self), id }
+        FetchRegistration {
+            waiters: Arc::clone(self),
+            id,
+        }
     }
 
     /// Registers for the high watermark reaching `end_offset`. The caller looks at the high watermark after this call
@@ -106,7 +111,7 @@ impl Waiters {
             let _gone = entry.remove().send(());
             self.registered.fetch_sub(1, Ordering::SeqCst);
         }
-        let bytes = i64::try_from(bytes.min(MAX_STEP_BYTES)).expect("small");
+        let bytes = i64::try_from(bytes).unwrap_or(MAX_STEP_BYTES).min(MAX_STEP_BYTES);
         for fetch in lists.fetches.values() {
             fetch.on_bytes(bytes);
         }

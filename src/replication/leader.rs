@@ -32,9 +32,18 @@ impl LeaderState {
         min_insync_replicas: usize,
         high_watermark: Offset,
     ) -> Self {
-        assert!(isr.contains(&local), "leader {local} must be in its in-sync set {isr:?}");
+        assert!(
+            isr.contains(&local),
+            "leader {local} must be in its in-sync set {isr:?}"
+        );
         let in_sync = isr.iter().map(|id| (*id, high_watermark)).collect();
-        Self { local, leader_epoch, in_sync, min_insync_replicas, high_watermark }
+        Self {
+            local,
+            leader_epoch,
+            in_sync,
+            min_insync_replicas,
+            high_watermark,
+        }
     }
 
     /// The epoch in which this broker leads.
@@ -80,7 +89,10 @@ impl LeaderState {
         if slowest <= self.high_watermark {
             return None;
         }
-        assert!(slowest <= self.in_sync[&self.local], "the high watermark may not pass the leader's own log");
+        assert!(
+            slowest <= self.in_sync[&self.local],
+            "the high watermark may not pass the leader's own log"
+        );
         self.high_watermark = slowest;
         Some(slowest)
     }

@@ -20,9 +20,13 @@ pub const FILTER_VARIABLE: &str = "MONEDULA_LOG";
 pub fn start(filter: Option<&str>) -> Result<(), String> {
     let targets = match filter {
         None | Some("") => default_targets(),
-        Some(text) => text.parse().map_err(|error| format!("{FILTER_VARIABLE}={text}: {error}"))?,
+        Some(text) => text
+            .parse()
+            .map_err(|error| format!("{FILTER_VARIABLE}={text}: {error}"))?,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     // a second start in one process keeps the first, which only tests do
     let _kept = tracing_subscriber::registry().with(lines).with(targets).try_init();
     Ok(())
@@ -30,5 +34,7 @@ pub fn start(filter: Option<&str>) -> Result<(), String> {
 
 fn default_targets() -> Targets {
     // openraft tells every step of every entry at info
-    Targets::new().with_default(LevelFilter::INFO).with_target("openraft", LevelFilter::WARN)
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("openraft", LevelFilter::WARN)
 }

@@ -3,8 +3,8 @@
 //!
 //! Invariants: nothing is allocated while a body is checked; the work is linear in its length;
 //! recursion is no deeper than the schema (no request refers to itself). What passes is well formed
-//! to the last byte: nulls only where the version allows them, strings in UTF-8, tagged fields of
-//! the announced size, no trailing bytes. So the decoder behind it cannot fail, and what it
+//! to its last field: nulls only where the version allows them, strings in UTF-8, tagged fields of
+//! the announced size. Bytes behind the last field are ignored, as in Kafka. So the decoder behind it cannot fail, and what it
 //! reserves is bounded by the length of the body and by the limits below.
 
 mod layout;
@@ -37,8 +37,7 @@ pub fn check(api_key: i16, version: i16, body: &[u8]) -> Result<(), DecodeError>
         api_version: version,
     })?;
     let mut walk = Walk::new(body);
-    walk.layout(layout)?;
-    walk.cursor.finish()
+    walk.layout(layout)
 }
 
 /// Skips the tagged fields of a request header, none of which are known.

@@ -134,7 +134,6 @@ impl FetchRequest {
             1 => Err(DecodeError::InvalidTag { tag }),
             _ => Ok(false),
         })?;
-        reader.finish()?;
         Ok(request)
     }
 }

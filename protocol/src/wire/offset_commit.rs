@@ -20,7 +20,6 @@ pub(super) fn read(body: &Bytes) -> Result<OffsetCommitRequest, DecodeError> {
     let topics = reader.struct_count(18)?;
     request.topics = (0..topics).map(|_| read_topic(&mut reader)).collect::<Result<_, _>>()?;
     reader.no_tagged_fields()?;
-    reader.finish()?;
     Ok(request)
 }
 

@@ -18,7 +18,6 @@ pub(super) fn read(body: &Bytes) -> Result<OffsetFetchRequest, DecodeError> {
         .with_groups(groups)
         .with_require_stable(reader.bool()?);
     reader.no_tagged_fields()?;
-    reader.finish()?;
     Ok(request)
 }
 

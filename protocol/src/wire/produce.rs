@@ -73,7 +73,6 @@ impl ProduceRequest {
             request.read_topic(&mut reader, version, flexible)?;
         }
         reader.no_tagged_fields()?;
-        reader.finish()?;
         Ok(request)
     }
 

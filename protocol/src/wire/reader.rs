@@ -142,8 +142,4 @@ impl<'a> Reader<'a> {
     pub(super) fn no_tagged_fields(&mut self) -> Result<(), DecodeError> {
         self.tagged_fields(|_, _| Ok(false))
     }
-
-    pub(super) const fn finish(&self) -> Result<(), DecodeError> {
-        self.cursor.finish()
-    }
 }

@@ -27,9 +27,15 @@ struct Rig {
 /// A controller with broker 1 registered.
 async fn rig() -> Rig {
     let settings = ControllerSettings {
-        broker: Arc::new(BrokerConfig { num_partitions: 2, ..BrokerConfig::default() }),
+        broker: Arc::new(BrokerConfig {
+            num_partitions: 2,
+            ..BrokerConfig::default()
+        }),
         max_partitions_per_request: 100,
-        limits: TopicLimits { max_topics: 1_000, max_partitions: 10_000 },
+        limits: TopicLimits {
+            max_topics: 1_000,
+            max_partitions: 10_000,
+        },
         max_queued_requests: 500,
     };
     let fs = Arc::new(StdFileSystem::default());
@@ -43,29 +49,56 @@ async fn rig() -> Rig {
         async move { publisher.run(images, Arc::new(Nobody)).await }
     });
     let incarnation = uuid::Uuid::from_u128(1);
-    let broker =
-        RegisterBroker { broker_id: 1, incarnation, endpoints: Vec::new(), rack: None, clean_shutdown: true };
-    controller.register_broker(broker).await.expect("running").expect("accepted");
-    Rig { controller: Arc::new(controller), log, publisher }
+    let broker = RegisterBroker {
+        broker_id: 1,
+        incarnation,
+        endpoints: Vec::new(),
+        rack: None,
+        clean_shutdown: true,
+    };
+    controller
+        .register_broker(broker)
+        .await
+        .expect("running")
+        .expect("accepted");
+    Rig {
+        controller: Arc::new(controller),
+        log,
+        publisher,
+    }
 }
 
 fn codes(outcomes: &[TopicOutcome]) -> Vec<Option<ErrorCode>> {
-    outcomes.iter().map(|outcome| outcome.result.as_ref().err().map(|failure| failure.code)).collect()
+    outcomes
+        .iter()
+        .map(|outcome| outcome.result.as_ref().err().map(|failure| failure.code))
+        .collect()
 }
 
 #[tokio::test]
 async fn an_answer_comes_after_the_image_is_published() {
     let rig = rig().await;
-    let outcomes = rig.controller.create_topics(vec![TopicSpec::with_defaults("t")], false).await.expect("running");
+    let outcomes = rig
+        .controller
+        .create_topics(vec![TopicSpec::with_defaults("t")], false)
+        .await
+        .expect("running");
     let created = outcomes[0].result.as_ref().expect("created");
     let image = rig.publisher.current();
     let topic = image.topic("t").expect("published");
     assert_eq!((topic.id, topic.partitions.len()), (created.topic_id, 2));
 
-    let again = rig.controller.create_topics(vec![TopicSpec::with_defaults("t")], false).await.expect("running");
+    let again = rig
+        .controller
+        .create_topics(vec![TopicSpec::with_defaults("t")], false)
+        .await
+        .expect("running");
     assert_eq!(codes(&again), [Some(ErrorCode::TopicAlreadyExists)]);
 
-    let target = DeletionTarget { name: Some("t".to_owned()), topic_id: uuid::Uuid::nil() };
+    let target = DeletionTarget {
+        name: Some("t".to_owned()),
+        topic_id: uuid::Uuid::nil(),
+    };
     let deleted = rig.controller.delete_topics(vec![target]).await.expect("running");
     assert_eq!(deleted[0].result, Ok(()));
     assert_eq!(deleted[0].topic_id, created.topic_id);
@@ -128,7 +161,10 @@ async fn a_closed_log_fails_requests_instead_of_keeping_them() {
     let rig = rig().await;
     rig.log.close().await;
     let asked = rig.controller.create_topics(vec![TopicSpec::with_defaults("t")], false);
-    let error = tokio::time::timeout(Duration::from_secs(30), asked).await.expect("an answer").expect_err("closed");
+    let error = tokio::time::timeout(Duration::from_secs(30), asked)
+        .await
+        .expect("an answer")
+        .expect_err("closed");
     assert!(matches!(error, ControllerError::Propose(ProposeError::Stopped(_))));
 }
 

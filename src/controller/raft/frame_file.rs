@@ -60,7 +60,12 @@ impl FrameFile {
         let sizes = frames.iter().map(|(_, body)| frame_len(body));
         let end = MAGIC.len() + frame_len(&[0; 8]) + sizes.sum::<usize>();
         let mut bytes = MAGIC.to_vec();
-        encode(&(SEAL, (end as u64).to_be_bytes().to_vec()), MAGIC.len() as u64, 0, &mut bytes);
+        encode(
+            &(SEAL, (end as u64).to_be_bytes().to_vec()),
+            MAGIC.len() as u64,
+            0,
+            &mut bytes,
+        );
         for frame in frames {
             encode(frame, bytes.len() as u64, 0, &mut bytes);
         }
@@ -68,14 +73,26 @@ impl FrameFile {
         write_atomic(fs, path, &bytes)?;
         let file = fs.open(path, OpenMode::ReadWrite).context("open", path)?;
         let end = end as u64;
-        Ok(Self { path: path.to_path_buf(), file, end, durable: end, failed: false })
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            end,
+            durable: end,
+            failed: false,
+        })
     }
 
     /// Opens and checks the file; `None` when there is none.
     pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Option<Opened>, StorageError> {
-        let Some(bytes) = read_whole(fs, path)? else { return Ok(None) };
+        let Some(bytes) = read_whole(fs, path)? else {
+            return Ok(None);
+        };
         if !bytes.starts_with(MAGIC) {
-            return Err(StorageError::corrupt(path, 0, "does not begin with the magic number of a metadata log"));
+            return Err(StorageError::corrupt(
+                path,
+                0,
+                "does not begin with the magic number of a metadata log",
+            ));
         }
         let (mut end, mut durable) = (MAGIC.len(), 0);
         let mut frames = Vec::new();
@@ -89,7 +106,11 @@ impl FrameFile {
             durable = frame.durable.max(durable);
         }
         if end == MAGIC.len() || durable > end as u64 {
-            return Err(StorageError::corrupt(path, end as u64, "what the file was made with is damaged or cut off"));
+            return Err(StorageError::corrupt(
+                path,
+                end as u64,
+                "what the file was made with is damaged or cut off",
+            ));
         }
         if let Some(witness) = witness_of_damage(&bytes, end) {
             let why = format!("a frame is damaged, and the frame at byte {witness} shows that it had been durable");
@@ -105,8 +126,18 @@ impl FrameFile {
             durable = end;
         }
         // Of the rest nothing is synced here: the next append does it before anybody is told about the content.
-        let file = Self { path: path.to_path_buf(), file, end, durable, failed: false };
-        Ok(Some(Opened { file, frames, cut_bytes }))
+        let file = Self {
+            path: path.to_path_buf(),
+            file,
+            end,
+            durable,
+            failed: false,
+        };
+        Ok(Some(Opened {
+            file,
+            frames,
+            cut_bytes,
+        }))
     }
 
     /// Appends frames with one write; durable only after [`Self::sync`].
@@ -116,7 +147,10 @@ impl FrameFile {
         for frame in frames {
             encode(frame, self.end + bytes.len() as u64, self.durable, &mut bytes);
         }
-        let written = self.file.write_at(&[IoSlice::new(&bytes)], self.end).context("write", &self.path);
+        let written = self
+            .file
+            .write_at(&[IoSlice::new(&bytes)], self.end)
+            .context("write", &self.path);
         self.failed = written.is_err();
         self.end += bytes.len() as u64;
         written
@@ -139,14 +173,18 @@ impl FrameFile {
         self.sync()
     }
 
-    /// Length of the file.
-    pub fn len(&self) -> u64 {
+    /// Length of the file in bytes.
+    pub fn size_bytes(&self) -> u64 {
         self.end
     }
 
     fn check_usable(&self) -> Result<(), StorageError> {
         let dir = || self.path.parent().unwrap_or(&self.path).to_path_buf();
-        if self.failed { Err(StorageError::Offline { dir: dir() }) } else { Ok(()) }
+        if self.failed {
+            Err(StorageError::Offline { dir: dir() })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -164,7 +202,10 @@ fn length_when_made(first: &Parsed<'_>) -> Option<u64> {
 }
 
 fn encode((kind, body): &Frame, position: u64, durable: u64, out: &mut Vec<u8>) {
-    assert!(body.len() <= MAX_BODY_BYTES, "the controller limits the size of entries");
+    assert!(
+        body.len() <= MAX_BODY_BYTES,
+        "the controller limits the size of entries"
+    );
     let mut checked = Vec::with_capacity(FIXED_BYTES + body.len());
     checked.extend_from_slice(&durable.to_be_bytes());
     checked.push(*kind);
@@ -202,7 +243,12 @@ fn parse(bytes: &[u8], position: usize) -> Option<Parsed<'_>> {
     let (durable, rest) = checked.split_first_chunk::<8>()?;
     let (kind, body) = rest.split_first()?;
     let end = position + PREFIX_BYTES + length;
-    Some(Parsed { durable: u64::from_be_bytes(*durable), kind: *kind, body, end })
+    Some(Parsed {
+        durable: u64::from_be_bytes(*durable),
+        kind: *kind,
+        body,
+        end,
+    })
 }
 
 /// Position of a good frame behind `bad` that says that more than `bad` bytes had been durable.

@@ -93,16 +93,29 @@ impl LogStore {
         vote: Option<Vote>,
         entries: &[Entry],
     ) -> Result<Self, storage::error::StorageError> {
-        let mut memory = Memory { vote, ..Memory::default() };
+        let mut memory = Memory {
+            vote,
+            ..Memory::default()
+        };
         entries.iter().for_each(|entry| memory.insert(entry));
         memory.committed = memory.last_log_id();
         let file = FrameFile::create(fs.as_ref(), path, &memory.frames(&identity))?;
-        Ok(Self::of(memory, Disk { fs: Arc::clone(fs), path: path.to_path_buf(), identity, file }))
+        Ok(Self::of(
+            memory,
+            Disk {
+                fs: Arc::clone(fs),
+                path: path.to_path_buf(),
+                identity,
+                file,
+            },
+        ))
     }
 
     /// Opens the log; `None` when there is none.
     pub fn open(fs: &Arc<dyn FileSystem>, path: &Path) -> Result<Option<FoundLog>, storage::error::StorageError> {
-        let Some(opened) = FrameFile::open(fs.as_ref(), path)? else { return Ok(None) };
+        let Some(opened) = FrameFile::open(fs.as_ref(), path)? else {
+            return Ok(None);
+        };
         if opened.cut_bytes > 0 {
             tracing::warn!(
                 path = %path.display(),
@@ -120,12 +133,23 @@ impl LogStore {
         for frame in frames {
             memory.replay(frame).map_err(corrupt)?;
         }
-        let disk = Disk { fs: Arc::clone(fs), path: path.to_path_buf(), identity: identity.clone(), file: opened.file };
-        Ok(Some(FoundLog { store: Self::of(memory, disk), identity }))
+        let disk = Disk {
+            fs: Arc::clone(fs),
+            path: path.to_path_buf(),
+            identity: identity.clone(),
+            file: opened.file,
+        };
+        Ok(Some(FoundLog {
+            store: Self::of(memory, disk),
+            identity,
+        }))
     }
 
     fn of(memory: Memory, disk: Disk) -> Self {
-        Self { memory: Arc::new(Mutex::new(memory)), disk: Arc::new(Mutex::new(disk)) }
+        Self {
+            memory: Arc::new(Mutex::new(memory)),
+            disk: Arc::new(Mutex::new(disk)),
+        }
     }
 
     /// Bytes of the entries that no snapshot covers yet.
@@ -216,7 +240,11 @@ impl Memory {
     }
 
     fn last_log_id(&self) -> Option<LogId> {
-        self.entries.values().next_back().map(|entry| entry.log_id).or(self.purged)
+        self.entries
+            .values()
+            .next_back()
+            .map(|entry| entry.log_id)
+            .or(self.purged)
     }
 
     fn replay(&mut self, (kind, body): &Frame) -> Result<(), CodecError> {
@@ -230,7 +258,12 @@ impl Memory {
             COMMITTED => self.committed = input.option(decode_log_id)?,
             TRUNCATED_FROM => self.truncate(input.u64()?),
             PURGED => self.purge(decode_log_id(&mut input)?),
-            found => return Err(CodecError::Unknown { what: "a frame", found: u64::from(found) }),
+            found => {
+                return Err(CodecError::Unknown {
+                    what: "a frame",
+                    found: u64::from(found),
+                });
+            }
         }
         input.finish()
     }
@@ -258,11 +291,17 @@ fn decode_identity(body: &[u8]) -> Result<LogIdentity, CodecError> {
     let mut input = Reader::new(body);
     match input.u64()? {
         FORMAT_VERSION => {
-            let identity = LogIdentity { cluster_id: input.str()?.to_owned(), raft_id: input.u64()? };
+            let identity = LogIdentity {
+                cluster_id: input.str()?.to_owned(),
+                raft_id: input.u64()?,
+            };
             input.finish()?;
             Ok(identity)
         }
-        found => Err(CodecError::Unknown { what: "the metadata log", found }),
+        found => Err(CodecError::Unknown {
+            what: "the metadata log",
+            found,
+        }),
     }
 }
 
@@ -303,12 +342,17 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, StorageError<u64>> {
-        let encoded: Vec<_> = self.memory().entries.range(range).map(|(_, entry)| entry.encoded.clone()).collect();
-        let decode = |bytes: &Bytes| decode_entry(&mut Reader::new(bytes));
-        encoded
+        let encoded: Vec<_> = self
+            .memory()
+            .entries
+            .range(range)
+            .map(|(_, entry)| entry.encoded.clone())
+            .collect();
+        let decoded: Result<Vec<_>, _> = encoded
             .iter()
-            .map(|bytes| decode(bytes).map_err(|error| io_error(ErrorSubject::Logs, ErrorVerb::Read, &error)))
-            .collect()
+            .map(|bytes| decode_entry(&mut Reader::new(bytes)))
+            .collect();
+        decoded.map_err(|error| io_error(ErrorSubject::Logs, ErrorVerb::Read, &error))
     }
 }
 
@@ -317,7 +361,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError<u64>> {
         let memory = self.memory();
-        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last_log_id() })
+        Ok(LogState {
+            last_purged_log_id: memory.purged,
+            last_log_id: memory.last_log_id(),
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -389,7 +436,7 @@ impl Disk {
     /// Notes that entries are gone, or writes the file anew without them. Neither needs to be durable at once: entries
     /// that come back after a crash are covered by the snapshot.
     fn forget(&mut self, upto: &LogId, memory: &Memory) -> Result<(), storage::error::StorageError> {
-        let dead = self.file.len().saturating_sub(memory.entry_bytes);
+        let dead = self.file.size_bytes().saturating_sub(memory.entry_bytes);
         if dead < REWRITE_BYTES || dead < memory.entry_bytes {
             return self.file.append(&[purged_frame(upto)]);
         }

@@ -76,7 +76,10 @@ pub struct SnapshotRules {
 impl Default for SnapshotRules {
     /// 5000 entries or 4 MiB: a restart replays them in some milliseconds.
     fn default() -> Self {
-        Self { max_entries: 5_000, max_bytes: 4 << 20 }
+        Self {
+            max_entries: 5_000,
+            max_bytes: 4 << 20,
+        }
     }
 }
 
@@ -127,7 +130,9 @@ pub struct RaftMetadataLog {
 
 impl fmt::Debug for RaftMetadataLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RaftMetadataLog").field("broker_epoch", &self.broker_epoch).finish_non_exhaustive()
+        f.debug_struct("RaftMetadataLog")
+            .field("broker_epoch", &self.broker_epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,12 +149,28 @@ impl RaftMetadataLog {
             None => return Err(OpenError::Missing { path: log_path }),
         };
         let FoundLog { store, identity } = found;
-        check(&open, &log_path, &store, &identity, newest.as_ref().and_then(|state| state.last_applied))?;
+        check(
+            &open,
+            &log_path,
+            &store,
+            &identity,
+            newest.as_ref().and_then(|state| state.last_applied),
+        )?;
         let state_machine = StateMachine::new(snapshots, newest);
         let images = state_machine.images();
         let raft = start_raft(identity.raft_id, open.snapshots.max_entries, &store, state_machine).await?;
-        let mut log = Self { raft, store, images, broker_epoch: -1, max_bytes: open.snapshots.max_bytes };
-        log.broker_epoch = if is_new { log.founding_epoch().await? } else { log.register(open.broker).await? };
+        let mut log = Self {
+            raft,
+            store,
+            images,
+            broker_epoch: -1,
+            max_bytes: open.snapshots.max_bytes,
+        };
+        log.broker_epoch = if is_new {
+            log.founding_epoch().await?
+        } else {
+            log.register(open.broker).await?
+        };
         Ok(log)
     }
 
@@ -162,7 +183,11 @@ impl RaftMetadataLog {
     pub async fn failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         match metrics.wait_for(|metrics| metrics.running_state.is_err()).await {
-            Ok(metrics) => metrics.running_state.as_ref().err().map_or_else(String::new, ToString::to_string),
+            Ok(metrics) => metrics
+                .running_state
+                .as_ref()
+                .err()
+                .map_or_else(String::new, ToString::to_string),
             Err(_) => "openraft is gone".to_owned(),
         }
     }
@@ -172,7 +197,9 @@ impl RaftMetadataLog {
         let last = self.store.last_log_id().map_or(0, |id| id.index);
         let mut images = self.images.clone();
         let applied = images.wait_for(|image| image.applied_index >= last);
-        let image = applied.await.map_err(|_| OpenError::Raft("the state machine is gone".to_owned()))?;
+        let image = applied
+            .await
+            .map_err(|_| OpenError::Raft("the state machine is gone".to_owned()))?;
         Ok(image.brokers.iter().next().map_or(-1, |broker| broker.epoch))
     }
 
@@ -187,16 +214,21 @@ impl RaftMetadataLog {
 
     async fn propose_now(&self, commands: Vec<Command>) -> Result<Proposed, ProposeError> {
         let stopped = |why: &dyn fmt::Display| ProposeError::Stopped(why.to_string());
-        let written = Box::pin(self.raft.client_write(Proposal { commands })).await.map_err(|error| match error {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => ProposeError::NotLeader,
-            RaftError::APIError(other) => stopped(&other),
-            RaftError::Fatal(fatal) => stopped(&fatal),
-        })?;
+        let written = Box::pin(self.raft.client_write(Proposal { commands }))
+            .await
+            .map_err(|error| match error {
+                RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => ProposeError::NotLeader,
+                RaftError::APIError(other) => stopped(&other),
+                RaftError::Fatal(fatal) => stopped(&fatal),
+            })?;
         if self.store.entry_bytes() > self.max_bytes {
             // Fails only when openraft has stopped, which the next proposal tells.
             let _ = self.raft.trigger().snapshot().await;
         }
-        Ok(Proposed { index: written.log_id.index, results: written.data.results })
+        Ok(Proposed {
+            index: written.log_id.index,
+            results: written.data.results,
+        })
     }
 
     async fn close_now(&self) {
@@ -229,20 +261,37 @@ impl MetadataLog for RaftMetadataLog {
 /// Writes the log of a new cluster of one.
 fn found_cluster(open: &OpenMetadataLog, dir: &Path, log_path: &Path) -> Result<FoundLog, OpenError> {
     open.fs.create_dir_all(dir).context("create", dir)?;
-    open.fs.sync_dir(&open.log_dir).context("sync directory", &open.log_dir)?;
+    open.fs
+        .sync_dir(&open.log_dir)
+        .context("sync directory", &open.log_dir)?;
     let raft_id = FOUNDER_RAFT_ID;
     let voters = vec![BTreeSet::from([raft_id])];
     let first = vec![
-        Command::SetClusterId { cluster_id: open.cluster_id.clone(), feature_level: FEATURE_LEVEL },
+        Command::SetClusterId {
+            cluster_id: open.cluster_id.clone(),
+            feature_level: FEATURE_LEVEL,
+        },
         Command::RegisterBroker(open.broker.clone()),
     ];
     let at = |term, index| LogId::new(CommittedLeaderId::new(term, if term == 0 { 0 } else { raft_id }), index);
     let entries = [
-        Entry { log_id: at(0, 0), payload: EntryPayload::Membership(Membership::new(voters, ())) },
-        Entry { log_id: at(1, 1), payload: EntryPayload::Blank },
-        Entry { log_id: at(1, 2), payload: EntryPayload::Normal(Proposal { commands: first }) },
+        Entry {
+            log_id: at(0, 0),
+            payload: EntryPayload::Membership(Membership::new(voters, ())),
+        },
+        Entry {
+            log_id: at(1, 1),
+            payload: EntryPayload::Blank,
+        },
+        Entry {
+            log_id: at(1, 2),
+            payload: EntryPayload::Normal(Proposal { commands: first }),
+        },
     ];
-    let identity = LogIdentity { cluster_id: open.cluster_id.clone(), raft_id };
+    let identity = LogIdentity {
+        cluster_id: open.cluster_id.clone(),
+        raft_id,
+    };
     let vote = Vote::new_committed(1, raft_id);
     let store = LogStore::create(&open.fs, log_path, identity.clone(), Some(vote), &entries)?;
     tracing::info!(cluster_id = open.cluster_id, "founded a cluster of one");
@@ -260,7 +309,11 @@ fn check(
     let path = || path.to_path_buf();
     if identity.cluster_id != open.cluster_id {
         let (found, expected) = (identity.cluster_id.clone(), open.cluster_id.clone());
-        return Err(OpenError::OtherCluster { path: path(), found, expected });
+        return Err(OpenError::OtherCluster {
+            path: path(),
+            found,
+            expected,
+        });
     }
     if store.last_log_id().is_none() || store.vote().is_none() {
         return Err(OpenError::Missing { path: path() });
@@ -297,7 +350,10 @@ async fn start_raft(
         // The node stopped between casting its vote and winning.
         raft.trigger().elect().await.map_err(|error| failed(&error))?;
     }
-    let leader = raft.wait(Some(LEAD_TIMEOUT)).state(ServerState::Leader, "lead the metadata log").await;
+    let leader = raft
+        .wait(Some(LEAD_TIMEOUT))
+        .state(ServerState::Leader, "lead the metadata log")
+        .await;
     leader.map_err(|error| failed(&error))?;
     Ok(raft)
 }

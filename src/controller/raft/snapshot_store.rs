@@ -31,8 +31,15 @@ pub struct AppliedState {
 impl AppliedState {
     /// openraft's description of a snapshot of this state.
     pub fn meta(&self) -> SnapshotMeta<u64, BasicNode> {
-        let at = self.last_applied.map_or_else(|| "empty".to_owned(), |id| format!("{}-{}", id.leader_id.term, id.index));
-        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone(), snapshot_id: at }
+        let at = self.last_applied.map_or_else(
+            || "empty".to_owned(),
+            |id| format!("{}-{}", id.leader_id.term, id.index),
+        );
+        SnapshotMeta {
+            last_log_id: self.last_applied,
+            last_membership: self.membership.clone(),
+            snapshot_id: at,
+        }
     }
 
     /// The durable form.
@@ -69,7 +76,11 @@ pub struct SnapshotStore {
 impl SnapshotStore {
     /// Opens the store and reads the snapshot, if there is one.
     pub fn open(fs: Arc<dyn FileSystem>, path: PathBuf) -> Result<(Self, Option<AppliedState>), StorageError> {
-        let store = Self { fs, path, newest: Arc::default() };
+        let store = Self {
+            fs,
+            path,
+            newest: Arc::default(),
+        };
         let state = store.read()?;
         *lock(&store.newest) = state.as_ref().and_then(|state| state.last_applied);
         Ok((store, state))
@@ -77,12 +88,19 @@ impl SnapshotStore {
 
     /// Reads the snapshot from the disk.
     pub fn read(&self) -> Result<Option<AppliedState>, StorageError> {
-        let Some(file) = read_checked(self.fs.as_ref(), &self.path)? else { return Ok(None) };
+        let Some(file) = read_checked(self.fs.as_ref(), &self.path)? else {
+            return Ok(None);
+        };
         let corrupt = |why: String| StorageError::corrupt(&self.path, 0, why);
         if file.version != FORMAT_VERSION {
-            return Err(corrupt(format!("version {} is newer than this program knows", file.version)));
+            return Err(corrupt(format!(
+                "version {} is newer than this program knows",
+                file.version
+            )));
         }
-        AppliedState::decode(&file.payload).map(Some).map_err(|error| corrupt(error.to_string()))
+        AppliedState::decode(&file.payload)
+            .map(Some)
+            .map_err(|error| corrupt(error.to_string()))
     }
 
     /// Replaces the snapshot, unless it is newer than this one.

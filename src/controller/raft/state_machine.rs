@@ -32,7 +32,11 @@ impl StateMachine {
     pub fn new(snapshots: SnapshotStore, newest: Option<AppliedState>) -> Self {
         let state = newest.unwrap_or_default();
         let images = watch::Sender::new(Arc::new(state.image.clone()));
-        Self { state, snapshots, images }
+        Self {
+            state,
+            snapshots,
+            images,
+        }
     }
 
     /// Images as they are applied, newest only.
@@ -66,9 +70,7 @@ impl StateMachine {
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
-    async fn applied_state(
-        &mut self,
-    ) -> Result<(Option<LogId>, StoredMembership<u64, BasicNode>), StorageError<u64>> {
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership<u64, BasicNode>), StorageError<u64>> {
         Ok((self.state.last_applied, self.state.membership.clone()))
     }
 
@@ -83,7 +85,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { state: self.state.clone(), snapshots: self.snapshots.clone() }
+        SnapshotBuilder {
+            state: self.state.clone(),
+            snapshots: self.snapshots.clone(),
+        }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError<u64>> {
@@ -130,12 +135,17 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 fn snapshot_of(state: &AppliedState) -> Snapshot<TypeConfig> {
-    Snapshot { meta: state.meta(), snapshot: Box::new(Cursor::new(state.encode())) }
+    Snapshot {
+        meta: state.meta(),
+        snapshot: Box::new(Cursor::new(state.encode())),
+    }
 }
 
 /// Writes a snapshot on a thread that may wait for the disk.
 async fn write(snapshots: &SnapshotStore, state: &AppliedState) -> Result<(), AnyError> {
     let (snapshots, state) = (snapshots.clone(), state.clone());
     let written = tokio::task::spawn_blocking(move || snapshots.write(&state)).await;
-    written.map_err(|error| AnyError::new(&error))?.map_err(|error| AnyError::new(&error))
+    written
+        .map_err(|error| AnyError::new(&error))?
+        .map_err(|error| AnyError::new(&error))
 }

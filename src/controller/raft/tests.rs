@@ -30,7 +30,10 @@ fn open_with(fs: &SimFileSystem, incarnation: u128, may_found: bool, max_entries
             rack: None,
             clean_shutdown: false,
         },
-        snapshots: SnapshotRules { max_entries, max_bytes: 1 << 20 },
+        snapshots: SnapshotRules {
+            max_entries,
+            max_bytes: 1 << 20,
+        },
     }
 }
 
@@ -49,7 +52,10 @@ async fn a_new_cluster_is_founded_named_and_led() {
     let image = image(&log);
     assert_eq!((&*image.cluster_id, image.feature_level), ("cluster", FEATURE_LEVEL));
     let broker = image.brokers.get(1).expect("registered");
-    assert_eq!((broker.incarnation, broker.epoch), (Uuid::from_u128(10), log.broker_epoch()));
+    assert_eq!(
+        (broker.incarnation, broker.epoch),
+        (Uuid::from_u128(10), log.broker_epoch())
+    );
     let proposed = log.propose(vec![creation_of("t", 7, 2)]).await.expect("leads");
     assert_eq!(proposed.results, [CommandResult::TopicsCreated(vec![Ok(())])]);
     let again = log.propose(vec![creation_of("t", 8, 2)]).await.expect("leads");
@@ -81,9 +87,22 @@ async fn a_restart_keeps_everything_and_registers_again() {
         let log = open(&fs, incarnation, false).await.expect("there");
         let image = image(&log);
         assert_eq!(image.topic("t").map(|t| t.id), before.topic("t").map(|t| t.id));
-        let epochs: Vec<_> = image.topic("t").expect("there").partitions.iter().map(|p| p.leader_epoch).collect();
-        assert_eq!(epochs, [incarnation as i32 - 10; 2], "an unclean restart starts a new leader epoch");
-        assert_eq!(image.brokers.get(1).map(|broker| broker.epoch), Some(log.broker_epoch()));
+        let epochs: Vec<_> = image
+            .topic("t")
+            .expect("there")
+            .partitions
+            .iter()
+            .map(|p| p.leader_epoch)
+            .collect();
+        assert_eq!(
+            epochs,
+            [incarnation as i32 - 10; 2],
+            "an unclean restart starts a new leader epoch"
+        );
+        assert_eq!(
+            image.brokers.get(1).map(|broker| broker.epoch),
+            Some(log.broker_epoch())
+        );
         assert!(image.applied_index > before.applied_index);
         log.close().await;
     }
@@ -94,14 +113,19 @@ async fn a_log_that_is_gone_emptied_or_foreign_is_refused() {
     let fs = disk(1);
     open(&fs, 10, true).await.expect("founded").close().await;
     let shared = fs.shared();
-    let whole = storage::checkpoint::read_whole(shared.as_ref(), Path::new(LOG_PATH)).expect("read").expect("there");
+    let whole = storage::checkpoint::read_whole(shared.as_ref(), Path::new(LOG_PATH))
+        .expect("read")
+        .expect("there");
     let put = |bytes: &[u8]| {
         storage::checkpoint::write_atomic(shared.as_ref(), Path::new(LOG_PATH), bytes).expect("written");
     };
 
     shared.remove_file(Path::new(LOG_PATH)).expect("removed");
     let gone = open(&fs, 11, false).await.expect_err("gone");
-    assert!(matches!(&gone, OpenError::Missing { path } if path == Path::new(LOG_PATH)), "{gone}");
+    assert!(
+        matches!(&gone, OpenError::Missing { path } if path == Path::new(LOG_PATH)),
+        "{gone}"
+    );
     for damage in [&b""[..], &whole[..8], &whole[..whole.len() / 2]] {
         put(damage);
         for may_found in [false, true] {
@@ -121,10 +145,18 @@ async fn a_log_that_is_gone_emptied_or_foreign_is_refused() {
 async fn a_vote_that_was_cast_but_not_won_is_won_at_the_start() {
     let fs = disk(1);
     let shared = fs.shared();
-    shared.create_dir_all(Path::new("/data/__cluster_metadata-0")).expect("made");
-    let identity = LogIdentity { cluster_id: "cluster".to_owned(), raft_id: FOUNDER_RAFT_ID };
+    shared
+        .create_dir_all(Path::new("/data/__cluster_metadata-0"))
+        .expect("made");
+    let identity = LogIdentity {
+        cluster_id: "cluster".to_owned(),
+        raft_id: FOUNDER_RAFT_ID,
+    };
     let voters = Membership::new(vec![BTreeSet::from([FOUNDER_RAFT_ID])], ());
-    let entry = Entry { log_id: LogId::default(), payload: EntryPayload::Membership(voters) };
+    let entry = Entry {
+        log_id: LogId::default(),
+        payload: EntryPayload::Membership(voters),
+    };
     let vote = Vote::new(3, FOUNDER_RAFT_ID);
     LogStore::create(&shared, Path::new(LOG_PATH), identity, Some(vote), &[entry]).expect("made");
     let log = open(&fs, 10, false).await.expect("elected");
@@ -133,30 +165,62 @@ async fn a_vote_that_was_cast_but_not_won_is_won_at_the_start() {
     log.close().await;
 }
 
-#[tokio::test]
-async fn snapshots_cut_the_log_and_a_restart_starts_from_them() {
-    let fs = disk(1);
-    let rules = |incarnation| open_with(&fs, incarnation, true, 10);
-    let log = RaftMetadataLog::open(rules(10)).await.expect("founded");
+/// Makes 40 topics under these rules and waits until a snapshot has replaced most of the log.
+async fn fill_until_purged(fs: &SimFileSystem, snapshots: SnapshotRules) -> Arc<MetadataImage> {
+    let mut open = open_with(fs, 10, true, 0);
+    open.snapshots = snapshots;
+    let log = RaftMetadataLog::open(open).await.expect("founded");
     for n in 0..40 {
-        log.propose(vec![creation_of(&format!("t{n}"), 100 + n, 1)]).await.expect("leads");
+        let creation = creation_of(&format!("t{n}"), 100 + n, 1);
+        log.propose(vec![creation]).await.expect("leads");
     }
-    let purged = log.raft.wait(Some(LEAD_TIMEOUT)).metrics(|m| m.purged.is_some_and(|id| id.index > 20), "purge").await;
+    let is_purged =
+        |metrics: &openraft::RaftMetrics<u64, openraft::BasicNode>| metrics.purged.is_some_and(|id| id.index > 20);
+    let purged = log.raft.wait(Some(LEAD_TIMEOUT)).metrics(is_purged, "purge").await;
     purged.expect("purged");
     assert!(log.store.last_purged_log_id().is_some_and(|id| id.index > 20));
-    let before = image(&log);
+    let image = image(&log);
     log.close().await;
-    let log = RaftMetadataLog::open(rules(11)).await.expect("there");
-    assert_eq!(image(&log).topics.len(), before.topics.len());
-    log.close().await;
+    image
+}
 
-    let shared = fs.shared();
+#[tokio::test]
+async fn snapshots_cut_the_log_and_a_restart_starts_from_them() {
+    let by_entries = SnapshotRules {
+        max_entries: 10,
+        max_bytes: 1 << 20,
+    };
+    let by_bytes = SnapshotRules {
+        max_entries: 5_000,
+        max_bytes: 500,
+    };
+    for rules in [by_entries, by_bytes] {
+        let fs = disk(1);
+        let before = fill_until_purged(&fs, rules).await;
+        let log = open(&fs, 11, false).await.expect("there");
+        let topics = |image: &MetadataImage| -> Vec<_> { image.topics().map(|topic| topic.id).collect() };
+        assert_eq!(topics(&image(&log)), topics(&before));
+        log.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_snapshot_is_refused() {
+    let fs = disk(1);
+    fill_until_purged(
+        &fs,
+        SnapshotRules {
+            max_entries: 10,
+            max_bytes: 1 << 20,
+        },
+    )
+    .await;
     let snapshot = Path::new("/data/__cluster_metadata-0/image.snapshot");
     fs.flip_bit(snapshot, 40, 1).expect("there");
-    let error = RaftMetadataLog::open(rules(12)).await.expect_err("damaged");
+    let error = open(&fs, 12, false).await.expect_err("damaged");
     assert!(error.to_string().contains("image.snapshot"), "{error}");
-    shared.remove_file(snapshot).expect("removed");
-    let error = RaftMetadataLog::open(rules(12)).await.expect_err("a gap");
+    fs.shared().remove_file(snapshot).expect("removed");
+    let error = open(&fs, 12, false).await.expect_err("a gap");
     assert!(matches!(error, OpenError::Gap { .. }), "{error}");
 }
 
@@ -167,9 +231,17 @@ fn within_limits(mut creation: Command) -> Command {
     creation
 }
 
+/// Topics that were acknowledged, with the newest leader epoch that anybody saw.
+type Acknowledged = std::collections::BTreeMap<u128, i32>;
+
 /// Kills the process, or the machine, before the `after`-th disk operation of a life; gives what was acknowledged.
-async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowledged: &mut Vec<u128>) -> bool {
-    fs.inject(Fault { operation: None, after, kind: FaultKind::Halt, lasting: true });
+async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowledged: &mut Acknowledged) -> bool {
+    fs.inject(Fault {
+        operation: None,
+        after,
+        kind: FaultKind::Halt,
+        lasting: true,
+    });
     let may_found = acknowledged.is_empty();
     let log = match RaftMetadataLog::open(open_with(fs, life, may_found, 6)).await {
         Ok(log) => log,
@@ -177,8 +249,16 @@ async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowled
         Err(error) => panic!("life {life}: {error}"),
     };
     let image = image(&log);
-    for topic in &*acknowledged {
-        assert!(image.topic_by_id(&Uuid::from_u128(*topic)).is_some(), "life {life}: topic {topic} is lost");
+    for (topic, leader_epoch) in acknowledged.iter_mut() {
+        let Some(found) = image.topic_by_id(&Uuid::from_u128(*topic)) else {
+            panic!("life {life}: topic {topic} is lost");
+        };
+        let now = found.partitions[0].leader_epoch;
+        assert!(
+            now > *leader_epoch,
+            "life {life}: the leader epoch of topic {topic} was seen before"
+        );
+        *leader_epoch = now;
     }
     assert_eq!(&*image.cluster_id, "cluster");
     for n in 0..12 {
@@ -187,7 +267,7 @@ async fn live_until_killed(fs: &SimFileSystem, life: u128, after: u64, acknowled
         match log.propose(vec![creation]).await {
             Ok(proposed) => {
                 assert_eq!(proposed.results, [CommandResult::TopicsCreated(vec![Ok(())])]);
-                acknowledged.push(topic);
+                acknowledged.insert(topic, 0);
             }
             Err(ProposeError::Stopped(_)) => break,
             Err(error) => panic!("life {life}: {error}"),
@@ -209,10 +289,14 @@ async fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
     let mut served = 0;
     for seed in 0..4 {
         let fs = disk(seed);
-        let mut acknowledged = Vec::new();
+        let mut acknowledged = Acknowledged::new();
         for life in 1..=25 {
             served += usize::from(live_until_killed(&fs, life, next(60), &mut acknowledged).await);
-            fs.crash(if next(2) == 0 { CrashKind::PowerLoss } else { CrashKind::ProcessKill });
+            fs.crash(if next(2) == 0 {
+                CrashKind::PowerLoss
+            } else {
+                CrashKind::ProcessKill
+            });
         }
         assert!(acknowledged.len() > 50, "seed {seed}: {} topics", acknowledged.len());
     }
@@ -223,7 +307,12 @@ async fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
 async fn every_kill_point_of_a_founding_leaves_a_directory_that_starts() {
     for after in 0..8 {
         let fs = disk(after);
-        fs.inject(Fault { operation: None, after, kind: FaultKind::Halt, lasting: true });
+        fs.inject(Fault {
+            operation: None,
+            after,
+            kind: FaultKind::Halt,
+            lasting: true,
+        });
         let first = open(&fs, 10, true).await;
         if let Ok(log) = first {
             log.close().await;

@@ -67,9 +67,16 @@ pub fn decode_entry(input: &mut Reader<'_>) -> Result<Entry, CodecError> {
     let log_id = decode_log_id(input)?;
     let payload = match input.u8()? {
         BLANK => EntryPayload::Blank,
-        NORMAL => EntryPayload::Normal(Proposal { commands: decode_batch(input)? }),
+        NORMAL => EntryPayload::Normal(Proposal {
+            commands: decode_batch(input)?,
+        }),
         MEMBERSHIP => EntryPayload::Membership(decode_membership(input)?),
-        found => return Err(CodecError::Unknown { what: "a log entry", found: u64::from(found) }),
+        found => {
+            return Err(CodecError::Unknown {
+                what: "a log entry",
+                found: u64::from(found),
+            });
+        }
     };
     Ok(Entry { log_id, payload })
 }
@@ -126,7 +133,10 @@ pub fn encode_stored_membership(stored: &StoredMembership<u64, BasicNode>, out: 
 
 /// Reads a membership with its place in the log.
 pub fn decode_stored_membership(input: &mut Reader<'_>) -> Result<StoredMembership<u64, BasicNode>, CodecError> {
-    Ok(StoredMembership::new(input.option(decode_log_id)?, decode_membership(input)?))
+    Ok(StoredMembership::new(
+        input.option(decode_log_id)?,
+        decode_membership(input)?,
+    ))
 }
 
 #[cfg(test)]
@@ -149,8 +159,7 @@ mod tests {
     fn any_payload() -> impl Strategy<Value = EntryPayload<TypeConfig>> {
         prop_oneof![
             Just(EntryPayload::Blank),
-            prop::collection::vec(any_command(), 0..3)
-                .prop_map(|commands| EntryPayload::Normal(Proposal { commands })),
+            prop::collection::vec(any_command(), 0..3).prop_map(|commands| EntryPayload::Normal(Proposal { commands })),
             any_membership().prop_map(EntryPayload::Membership),
         ]
     }

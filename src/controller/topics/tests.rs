@@ -7,14 +7,19 @@ use crate::metadata::apply::apply;
 use crate::metadata::apply::tests::{creation_of, image_of, start_of};
 use crate::metadata::command::{Command, CommandResult};
 
-const LIMITS: TopicLimits = TopicLimits { max_topics: 5, max_partitions: 30 };
+const LIMITS: TopicLimits = TopicLimits {
+    max_topics: 5,
+    max_partitions: 30,
+};
 
 fn validate(configs: &BTreeMap<String, String>) -> Result<(), String> {
-    configs.iter().try_for_each(|(name, value)| match (name.as_str(), value) {
-        ("retention.ms", value) if value.parse::<i64>().is_ok() => Ok(()),
-        ("retention.ms", value) => Err(format!("'{value}' is no number")),
-        (name, _) => Err(format!("unknown topic config '{name}'")),
-    })
+    configs
+        .iter()
+        .try_for_each(|(name, value)| match (name.as_str(), value) {
+            ("retention.ms", value) if value.parse::<i64>().is_ok() => Ok(()),
+            ("retention.ms", value) => Err(format!("'{value}' is no number")),
+            (name, _) => Err(format!("unknown topic config '{name}'")),
+        })
 }
 
 const RULES: TopicRules<'static> = TopicRules {
@@ -45,17 +50,34 @@ fn plan(request: &[TopicSpec]) -> CreationPlan {
 }
 
 fn spec(name: &str, num_partitions: i32, replication_factor: i16) -> TopicSpec {
-    TopicSpec { name: name.to_owned(), num_partitions, replication_factor, ..TopicSpec::default() }
+    TopicSpec {
+        name: name.to_owned(),
+        num_partitions,
+        replication_factor,
+        ..TopicSpec::default()
+    }
 }
 
 fn by_hand(assignments: &[(i32, &[i32])]) -> TopicSpec {
-    let assignments = assignments.iter().map(|(index, brokers)| (*index, brokers.to_vec())).collect();
-    TopicSpec { assignments, ..spec("t", -1, -1) }
+    let assignments = assignments
+        .iter()
+        .map(|(index, brokers)| (*index, brokers.to_vec()))
+        .collect();
+    TopicSpec {
+        assignments,
+        ..spec("t", -1, -1)
+    }
 }
 
 fn with_configs(configs: &[(&str, Option<&str>)]) -> TopicSpec {
-    let configs = configs.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect();
-    TopicSpec { configs, ..spec("t", 1, 1) }
+    let configs = configs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)))
+        .collect();
+    TopicSpec {
+        configs,
+        ..spec("t", 1, 1)
+    }
 }
 
 #[test]
@@ -78,8 +100,20 @@ fn bad_topics_get_kafkas_codes() {
         (spec("t", 1, 4), E::InvalidReplicationFactor),
         (spec("t", 21, 1), E::PolicyViolation),
         (spec("t", i32::MAX, 1), E::PolicyViolation),
-        (TopicSpec { num_partitions: 1, ..by_hand(&[(0, &[1])]) }, E::InvalidRequest),
-        (TopicSpec { replication_factor: 1, ..by_hand(&[(0, &[1])]) }, E::InvalidRequest),
+        (
+            TopicSpec {
+                num_partitions: 1,
+                ..by_hand(&[(0, &[1])])
+            },
+            E::InvalidRequest,
+        ),
+        (
+            TopicSpec {
+                replication_factor: 1,
+                ..by_hand(&[(0, &[1])])
+            },
+            E::InvalidRequest,
+        ),
         (by_hand(&[(0, &[1]), (0, &[2])]), E::InvalidReplicaAssignment),
         (by_hand(&[(1, &[1])]), E::InvalidReplicaAssignment),
         (by_hand(&[(0, &[1]), (2, &[1])]), E::InvalidReplicaAssignment),
@@ -95,8 +129,14 @@ fn bad_topics_get_kafkas_codes() {
     for (spec, code) in table {
         let plan = plan(std::slice::from_ref(&spec));
         assert!(plan.topics.is_empty() && plan.command(LIMITS).is_none(), "{spec:?}");
-        let [outcome] = plan.outcomes.as_slice() else { panic!("one outcome for {spec:?}") };
-        assert_eq!(outcome.result.as_ref().map_err(|failure| failure.code), Err(code), "{spec:?}");
+        let [outcome] = plan.outcomes.as_slice() else {
+            panic!("one outcome for {spec:?}")
+        };
+        assert_eq!(
+            outcome.result.as_ref().map_err(|failure| failure.code),
+            Err(code),
+            "{spec:?}"
+        );
     }
 }
 
@@ -118,12 +158,22 @@ fn placement_by_hand_may_come_in_any_order() {
 
 #[test]
 fn one_bad_topic_does_not_hinder_others_and_names_given_twice_come_last() {
-    let request = [spec("twice", 1, 1), spec("bad name", 1, 1), spec("good", 1, 1), spec("twice", 1, 1)];
+    let request = [
+        spec("twice", 1, 1),
+        spec("bad name", 1, 1),
+        spec("good", 1, 1),
+        spec("twice", 1, 1),
+    ];
     let planned = plan(&request);
     let codes: Vec<_> = planned
         .outcomes
         .iter()
-        .map(|outcome| (outcome.name.as_str(), outcome.result.as_ref().err().map(|failure| failure.code)))
+        .map(|outcome| {
+            (
+                outcome.name.as_str(),
+                outcome.result.as_ref().err().map(|failure| failure.code),
+            )
+        })
         .collect();
     assert_eq!(
         codes,
@@ -137,7 +187,10 @@ fn one_bad_topic_does_not_hinder_others_and_names_given_twice_come_last() {
 
 #[test]
 fn the_last_value_of_a_config_wins_and_is_told() {
-    let planned = plan(&[with_configs(&[("retention.ms", Some("1")), ("retention.ms", Some("2"))])]);
+    let planned = plan(&[with_configs(&[
+        ("retention.ms", Some("1")),
+        ("retention.ms", Some("2")),
+    ])]);
     let expected = BTreeMap::from([("retention.ms".to_owned(), "2".to_owned())]);
     assert_eq!(planned.topics[0].configs, expected);
     assert_eq!(planned.outcomes[0].result.as_ref().expect("good").configs, expected);

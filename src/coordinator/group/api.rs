@@ -178,7 +178,12 @@ pub struct SyncReply {
 impl SyncReply {
     /// An answer that only says what is wrong.
     pub fn error(error: ErrorCode) -> Self {
-        Self { error, protocol_type: None, protocol_name: None, assignment: Bytes::new() }
+        Self {
+            error,
+            protocol_type: None,
+            protocol_name: None,
+            assignment: Bytes::new(),
+        }
     }
 }
 
@@ -358,7 +363,13 @@ pub struct FetchedPartition {
 impl FetchedPartition {
     /// A partition that has no offset to tell.
     pub fn none(partition_index: i32, error: ErrorCode) -> Self {
-        Self { partition_index, committed_offset: -1, committed_leader_epoch: -1, metadata: Box::from(""), error }
+        Self {
+            partition_index,
+            committed_offset: -1,
+            committed_leader_epoch: -1,
+            metadata: Box::from(""),
+            error,
+        }
     }
 
     /// A partition with the offset `value`.

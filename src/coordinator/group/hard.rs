@@ -56,7 +56,12 @@ impl Default for Hard {
 
 impl Default for HardGroup {
     fn default() -> Self {
-        Self { metadata: None, offsets: BTreeMap::new(), pending_offsets: BTreeMap::new(), last_written_offset: -1 }
+        Self {
+            metadata: None,
+            offsets: BTreeMap::new(),
+            pending_offsets: BTreeMap::new(),
+            last_written_offset: -1,
+        }
     }
 }
 
@@ -83,8 +88,12 @@ impl Hard {
 
     /// Offset of the last record that the state of `group_id` depends on (`None`: of any group); -1 = none.
     pub fn last_written_offset(&self, group_id: Option<&str>) -> i64 {
-        let Some(group_id) = group_id else { return self.last_written_offset };
-        self.groups.get(group_id).map_or(self.last_removal_offset, |group| group.last_written_offset)
+        let Some(group_id) = group_id else {
+            return self.last_written_offset;
+        };
+        self.groups
+            .get(group_id)
+            .map_or(self.last_removal_offset, |group| group.last_written_offset)
     }
 
     /// Applies a record that stands at `offset` of the log; `transaction` names the producer of a transactional one.
@@ -103,22 +112,42 @@ impl Hard {
                 group.metadata = value;
                 group.last_written_offset = offset;
             }
-            Record::OffsetCommit { topic, partition, value: None, .. } => {
+            Record::OffsetCommit {
+                topic,
+                partition,
+                value: None,
+                ..
+            } => {
                 if let Some(group) = self.groups.get_mut(&group_id) {
                     group.remove_offset(&topic, partition);
                     group.last_written_offset = offset;
                 }
             }
-            Record::OffsetCommit { topic, partition, value: Some(value), .. } => {
+            Record::OffsetCommit {
+                topic,
+                partition,
+                value: Some(value),
+                ..
+            } => {
                 let group = self.groups.entry(Arc::clone(&group_id)).or_default();
                 group.last_written_offset = offset;
-                let committed = CommittedOffset { value, record_offset: offset };
+                let committed = CommittedOffset {
+                    value,
+                    record_offset: offset,
+                };
                 match transaction {
                     None => group.put_offset(topic, partition, committed),
                     Some(producer_id) => {
                         let key = (topic, partition);
-                        group.pending_offsets.entry(key.clone()).or_default().insert(producer_id, committed);
-                        self.open_transactions.entry(producer_id).or_default().insert((Arc::clone(&group_id), key));
+                        group
+                            .pending_offsets
+                            .entry(key.clone())
+                            .or_default()
+                            .insert(producer_id, committed);
+                        self.open_transactions
+                            .entry(producer_id)
+                            .or_default()
+                            .insert((Arc::clone(&group_id), key));
                     }
                 }
             }
@@ -135,9 +164,13 @@ impl Hard {
     ) {
         self.last_written_offset = self.last_written_offset.max(offset);
         for (group_id, key) in self.open_transactions.remove(&producer_id).unwrap_or_default() {
-            let Some(group) = self.groups.get_mut(&group_id) else { continue };
+            let Some(group) = self.groups.get_mut(&group_id) else {
+                continue;
+            };
             group.last_written_offset = offset;
-            let Some(producers) = group.pending_offsets.get_mut(&key) else { continue };
+            let Some(producers) = group.pending_offsets.get_mut(&key) else {
+                continue;
+            };
             let pending = producers.remove(&producer_id);
             if producers.is_empty() {
                 group.pending_offsets.remove(&key);
@@ -176,7 +209,9 @@ impl HardGroup {
 
     /// Partitions that have an offset in an open transaction.
     pub fn pending_partitions(&self) -> impl Iterator<Item = (&Arc<str>, i32)> {
-        self.pending_offsets.keys().map(|(topic, partition)| (topic, *partition))
+        self.pending_offsets
+            .keys()
+            .map(|(topic, partition)| (topic, *partition))
     }
 
     /// Whether an open transaction has an offset for the partition.
@@ -192,7 +227,9 @@ impl HardGroup {
     /// Ids of the topic under which the open transactions committed for a partition.
     pub fn pending_values(&self, topic: &Arc<str>, partition: i32) -> impl Iterator<Item = &OffsetAndMetadata> {
         let pending = self.pending_offsets.get(&(Arc::clone(topic), partition));
-        pending.into_iter().flat_map(|producers| producers.values().map(|committed| &committed.value))
+        pending
+            .into_iter()
+            .flat_map(|producers| producers.values().map(|committed| &committed.value))
     }
 
     fn is_empty(&self) -> bool {
@@ -205,7 +242,10 @@ impl HardGroup {
 
     /// A transaction that ends late must not undo a commit that was written after its own.
     fn put_offset_if_newer(&mut self, topic: Arc<str>, partition: i32, committed: CommittedOffset) {
-        let present = self.offsets.get(&topic).and_then(|partitions| partitions.get(&partition));
+        let present = self
+            .offsets
+            .get(&topic)
+            .and_then(|partitions| partitions.get(&partition));
         if present.is_none_or(|present| committed.record_offset > present.record_offset) {
             self.put_offset(topic, partition, committed);
         }

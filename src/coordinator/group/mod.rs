@@ -29,7 +29,9 @@ use protocol::error_code::ErrorCode;
 use protocol::types::{Now, ProducerId};
 use uuid::Uuid;
 
-use self::api::{GroupDescription, JoinReply, JoinRequest, LeaveReply, LeaveRequest, LeftMember, ListRequest, ListedGroup};
+use self::api::{
+    GroupDescription, JoinReply, JoinRequest, LeaveReply, LeaveRequest, LeftMember, ListRequest, ListedGroup,
+};
 use self::api::{Reply, ReplyToken, Request, SyncReply, SyncRequest};
 use self::classic::{ClassicEvent, ClassicGroup};
 use self::config::GroupConfig;
@@ -52,7 +54,10 @@ pub struct Cx<'a> {
 
 impl std::fmt::Debug for Cx<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cx").field("now", &self.now).field("groups_left", &self.groups_left).finish_non_exhaustive()
+        f.debug_struct("Cx")
+            .field("now", &self.now)
+            .field("groups_left", &self.groups_left)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +86,10 @@ pub struct Outcome {
 
 impl Outcome {
     fn of(group_id: &Arc<str>) -> Self {
-        Self { group_id: Some(Arc::clone(group_id)), ..Self::default() }
+        Self {
+            group_id: Some(Arc::clone(group_id)),
+            ..Self::default()
+        }
     }
 }
 
@@ -118,10 +126,21 @@ impl GroupShard {
         let soft = Soft::after_load(&hard, cx.config, cx.now);
         let mut shard = Self { hard, soft };
         let mut outcomes = Vec::new();
-        for group in shard.soft.groups.values_mut().filter(|group| group.members.len() > cx.config.group_max_size) {
+        for group in shard
+            .soft
+            .groups
+            .values_mut()
+            .filter(|group| group.members.len() > cx.config.group_max_size)
+        {
             let mut out = Outcome::of(&group.group_id);
             let timers = &mut shard.soft.timers;
-            ClassicEvent { group, timers, cx, out: &mut out }.prepare_rebalance("the group is over its maximum size");
+            ClassicEvent {
+                group,
+                timers,
+                cx,
+                out: &mut out,
+            }
+            .prepare_rebalance("the group is over its maximum size");
             outcomes.push(out);
         }
         (shard, outcomes)
@@ -184,7 +203,8 @@ impl GroupShard {
             }
             Request::Fetch(request) => {
                 out = Outcome::of(&request.group_id);
-                out.replies.push((token, Reply::Fetch(offsets::fetch(&self.hard, request))));
+                out.replies
+                    .push((token, Reply::Fetch(offsets::fetch(&self.hard, request))));
             }
             Request::Describe(group_ids) => out.replies.push((token, Reply::Describe(self.describe(group_ids)))),
             Request::List(request) => out.replies.push((token, Reply::List(self.list(request)))),
@@ -203,7 +223,12 @@ impl GroupShard {
         out: &'a mut Outcome,
     ) -> Option<ClassicEvent<'a, 'c>> {
         let group = self.soft.groups.get_mut(group_id)?;
-        Some(ClassicEvent { group, timers: &mut self.soft.timers, cx, out })
+        Some(ClassicEvent {
+            group,
+            timers: &mut self.soft.timers,
+            cx,
+            out,
+        })
     }
 
     fn on_join(&mut self, cx: &mut Cx<'_>, token: ReplyToken, request: &JoinRequest, out: &mut Outcome) {
@@ -219,7 +244,10 @@ impl GroupShard {
                 None
             };
             if let Some(error) = refused {
-                out.replies.push((token, Reply::Join(JoinReply::error(error, Arc::clone(&request.member_id)))));
+                out.replies.push((
+                    token,
+                    Reply::Join(JoinReply::error(error, Arc::clone(&request.member_id))),
+                ));
                 return;
             }
             let group = ClassicGroup::new(Arc::clone(&request.group_id), cx.now.wall_ms);
@@ -236,7 +264,9 @@ impl GroupShard {
     fn on_sync(&mut self, cx: &mut Cx<'_>, token: ReplyToken, request: &SyncRequest, out: &mut Outcome) {
         match self.event(cx, &request.group_id, out) {
             Some(mut event) => event.on_sync(token, request),
-            None => out.replies.push((token, Reply::Sync(SyncReply::error(ErrorCode::UnknownMemberId)))),
+            None => out
+                .replies
+                .push((token, Reply::Sync(SyncReply::error(ErrorCode::UnknownMemberId)))),
         }
     }
 
@@ -270,7 +300,9 @@ impl GroupShard {
         let mut outcomes = Vec::new();
         while let Some(key) = self.soft.timers.pop_due(cx.now.mono_ms) {
             let group_id = match &key {
-                TimerKey::Session { group_id, .. } | TimerKey::Join { group_id } | TimerKey::Sync { group_id } => group_id,
+                TimerKey::Session { group_id, .. } | TimerKey::Join { group_id } | TimerKey::Sync { group_id } => {
+                    group_id
+                }
                 TimerKey::OffsetExpiry => {
                     outcomes.extend(self.expire_offsets(cx));
                     continue;
@@ -294,7 +326,9 @@ impl GroupShard {
     fn expire_offsets(&mut self, cx: &Cx<'_>) -> Vec<Outcome> {
         let hard = &self.hard;
         // A group whose first record never came into the log.
-        self.soft.groups.retain(|group_id, group| !group.is_removable() || hard.group(group_id).is_some());
+        self.soft
+            .groups
+            .retain(|group_id, group| !group.is_removable() || hard.group(group_id).is_some());
         let mut outcomes = Vec::new();
         for (group_id, hard_group) in self.hard.groups() {
             let live = self.soft.groups.get(group_id);
@@ -302,13 +336,21 @@ impl GroupShard {
             let mut on_append = None;
             if all_expired && live.is_none_or(ClassicGroup::is_removable) {
                 if hard_group.metadata().is_some() {
-                    records.push(Record::GroupMetadata { group_id: Arc::clone(group_id), value: None });
+                    records.push(Record::GroupMetadata {
+                        group_id: Arc::clone(group_id),
+                        value: None,
+                    });
                 }
                 on_append = Some(OnAppend::RemoveGroup);
             }
             if !records.is_empty() {
                 tracing::debug!(%group_id, records = records.len(), "removing expired offsets");
-                outcomes.push(Outcome { records, splittable: true, on_append, ..Outcome::of(group_id) });
+                outcomes.push(Outcome {
+                    records,
+                    splittable: true,
+                    on_append,
+                    ..Outcome::of(group_id)
+                });
             }
         }
         if self.group_count() > 0 {
@@ -327,8 +369,11 @@ impl GroupShard {
     /// Removes the offsets of deleted topics (name and id).
     pub fn on_topics_deleted(&mut self, topics: &[(Arc<str>, Uuid)]) -> Vec<Outcome> {
         let by_group = offsets::on_topics_deleted(&self.hard, topics).into_iter();
-        let outcomes =
-            by_group.map(|(group_id, records)| Outcome { records, splittable: true, ..Outcome::of(&group_id) });
+        let outcomes = by_group.map(|(group_id, records)| Outcome {
+            records,
+            splittable: true,
+            ..Outcome::of(&group_id)
+        });
         outcomes.collect()
     }
 
@@ -342,7 +387,10 @@ impl GroupShard {
 
     fn list(&self, request: &ListRequest) -> Vec<ListedGroup> {
         let live = self.soft.groups.values().map(classic::listed);
-        let simple = self.hard.groups().filter(|(group_id, _)| !self.soft.groups.contains_key(*group_id));
+        let simple = self
+            .hard
+            .groups()
+            .filter(|(group_id, _)| !self.soft.groups.contains_key(*group_id));
         let simple = simple.map(|(group_id, _)| classic::listed_simple(group_id));
         let passes = |filter: &[Arc<str>], name: &str| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
@@ -361,5 +409,8 @@ fn nobody_leaves(request: &LeaveRequest) -> LeaveReply {
         group_instance_id: leaving.group_instance_id.clone(),
         error: ErrorCode::UnknownMemberId,
     });
-    LeaveReply { error: ErrorCode::None, members: members.collect() }
+    LeaveReply {
+        error: ErrorCode::None,
+        members: members.collect(),
+    }
 }

@@ -27,11 +27,16 @@ impl Soft {
     pub(super) fn after_load(hard: &Hard, config: &GroupConfig, now: Now) -> Self {
         let mut soft = Self::default();
         for (group_id, hard_group) in hard.groups() {
-            let Some(metadata) = hard_group.metadata() else { continue };
+            let Some(metadata) = hard_group.metadata() else {
+                continue;
+            };
             let group = ClassicGroup::from_metadata(group_id, metadata);
             for member in group.members.values() {
                 soft.timers.schedule(
-                    TimerKey::Session { group_id: Arc::clone(group_id), member_id: Arc::clone(&member.member_id) },
+                    TimerKey::Session {
+                        group_id: Arc::clone(group_id),
+                        member_id: Arc::clone(&member.member_id),
+                    },
                     now.mono_ms + i64::from(member.session_timeout_ms),
                 );
             }
@@ -44,6 +49,9 @@ impl Soft {
     }
 
     pub(super) fn schedule_offset_expiry(&mut self, config: &GroupConfig, now: Now) {
-        self.timers.schedule(TimerKey::OffsetExpiry, now.mono_ms + config.offsets_retention_check_interval_ms);
+        self.timers.schedule(
+            TimerKey::OffsetExpiry,
+            now.mono_ms + config.offsets_retention_check_interval_ms,
+        );
     }
 }

@@ -82,7 +82,11 @@ impl World {
     pub(super) fn advance(&mut self, ms: i64) {
         self.flush();
         let target_ms = self.now_ms + ms;
-        while let Some(deadline_ms) = self.shard.next_deadline().filter(|deadline_ms| *deadline_ms <= target_ms) {
+        while let Some(deadline_ms) = self
+            .shard
+            .next_deadline()
+            .filter(|deadline_ms| *deadline_ms <= target_ms)
+        {
             self.now_ms = self.now_ms.max(deadline_ms);
             let outcomes = self.with_cx(GroupShard::on_deadline);
             for outcome in outcomes {
@@ -125,8 +129,18 @@ impl World {
     }
 
     fn apply(&mut self, outcome: Outcome) {
-        let Outcome { group_id, records, replies, on_append, .. } = outcome;
-        let result = if records.is_empty() { Ok(()) } else { self.append_error.map_or(Ok(()), Err) };
+        let Outcome {
+            group_id,
+            records,
+            replies,
+            on_append,
+            ..
+        } = outcome;
+        let result = if records.is_empty() {
+            Ok(())
+        } else {
+            self.append_error.map_or(Ok(()), Err)
+        };
         if result.is_ok() {
             for record in records {
                 let offset = i64::try_from(self.log.len()).expect("short log");
@@ -135,7 +149,10 @@ impl World {
             }
         }
         for (token, reply) in replies {
-            assert!(self.open_tokens.remove(&token), "{token:?} answered twice or never asked: {reply:?}");
+            assert!(
+                self.open_tokens.remove(&token),
+                "{token:?} answered twice or never asked: {reply:?}"
+            );
             self.answered.push((token, reply));
         }
         if let Some(on_append) = on_append {
@@ -156,8 +173,16 @@ impl World {
 }
 
 fn test_cx<'a>(config: &'a GroupConfig, now_ms: i64, uuid: &'a mut dyn FnMut() -> Uuid) -> Cx<'a> {
-    let now = Now { mono_ms: now_ms, wall_ms: WALL_START_MS + now_ms };
-    Cx { now, config, uuid, groups_left: config.max_groups }
+    let now = Now {
+        mono_ms: now_ms,
+        wall_ms: WALL_START_MS + now_ms,
+    };
+    Cx {
+        now,
+        config,
+        uuid,
+        groups_left: config.max_groups,
+    }
 }
 
 /// `key=value` words of a command.
@@ -185,5 +210,8 @@ pub(super) fn join_request(group_id: &str, member_id: &str) -> JoinRequest {
 }
 
 pub(super) fn protocol(name: &str, metadata: &str) -> MemberProtocol {
-    MemberProtocol { name: Arc::from(name), metadata: Bytes::copy_from_slice(metadata.as_bytes()) }
+    MemberProtocol {
+        name: Arc::from(name),
+        metadata: Bytes::copy_from_slice(metadata.as_bytes()),
+    }
 }

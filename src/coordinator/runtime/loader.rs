@@ -54,7 +54,10 @@ pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -
 
 fn replay_batch(hard: &mut Hard, batch: &BatchView<'_>) -> Result<(), LoadError> {
     let header = &batch.header;
-    let in_batch = |source| LoadError::Batch { offset: header.base_offset, source };
+    let in_batch = |source| LoadError::Batch {
+        offset: header.base_offset,
+        source,
+    };
     batch.verify_crc().map_err(in_batch)?;
     let attributes = header.attributes;
     if attributes.is_control() {

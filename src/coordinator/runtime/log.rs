@@ -97,7 +97,10 @@ mod tests {
     fn append_errors_become_kafkas_codes() {
         let table = [
             (CoordinatorAppendError::NotLeader, ErrorCode::NotCoordinator),
-            (CoordinatorAppendError::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
+            (
+                CoordinatorAppendError::NotEnoughReplicas,
+                ErrorCode::CoordinatorNotAvailable,
+            ),
             (CoordinatorAppendError::TooLarge, ErrorCode::UnknownServerError),
             (CoordinatorAppendError::Storage, ErrorCode::NotCoordinator),
         ];

@@ -112,13 +112,20 @@ impl CoordinatorLog for MemoryLog {
         let partitions = self.partitions();
         let log = partitions.get(&partition)?;
         let high_watermark = *log.high_watermark.borrow();
-        Some(LogOffsets { log_start_offset: 0, high_watermark, log_end_offset: log.log_end_offset })
+        Some(LogOffsets {
+            log_start_offset: 0,
+            high_watermark,
+            log_end_offset: log.log_end_offset,
+        })
     }
 
     fn wait_high_watermark(&self, partition: i32, end_offset: i64) -> WaitFuture {
         let mut high_watermark = self.with(partition, |log| log.high_watermark.subscribe());
         Box::pin(async move {
-            high_watermark.wait_for(|offset| *offset >= end_offset).await.expect("the log lives as long as the test");
+            high_watermark
+                .wait_for(|offset| *offset >= end_offset)
+                .await
+                .expect("the log lives as long as the test");
         })
     }
 }

@@ -53,14 +53,19 @@ pub(super) struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("config", &self.config).field("groups", &self.groups).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
     }
 }
 
 impl Shared {
     /// How many groups may still be made on this broker.
     fn groups_left(&self) -> usize {
-        self.config.max_groups.saturating_sub(self.groups.load(Ordering::Relaxed))
+        self.config
+            .max_groups
+            .saturating_sub(self.groups.load(Ordering::Relaxed))
     }
 
     /// A shard that had counted `before` groups now has `after`.
@@ -127,11 +132,28 @@ pub(super) struct Shards {
 
 impl Shards {
     pub(super) fn new(parts: StartGroups) -> Self {
-        let StartGroups { config, log, clock, entropy, runtime } = parts;
+        let StartGroups {
+            config,
+            log,
+            clock,
+            entropy,
+            runtime,
+        } = parts;
         let load_permits = Arc::new(Semaphore::new(PARALLEL_LOADS));
         let groups = AtomicUsize::new(0);
-        let shared = Arc::new(Shared { config, log, clock, entropy, runtime, load_permits, groups });
-        Self { shared, slots: Mutex::default() }
+        let shared = Arc::new(Shared {
+            config,
+            log,
+            clock,
+            entropy,
+            runtime,
+            load_permits,
+            groups,
+        });
+        Self {
+            shared,
+            slots: Mutex::default(),
+        }
     }
 
     pub(super) fn config(&self) -> &GroupConfig {
@@ -152,7 +174,11 @@ impl Shards {
         let is_empty = offsets.is_some_and(|offsets| offsets.log_start_offset == offsets.log_end_offset);
         let is_idle = is_empty && predecessor.is_none();
         let status = if is_idle { Status::Active } else { Status::Loading };
-        let mut slot = Slot { status: Arc::new(StatusCell::new(status)), mailbox: None, task: None };
+        let mut slot = Slot {
+            status: Arc::new(StatusCell::new(status)),
+            mailbox: None,
+            task: None,
+        };
         if !is_idle {
             self.spawn(partition, &mut slot, predecessor);
         }
@@ -221,7 +247,9 @@ impl Shards {
             {
                 let mailbox = mailbox.clone();
                 // A shard that ends meanwhile has no offsets any more.
-                self.shared.runtime.spawn(async move { drop(mailbox.send(event).await) });
+                self.shared
+                    .runtime
+                    .spawn(async move { drop(mailbox.send(event).await) });
             }
         }
     }

@@ -73,7 +73,11 @@ impl Releases {
 
     /// When [`Self::expire`] is due, at the latest.
     pub(super) fn next_deadline(&self) -> Option<i64> {
-        if self.waiting.is_empty() { None } else { self.deadlines.front().map(|(deadline_ms, _)| *deadline_ms) }
+        if self.waiting.is_empty() {
+            None
+        } else {
+            self.deadlines.front().map(|(deadline_ms, _)| *deadline_ms)
+        }
     }
 }
 

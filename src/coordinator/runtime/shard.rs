@@ -99,7 +99,10 @@ pub(super) async fn run(
         if !must_reload {
             return refuse_all(&mut mailbox).await;
         }
-        tracing::warn!(partition, "reloading the group coordinator's shard after a storage error");
+        tracing::warn!(
+            partition,
+            "reloading the group coordinator's shard after a storage error"
+        );
         status.advance(Status::Loading);
     }
 }
@@ -146,7 +149,12 @@ impl Shard {
     fn new(partition: i32, shared: Arc<Shared>, status: Arc<StatusCell>, hard: Hard) -> Self {
         let now = (shared.clock)();
         let mut uuid = || (shared.entropy)();
-        let mut cx = Cx { now, config: &shared.config, uuid: &mut uuid, groups_left: 0 };
+        let mut cx = Cx {
+            now,
+            config: &shared.config,
+            uuid: &mut uuid,
+            groups_left: 0,
+        };
         let (machine, outcomes) = GroupShard::after_load(hard, &mut cx);
         let mut shard = Self {
             partition,
@@ -185,7 +193,11 @@ impl Shard {
                 self.on_event(now, event);
             }
             self.flush(now);
-            if self.machine.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now.mono_ms) {
+            if self
+                .machine
+                .next_deadline()
+                .is_some_and(|deadline_ms| deadline_ms <= now.mono_ms)
+            {
                 let outcomes = self.with_cx(now, GroupShard::on_deadline);
                 self.stage_all(outcomes);
                 self.flush(now);
@@ -204,8 +216,7 @@ impl Shard {
             tokio::time::sleep(Duration::from_millis(wait_ms))
         });
         let committed = self.releases.next_end_offset();
-        let committed =
-            committed.map(|end_offset| self.shared.log.wait_high_watermark(self.partition, end_offset));
+        let committed = committed.map(|end_offset| self.shared.log.wait_high_watermark(self.partition, end_offset));
         tokio::select! {
             biased;
             count = mailbox.recv_many(events, MAX_EVENTS_PER_TURN) => return count > 0,
@@ -241,7 +252,12 @@ impl Shard {
 
     fn with_cx<R>(&mut self, now: Now, call: impl FnOnce(&mut GroupShard, &mut Cx<'_>) -> R) -> R {
         let mut uuid = || (self.shared.entropy)();
-        let mut cx = Cx { now, config: &self.shared.config, uuid: &mut uuid, groups_left: self.groups_left };
+        let mut cx = Cx {
+            now,
+            config: &self.shared.config,
+            uuid: &mut uuid,
+            groups_left: self.groups_left,
+        };
         let result = call(&mut self.machine, &mut cx);
         self.groups_left = cx.groups_left;
         result
@@ -255,14 +271,21 @@ impl Shard {
 
     /// Queues an outcome for the next append; a splittable one in pieces that fit into a batch.
     fn stage(&mut self, outcome: Outcome) {
-        let Outcome { group_id, records, splittable, replies, on_append } = outcome;
+        let Outcome {
+            group_id,
+            records,
+            splittable,
+            replies,
+            on_append,
+        } = outcome;
         let max_bytes = self.shared.config.max_batch_bytes;
         let mut staged = Staged::new(group_id.clone());
         for record in records {
             let encoded = record.encode();
             let size_bytes = encoded.as_ref().map_or(0, size_of_encoded);
             if splittable && !staged.records.is_empty() && staged.size_bytes + size_bytes > max_bytes {
-                self.staged.push_back(std::mem::replace(&mut staged, Staged::new(group_id.clone())));
+                self.staged
+                    .push_back(std::mem::replace(&mut staged, Staged::new(group_id.clone())));
             }
             staged.size_bytes += size_bytes;
             staged.records.push(record);
@@ -275,7 +298,11 @@ impl Shard {
         if staged.size_bytes > max_bytes {
             staged.encoded = Err(CoordinatorAppendError::TooLarge);
         }
-        self.staged.push_back(Staged { replies, on_append, ..staged });
+        self.staged.push_back(Staged {
+            replies,
+            on_append,
+            ..staged
+        });
     }
 
     /// Appends everything that is queued, batch by batch, and what follows from it.
@@ -336,7 +363,11 @@ impl Shard {
         tracing::warn!(partition = self.partition, %error, "group records could not be appended");
         self.must_reload = error == CoordinatorAppendError::Storage;
         for staged in batch {
-            let result = if staged.records.is_empty() { Ok(()) } else { Err(staged.encoded.err().unwrap_or(error)) };
+            let result = if staged.records.is_empty() {
+                Ok(())
+            } else {
+                Err(staged.encoded.err().unwrap_or(error))
+            };
             self.finish(now, staged.group_id, staged.replies, staged.on_append, result);
         }
     }
@@ -353,7 +384,9 @@ impl Shard {
         let end_offset = self.machine.last_written_offset(group_id.as_deref()) + 1;
         for (token, reply) in replies {
             // The machine answers each token once.
-            let Some(client) = self.clients.remove(&token) else { continue };
+            let Some(client) = self.clients.remove(&token) else {
+                continue;
+            };
             match result {
                 Ok(()) => {
                     let deadline_ms = now.mono_ms + self.shared.config.offsets_commit_timeout_ms;
@@ -372,7 +405,11 @@ impl Shard {
     /// Sends the answers whose state is committed by now.
     fn release_committed(&mut self) {
         if self.releases.next_end_offset().is_some() {
-            let high_watermark = self.shared.log.offsets(self.partition).map(|offsets| offsets.high_watermark);
+            let high_watermark = self
+                .shared
+                .log
+                .offsets(self.partition)
+                .map(|offsets| offsets.high_watermark);
             // What depends on no record needs no committed one.
             self.releases.release(high_watermark.unwrap_or(0));
         }

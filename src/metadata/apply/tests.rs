@@ -8,7 +8,10 @@ use uuid::Uuid;
 use super::*;
 use crate::metadata::command::Endpoint;
 
-const LIMITS: TopicLimits = TopicLimits { max_topics: 100, max_partitions: 1_000 };
+const LIMITS: TopicLimits = TopicLimits {
+    max_topics: 100,
+    max_partitions: 1_000,
+};
 
 /// Commands over few names, ids and brokers, so that they meet.
 pub(crate) fn any_command() -> impl Strategy<Value = Command> {
@@ -17,12 +20,13 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     let broker = || 1_i32..4;
     let configs = || prop::collection::btree_map("[a-c]", "[x-z]{0,2}", 0..3);
     let replicas = prop::collection::vec(prop::collection::vec(broker(), 0..3), 0..4);
-    let new_topic = (name.clone(), id(), replicas, configs()).prop_map(|(name, topic_id, replicas, configs)| NewTopic {
-        name: name.to_owned(),
-        topic_id,
-        replicas,
-        configs,
-    });
+    let new_topic =
+        (name.clone(), id(), replicas, configs()).prop_map(|(name, topic_id, replicas, configs)| NewTopic {
+            name: name.to_owned(),
+            topic_id,
+            replicas,
+            configs,
+        });
     let resource = prop_oneof![
         name.prop_map(|name| ConfigResource::Topic(name.to_owned())),
         Just(ConfigResource::ClusterDefault),
@@ -97,8 +101,17 @@ fn created(image: &mut MetadataImage, index: u64, command: &Command) -> Result<(
 fn a_topic_gets_leader_isr_and_epoch_0() {
     let image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2)]);
     let topic = image.topic("t").expect("created");
-    assert_eq!((topic.id, topic.internal, topic.partitions.len()), (Uuid::from_u128(5), false, 2));
-    let partition = PartitionImage { replicas: vec![1], isr: vec![1], leader: 1, leader_epoch: 0, partition_epoch: 0 };
+    assert_eq!(
+        (topic.id, topic.internal, topic.partitions.len()),
+        (Uuid::from_u128(5), false, 2)
+    );
+    let partition = PartitionImage {
+        replicas: vec![1],
+        isr: vec![1],
+        leader: 1,
+        leader_epoch: 0,
+        partition_epoch: 0,
+    };
     assert_eq!(image.partition("t", 1), Some(&partition));
     assert_eq!(image.partition("t", 2), None);
     assert_eq!(image.partition("t", -1), None);
@@ -111,29 +124,56 @@ fn refused_creations_name_their_reason() {
     let mut image = image_of(&[start_of(1, 9, true), creation_of("a.b", 5, 2)]);
     let before = image.clone();
     let with = |change: &dyn Fn(&mut CreateTopics)| {
-        let Command::CreateTopics(mut create) = creation_of("new", 6, 1) else { unreachable!("made so") };
+        let Command::CreateTopics(mut create) = creation_of("new", 6, 1) else {
+            unreachable!("made so")
+        };
         change(&mut create);
         Command::CreateTopics(create)
     };
     let text = String::from;
     let table = [
         (creation_of("a.b", 6, 1), ApplyError::TopicAlreadyExists(text("a.b"))),
-        (creation_of("a_b", 6, 1), ApplyError::TopicNameCollision { name: text("a_b"), existing: text("a.b") }),
+        (
+            creation_of("a_b", 6, 1),
+            ApplyError::TopicNameCollision {
+                name: text("a_b"),
+                existing: text("a.b"),
+            },
+        ),
         (creation_of("no/", 6, 1), ApplyError::InvalidTopicName(text("no/"))),
         (creation_of("new", 5, 1), ApplyError::TopicIdInUse(Uuid::from_u128(5))),
         (creation_of("new", 0, 1), ApplyError::TopicIdInUse(Uuid::nil())),
         (creation_of("new", 6, 0), ApplyError::InvalidReplicas(0)),
         (with(&|c| c.limits.max_topics = 1), ApplyError::TooManyTopics(1)),
         (with(&|c| c.limits.max_partitions = 2), ApplyError::TooManyPartitions(2)),
-        (with(&|c| c.topics[0].replicas.push(vec![])), ApplyError::InvalidReplicas(1)),
-        (with(&|c| c.topics[0].replicas.push(vec![1, 1])), ApplyError::InvalidReplicas(1)),
-        (with(&|c| c.topics[0].replicas.push(vec![1, 2])), ApplyError::UnknownBroker(2)),
+        (
+            with(&|c| c.topics[0].replicas.push(vec![])),
+            ApplyError::InvalidReplicas(1),
+        ),
+        (
+            with(&|c| c.topics[0].replicas.push(vec![1, 1])),
+            ApplyError::InvalidReplicas(1),
+        ),
+        (
+            with(&|c| c.topics[0].replicas.push(vec![1, 2])),
+            ApplyError::UnknownBroker(2),
+        ),
     ];
     for (command, error) in table {
         assert_eq!(created(&mut image, 2, &command), Err(error));
         assert_eq!(image, before, "a refused item changes nothing");
     }
-    assert_eq!(created(&mut image, 3, &with(&|c| c.limits = TopicLimits { max_topics: 2, max_partitions: 3 })), Ok(()));
+    assert_eq!(
+        created(
+            &mut image,
+            3,
+            &with(&|c| c.limits = TopicLimits {
+                max_topics: 2,
+                max_partitions: 3
+            })
+        ),
+        Ok(())
+    );
 }
 
 #[test]
@@ -150,7 +190,11 @@ fn an_unclean_restart_raises_leader_epochs_and_nothing_else_does() {
         (start_of(2, 12, false), 6, (1, 1), "another broker"),
     ];
     for ((command, epoch, expected, why), index) in steps.into_iter().zip(3..) {
-        assert_eq!(apply(&mut image, index, &command), CommandResult::BrokerRegistered(Ok(epoch)), "{why}");
+        assert_eq!(
+            apply(&mut image, index, &command),
+            CommandResult::BrokerRegistered(Ok(epoch)),
+            "{why}"
+        );
         assert_eq!(epochs(&image), expected, "{why}");
     }
 }
@@ -166,16 +210,25 @@ fn deletion_forgets_configs_and_frees_the_name() {
     };
     assert_eq!(apply(&mut image, 3, &set), CommandResult::ConfigsAltered(vec![Ok(())]));
     assert_eq!(image.topic_configs("a.b").len(), 1);
-    let delete = Command::DeleteTopics { topic_ids: vec![Uuid::from_u128(5), Uuid::from_u128(5)] };
+    let delete = Command::DeleteTopics {
+        topic_ids: vec![Uuid::from_u128(5), Uuid::from_u128(5)],
+    };
     let gone = ApplyError::UnknownTopicId(Uuid::from_u128(5));
-    assert_eq!(apply(&mut image, 4, &delete), CommandResult::TopicsDeleted(vec![Ok(()), Err(gone)]));
+    assert_eq!(
+        apply(&mut image, 4, &delete),
+        CommandResult::TopicsDeleted(vec![Ok(()), Err(gone)])
+    );
     assert!(image.topics.is_empty() && image.topics.partition_count() == 0);
     assert!(image.topic_configs("a.b").is_empty());
     assert_eq!(
         apply(&mut image, 5, &set),
         CommandResult::ConfigsAltered(vec![Err(ApplyError::UnknownTopic("a.b".to_owned()))])
     );
-    assert_eq!(created(&mut image, 6, &creation_of("a_b", 6, 1)), Ok(()), "the name no longer collides");
+    assert_eq!(
+        created(&mut image, 6, &creation_of("a_b", 6, 1)),
+        Ok(()),
+        "the name no longer collides"
+    );
 }
 
 #[test]
@@ -184,12 +237,22 @@ fn configs_are_set_and_removed() {
     let change = |values: &[(&str, Option<&str>)]| Command::AlterConfigs {
         changes: vec![ConfigChange {
             resource: ConfigResource::ClusterDefault,
-            values: values.iter().map(|(n, v)| ((*n).to_owned(), v.map(str::to_owned))).collect(),
+            values: values
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), v.map(str::to_owned)))
+                .collect(),
         }],
     };
     apply(&mut image, 1, &change(&[("a", Some("1")), ("b", Some("2"))]));
-    apply(&mut image, 2, &change(&[("a", None), ("b", Some("3")), ("never.set", None)]));
-    assert_eq!(image.configs.get(&ConfigResource::ClusterDefault), &ConfigMap::from([("b".to_owned(), "3".to_owned())]));
+    apply(
+        &mut image,
+        2,
+        &change(&[("a", None), ("b", Some("3")), ("never.set", None)]),
+    );
+    assert_eq!(
+        image.configs.get(&ConfigResource::ClusterDefault),
+        &ConfigMap::from([("b".to_owned(), "3".to_owned())])
+    );
 }
 
 #[test]
@@ -212,7 +275,10 @@ fn producer_id_blocks_do_not_overlap_and_end() {
 #[test]
 fn the_cluster_is_named_once() {
     let mut image = MetadataImage::default();
-    let name = |id: &str| Command::SetClusterId { cluster_id: id.to_owned(), feature_level: 1 };
+    let name = |id: &str| Command::SetClusterId {
+        cluster_id: id.to_owned(),
+        feature_level: 1,
+    };
     assert_eq!(apply(&mut image, 1, &name("x")), CommandResult::ClusterIdSet(Ok(())));
     let refused = CommandResult::ClusterIdSet(Err(ApplyError::ClusterIdAlreadySet("x".to_owned())));
     assert_eq!(apply(&mut image, 2, &name("y")), refused);
@@ -223,13 +289,20 @@ fn the_cluster_is_named_once() {
 fn check_step(before: &MetadataImage, after: &MetadataImage) {
     let mut keys = BTreeSet::new();
     for topic in after.topics() {
-        assert!(keys.insert(topic_name::collision_key(&topic.name)), "{} collides", topic.name);
+        assert!(
+            keys.insert(topic_name::collision_key(&topic.name)),
+            "{} collides",
+            topic.name
+        );
         assert_eq!(after.topic_by_id(&topic.id), Some(topic));
         assert_eq!(after.topic(&topic.name), Some(topic));
         for (index, partition) in topic.partitions.iter().enumerate() {
             assert!(partition.isr.iter().all(|broker| partition.replicas.contains(broker)));
             assert!(partition.isr.contains(&partition.leader));
-            if let Some(old) = before.topic_by_id(&topic.id).and_then(|topic| topic.partitions.get(index)) {
+            if let Some(old) = before
+                .topic_by_id(&topic.id)
+                .and_then(|topic| topic.partitions.get(index))
+            {
                 assert!(partition.leader_epoch >= old.leader_epoch && partition.partition_epoch >= old.partition_epoch);
                 let moved = partition.leader_epoch != old.leader_epoch || partition.leader != old.leader;
                 assert!(!moved || partition.partition_epoch > old.partition_epoch);
@@ -246,7 +319,12 @@ fn check_step(before: &MetadataImage, after: &MetadataImage) {
     }
     assert!(after.next_producer_id >= before.next_producer_id);
     for broker in before.brokers.iter() {
-        assert!(after.brokers.get(broker.id).is_some_and(|after| after.epoch >= broker.epoch));
+        assert!(
+            after
+                .brokers
+                .get(broker.id)
+                .is_some_and(|after| after.epoch >= broker.epoch)
+        );
     }
 }
 

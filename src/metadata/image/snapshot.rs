@@ -50,7 +50,12 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
 pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
     match input.u64()? {
         VERSION => {}
-        found => return Err(CodecError::Unknown { what: "a metadata image", found }),
+        found => {
+            return Err(CodecError::Unknown {
+                what: "a metadata image",
+                found,
+            });
+        }
     }
     Ok(MetadataImage {
         cluster_id: Arc::from(input.str()?),
@@ -82,22 +87,29 @@ fn decode_broker_list(input: &mut Reader<'_>) -> Result<BrokersImage, CodecError
 
 fn decode_topic_list(input: &mut Reader<'_>) -> Result<TopicsImage, CodecError> {
     let mut topics = TopicsImage::default();
-    for (name, id, partitions) in input
-        .list(|input| Ok((input.str()?.to_owned(), input.uuid()?, input.list(decode_partition)?)))?
+    for (name, id, partitions) in
+        input.list(|input| Ok((input.str()?.to_owned(), input.uuid()?, input.list(decode_partition)?)))?
     {
         if topics.by_name(&name).is_some() || topics.by_id(&id).is_some() {
             return Err(CodecError::BadValue("a topic, there twice"));
         }
         let internal = topic_name::is_internal(&name);
-        topics.insert(TopicImage { name: Arc::from(name), id, internal, partitions });
+        topics.insert(TopicImage {
+            name: Arc::from(name),
+            id,
+            internal,
+            partitions,
+        });
     }
     Ok(topics)
 }
 
 fn decode_config_list(input: &mut Reader<'_>) -> Result<ConfigsImage, CodecError> {
     let mut configs = ConfigsImage::default();
-    let entries: BTreeMap<_, _> =
-        input.list(|input| Ok((decode_resource(input)?, decode_configs(input)?)))?.into_iter().collect();
+    let entries: BTreeMap<_, _> = input
+        .list(|input| Ok((decode_resource(input)?, decode_configs(input)?)))?
+        .into_iter()
+        .collect();
     for (resource, values) in entries {
         configs.set(resource, values);
     }

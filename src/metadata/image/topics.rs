@@ -100,7 +100,8 @@ impl TopicsImage {
         }
         self.partition_count += topic.partitions.len();
         if has_collision_characters(&topic.name) {
-            self.by_collision_key.insert_mut(topic_name::collision_key(&topic.name), Arc::clone(&topic.name));
+            self.by_collision_key
+                .insert_mut(topic_name::collision_key(&topic.name), Arc::clone(&topic.name));
         }
         self.by_id.insert_mut(topic.id, Arc::clone(&topic));
         self.by_name.insert_mut(Arc::clone(&topic.name), topic);
@@ -112,7 +113,8 @@ impl TopicsImage {
         self.by_id.remove_mut(id);
         self.by_name.remove_mut(&topic.name);
         if has_collision_characters(&topic.name) {
-            self.by_collision_key.remove_mut(&topic_name::collision_key(&topic.name));
+            self.by_collision_key
+                .remove_mut(&topic_name::collision_key(&topic.name));
         }
         Some(topic)
     }

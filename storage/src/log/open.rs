@@ -101,19 +101,12 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
         };
         recover(&dir, &found, input, &mut epochs)?
     };
-    let mut log_end_offset = recovered.segments.active.index().next_offset();
     let log_start_offset = open.log_start_offset.max(recovered.segments.first_base_offset());
-    if log_start_offset > log_end_offset {
-        tracing::warn!(
-            topic = open.topic,
-            partition = open.partition,
-            log_start_offset,
-            log_end_offset,
-            "the log ends before its start, beginning anew there"
-        );
+    if log_start_offset > recovered.segments.active.index().next_offset() {
+        tracing::warn!(log = %open.dir.display(), log_start_offset, "the log ends before its start, beginning anew there");
         recovered = restart_at(&dir, &found, log_start_offset, recovered.report, open.now)?;
-        log_end_offset = log_start_offset;
     }
+    let log_end_offset = recovered.segments.active.index().next_offset();
     epochs.truncate_from_end(log_end_offset);
     epochs.truncate_from_start(log_start_offset);
     remove_snapshots(fs.as_ref(), &open.dir, |offset| offset > log_end_offset)?;

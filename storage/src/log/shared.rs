@@ -168,6 +168,12 @@ impl LogShared {
         self.must_sync.store(true, Ordering::Release);
     }
 
+    /// Takes the log out of use because its files will be removed: no sync runs or will run, nothing is reported.
+    pub(crate) fn discard(&self) {
+        let _one_at_a_time = self.block_syncs();
+        self.offline.store(true, Ordering::Release);
+    }
+
     /// Makes everything appended so far durable. A failure takes the log offline.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
         let _one_at_a_time = self.block_syncs();

@@ -239,6 +239,11 @@ impl LogWriter {
         self.closed_at = log_end_offset;
     }
 
+    /// Ends the log because its files will be removed. Waits for a sync that is under way; none follows.
+    pub fn discard(self) {
+        self.shared.discard();
+    }
+
     /// Ends the use of the log: everything durable, indexes and producer snapshot written so that the next start reads
     /// nothing again, surplus disk blocks given back. Returns the recovery point.
     ///

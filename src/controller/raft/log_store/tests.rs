@@ -22,12 +22,18 @@ fn disk() -> (SimFileSystem, Arc<dyn FileSystem>) {
 }
 
 fn create(fs: &Arc<dyn FileSystem>) -> LogStore {
-    let identity = LogIdentity { cluster_id: "c".to_owned(), raft_id: 1 };
+    let identity = LogIdentity {
+        cluster_id: "c".to_owned(),
+        raft_id: 1,
+    };
     LogStore::create(fs, Path::new(PATH), identity, None, &[]).expect("made")
 }
 
 fn reopen(fs: &Arc<dyn FileSystem>) -> LogStore {
-    LogStore::open(fs, Path::new(PATH)).expect("readable").expect("there").store
+    LogStore::open(fs, Path::new(PATH))
+        .expect("readable")
+        .expect("there")
+        .store
 }
 
 struct FreshStores;
@@ -52,7 +58,10 @@ fn id(term: u64, index: u64) -> LogId {
 
 fn entry(index: u64, topic: &str) -> Entry {
     let commands = vec![creation_of(topic, u128::from(index), 1)];
-    Entry { log_id: id(1, index), payload: EntryPayload::Normal(Proposal { commands }) }
+    Entry {
+        log_id: id(1, index),
+        payload: EntryPayload::Normal(Proposal { commands }),
+    }
 }
 
 /// Everything that openraft can ask a store.
@@ -69,7 +78,10 @@ async fn content(store: &mut LogStore) -> (Vec<Entry>, Option<Vote>, Option<LogI
 async fn a_restart_finds_everything_in_its_order() {
     let (sim, fs) = disk();
     let mut store = create(&fs);
-    store.blocking_append((1..=6).map(|index| entry(index, "a"))).await.expect("written");
+    store
+        .blocking_append((1..=6).map(|index| entry(index, "a")))
+        .await
+        .expect("written");
     store.save_vote(&Vote::new(2, 1)).await.expect("written");
     store.truncate(id(1, 5)).await.expect("written");
     store.blocking_append([entry(5, "b")]).await.expect("written");
@@ -79,7 +91,10 @@ async fn a_restart_finds_everything_in_its_order() {
     let before = content(&mut store).await;
     assert_eq!(before.0, [entry(3, "a"), entry(4, "a"), entry(5, "b")]);
     assert_eq!((before.1, before.2), (Some(Vote::new_committed(3, 1)), Some(id(1, 4))));
-    assert_eq!((before.3.last_purged_log_id, before.3.last_log_id), (Some(id(1, 2)), Some(id(1, 5))));
+    assert_eq!(
+        (before.3.last_purged_log_id, before.3.last_log_id),
+        (Some(id(1, 2)), Some(id(1, 5)))
+    );
     sim.crash(CrashKind::PowerLoss);
     let mut again = reopen(&fs);
     assert_eq!(content(&mut again).await, before);
@@ -93,16 +108,26 @@ async fn the_file_is_written_anew_when_most_of_it_is_dead() {
     let name = "x".repeat(200);
     for round in 0..20 {
         let first = round * 100 + 1;
-        store.blocking_append((first..first + 100).map(|index| entry(index, &name))).await.expect("written");
+        store
+            .blocking_append((first..first + 100).map(|index| entry(index, &name)))
+            .await
+            .expect("written");
         store.save_committed(Some(id(1, first + 99))).await.expect("written");
         store.purge(id(1, first + 97)).await.expect("written");
-        let len = fs.open(Path::new(PATH), storage::io::file_system::OpenMode::Read).expect("there").len().expect("len");
+        let len = fs
+            .open(Path::new(PATH), storage::io::file_system::OpenMode::Read)
+            .expect("there")
+            .len()
+            .expect("len");
         assert!(len < 3 * REWRITE_BYTES, "{len} bytes after round {round}");
     }
     sim.crash(CrashKind::ProcessKill);
     let mut again = reopen(&fs);
     let (entries, _, _, state) = content(&mut again).await;
-    assert_eq!(entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>(), [1999, 2000]);
+    assert_eq!(
+        entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>(),
+        [1999, 2000]
+    );
     assert_eq!(state.last_purged_log_id, Some(id(1, 1998)));
 }
 
@@ -112,7 +137,15 @@ async fn a_failed_disk_fails_the_append() {
 
     let (sim, fs) = disk();
     let mut store = create(&fs);
-    sim.inject(Fault { operation: Some(Operation::SyncData), after: 0, kind: FaultKind::InputOutput, lasting: false });
+    sim.inject(Fault {
+        operation: Some(Operation::SyncData),
+        after: 0,
+        kind: FaultKind::InputOutput,
+        lasting: false,
+    });
     store.blocking_append([entry(1, "a")]).await.expect_err("not durable");
-    store.save_vote(&Vote::new(1, 1)).await.expect_err("nothing is written after a failure");
+    store
+        .save_vote(&Vote::new(1, 1))
+        .await
+        .expect_err("nothing is written after a failure");
 }

@@ -10,7 +10,10 @@ use crate::coordinator::group::api::HeartbeatRequest;
 impl ClassicEvent<'_, '_> {
     /// A Heartbeat for this group.
     pub(in crate::coordinator::group) fn on_heartbeat(&mut self, request: &HeartbeatRequest) -> ErrorCode {
-        if let Err(error) = self.group.validate_member(&request.member_id, request.group_instance_id.as_deref()) {
+        if let Err(error) = self
+            .group
+            .validate_member(&request.member_id, request.group_instance_id.as_deref())
+        {
             return error;
         }
         if request.generation_id != self.group.generation_id {

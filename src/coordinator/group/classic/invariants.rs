@@ -24,11 +24,25 @@ const FIRST_STATIC: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Event {
-    Join { client: usize, protocols: u8, forgets_id: bool, old_version: bool },
-    Sync { client: usize, gives: u8 },
-    Heartbeat { client: usize },
-    Leave { client: usize },
-    Wait { ms: i64 },
+    Join {
+        client: usize,
+        protocols: u8,
+        forgets_id: bool,
+        old_version: bool,
+    },
+    Sync {
+        client: usize,
+        gives: u8,
+    },
+    Heartbeat {
+        client: usize,
+    },
+    Leave {
+        client: usize,
+    },
+    Wait {
+        ms: i64,
+    },
     AppendsFail(bool),
     /// What comes next is written together, until time goes on.
     Together,
@@ -71,7 +85,10 @@ struct Run {
 impl Run {
     fn new() -> Self {
         Self {
-            world: World::new(GroupConfig { group_max_size: 4, ..GroupConfig::default() }),
+            world: World::new(GroupConfig {
+                group_max_size: 4,
+                ..GroupConfig::default()
+            }),
             clients: vec![Client::default(); CLIENTS],
             asked_by: BTreeMap::new(),
             highest_generation: 0,
@@ -81,7 +98,12 @@ impl Run {
 
     fn step(&mut self, event: &Event) {
         match *event {
-            Event::Join { client, protocols, forgets_id, old_version } => {
+            Event::Join {
+                client,
+                protocols,
+                forgets_id,
+                old_version,
+            } => {
                 if forgets_id {
                     self.clients[client] = Client::default();
                 }
@@ -103,8 +125,18 @@ impl Run {
             }
             Event::Leave { client } => {
                 let member_id = Arc::from(&*self.clients[client].member_id);
-                let members = vec![LeavingMember { member_id, group_instance_id: instance(client), reason: None }];
-                self.ask(client, &Request::Leave(LeaveRequest { group_id: Arc::from("g"), members }));
+                let members = vec![LeavingMember {
+                    member_id,
+                    group_instance_id: instance(client),
+                    reason: None,
+                }];
+                self.ask(
+                    client,
+                    &Request::Leave(LeaveRequest {
+                        group_id: Arc::from("g"),
+                        members,
+                    }),
+                );
             }
             Event::Wait { ms } => self.world.advance(ms),
             Event::AppendsFail(fail) => {
@@ -117,6 +149,12 @@ impl Run {
             Event::Restart => {
                 self.world.restart();
                 self.highest_generation = self.generation();
+                // A generation whose assignment was not persisted is forgotten, and its number used again.
+                for client in &mut self.clients {
+                    client.generation_id = client.generation_id.min(self.highest_generation);
+                }
+                let persisted = self.highest_generation;
+                self.given.retain(|(generation_id, _), _| *generation_id <= persisted);
             }
         }
         self.take_answers();
@@ -143,11 +181,14 @@ impl Run {
         request
     }
 
-    fn sync(&mut self, client: usize, gives: u8) -> SyncRequest {
+    fn sync(&self, client: usize, gives: u8) -> SyncRequest {
         let known = &self.clients[client];
         let mut assignments = Vec::new();
         for member_id in &known.members {
-            assignments.push((Arc::clone(member_id), Bytes::from(vec![gives, known.generation_id as u8])));
+            assignments.push((
+                Arc::clone(member_id),
+                Bytes::from(vec![gives, known.generation_id as u8]),
+            ));
         }
         SyncRequest {
             group_id: Arc::from("g"),
@@ -165,7 +206,10 @@ impl Run {
             let client = self.asked_by.remove(&token).expect("asked by a client");
             match reply {
                 Reply::Join(joined) if joined.error == ErrorCode::None => {
-                    assert!(joined.generation_id >= self.clients[client].generation_id, "generations grow");
+                    assert!(
+                        joined.generation_id >= self.clients[client].generation_id,
+                        "generations grow"
+                    );
                     self.clients[client] = Client {
                         member_id: joined.member_id.to_string(),
                         generation_id: joined.generation_id,
@@ -191,11 +235,20 @@ impl Run {
     }
 
     fn generation(&self) -> i32 {
-        self.world.shard.soft.groups.get("g").map_or(0, |group| group.generation_id)
+        self.world
+            .shard
+            .soft
+            .groups
+            .get("g")
+            .map_or(0, |group| group.generation_id)
     }
 
     fn check(&mut self) {
-        assert_eq!(*self.world.shard.hard(), self.world.fold_log(), "hard state is the fold of the log");
+        assert_eq!(
+            *self.world.shard.hard(),
+            self.world.fold_log(),
+            "hard state is the fold of the log"
+        );
         let Some(group) = self.world.shard.soft.groups.get("g") else {
             self.highest_generation = 0;
             self.given.clear();
@@ -203,24 +256,38 @@ impl Run {
         };
         assert!(group.generation_id >= self.highest_generation, "generations grow");
         let leads = group.leader.as_ref().map(|leader| group.members.contains_key(leader));
-        assert_eq!(leads, (!group.members.is_empty()).then_some(true), "one leader, who is a member");
+        assert_eq!(
+            leads,
+            (!group.members.is_empty()).then_some(true),
+            "one leader, who is a member"
+        );
         match group.state {
             GroupState::Empty => assert!(group.members.is_empty() && group.leader.is_none()),
             // All may have gone while ids that were given out are awaited.
             GroupState::PreparingRebalance => {}
             GroupState::CompletingRebalance | GroupState::Stable => assert!(!group.members.is_empty()),
         }
-        let parked = group.members.values().filter(|member| member.awaiting_join.is_some()).count();
+        let parked = group
+            .members
+            .values()
+            .filter(|member| member.awaiting_join.is_some())
+            .count();
         assert_eq!(parked, group.awaiting_join, "parked joins are counted");
         let written = self.world.held.as_ref().is_none_or(Vec::is_empty);
         for member in group.members.values().filter(|_| written) {
             let syncs_wait = group.state == GroupState::CompletingRebalance;
-            assert!(member.awaiting_sync.is_none() || syncs_wait, "syncs wait in CompletingRebalance only");
+            assert!(
+                member.awaiting_sync.is_none() || syncs_wait,
+                "syncs wait in CompletingRebalance only"
+            );
             assert!(member.awaiting_join.is_none() || group.state == GroupState::PreparingRebalance);
         }
         if matches!(group.state, GroupState::Stable | GroupState::CompletingRebalance) {
             let name = group.protocol_name.as_ref().expect("a chosen protocol");
-            assert!(group.supported_protocols.get(name) == Some(&group.members.len()), "all support the protocol");
+            assert!(
+                group.supported_protocols.get(name) == Some(&group.members.len()),
+                "all support the protocol"
+            );
         }
         self.highest_generation = group.generation_id;
     }
@@ -267,7 +334,7 @@ proptest! {
         let group = run.world.shard.soft.groups.get("g");
         prop_assert_eq!(group.is_some(), persisted.is_some());
         if let (Some(group), Some(persisted)) = (group, persisted) {
-            let assignments = group.members.values().map(|member| (member.member_id.clone(), member.assignment.clone()));
+            let assignments = group.members.values().map(|member| (Arc::clone(&member.member_id), member.assignment.clone()));
             prop_assert_eq!(&group.to_metadata(&assignments.collect()), persisted);
             let stable = group.state == GroupState::Stable;
             prop_assert_eq!(stable, !group.members.is_empty());

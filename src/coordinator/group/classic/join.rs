@@ -11,8 +11,10 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 
 use super::{ClassicEvent, ClassicGroup, GroupState, Member};
-use crate::coordinator::group::api::{JoinReply, JoinRequest, JoinedMember, MemberProtocol, Reply, ReplyToken, SyncReply};
 use crate::coordinator::group::OnAppend;
+use crate::coordinator::group::api::{
+    JoinReply, JoinRequest, JoinedMember, MemberProtocol, Reply, ReplyToken, SyncReply,
+};
 
 /// A static member that was taken over in Stable: how to answer, and how to undo it when it cannot be persisted.
 #[derive(Debug)]
@@ -60,11 +62,17 @@ impl ClassicEvent<'_, '_> {
 
     fn join_new(&mut self, token: ReplyToken, request: &JoinRequest) {
         if !self.group.supports(&request.protocol_type, &request.protocols) {
-            return self.reply(token, Reply::Join(JoinReply::error(ErrorCode::InconsistentGroupProtocol, "")));
+            return self.reply(
+                token,
+                Reply::Join(JoinReply::error(ErrorCode::InconsistentGroupProtocol, "")),
+            );
         }
         let prefix = request.group_instance_id.as_ref().unwrap_or(&request.client_id);
         let new_member_id: Arc<str> = Arc::from(format!("{prefix}-{}", (self.cx.uuid)()));
-        let present = request.group_instance_id.as_ref().and_then(|id| self.group.static_members.get(id).cloned());
+        let present = request
+            .group_instance_id
+            .as_ref()
+            .and_then(|id| self.group.static_members.get(id).cloned());
         match present {
             Some(old_member_id) => self.take_over_static(token, request, old_member_id, new_member_id),
             None if request.group_instance_id.is_none() && request.requires_known_member_id => {
@@ -80,7 +88,10 @@ impl ClassicEvent<'_, '_> {
         }
         self.group.pending_members.insert(Arc::clone(&member_id));
         self.schedule_session(&member_id, i64::from(request.session_timeout_ms));
-        self.reply(token, Reply::Join(JoinReply::error(ErrorCode::MemberIdRequired, member_id)));
+        self.reply(
+            token,
+            Reply::Join(JoinReply::error(ErrorCode::MemberIdRequired, member_id)),
+        );
     }
 
     fn join_known(&mut self, token: ReplyToken, request: &JoinRequest) {
@@ -92,10 +103,17 @@ impl ClassicEvent<'_, '_> {
         if self.group.pending_members.contains(member_id) && request.group_instance_id.is_none() {
             return self.add_member(token, request, Arc::clone(member_id));
         }
-        if let Err(error) = self.group.validate_member(member_id, request.group_instance_id.as_deref()) {
+        if let Err(error) = self
+            .group
+            .validate_member(member_id, request.group_instance_id.as_deref())
+        {
             return self.reply(token, Reply::Join(JoinReply::error(error, Arc::clone(member_id))));
         }
-        let unchanged = self.group.members.get(member_id).is_some_and(|member| member.protocols == request.protocols);
+        let unchanged = self
+            .group
+            .members
+            .get(member_id)
+            .is_some_and(|member| member.protocols == request.protocols);
         match self.group.state {
             GroupState::PreparingRebalance => self.rejoin(token, request),
             // It may have lost the first answer: the same again.
@@ -125,7 +143,8 @@ impl ClassicEvent<'_, '_> {
         if self.group.members.is_empty() {
             self.group.protocol_type = Some(Arc::clone(&request.protocol_type));
         }
-        self.group.insert(Member::joining(Arc::clone(&member_id), request, token));
+        self.group
+            .insert(Member::joining(Arc::clone(&member_id), request, token));
         // A client whose connection broke while its JoinGroup was parked comes again as another member: the ghost must
         // not stay for ever.
         self.schedule_session(&member_id, self.cx.config.new_member_join_timeout_ms);
@@ -144,7 +163,12 @@ impl ClassicEvent<'_, '_> {
 
     fn update_from(&mut self, request: &JoinRequest, member_id: &str) {
         let (rebalance_timeout_ms, session_timeout_ms) = (request.rebalance_timeout_ms, request.session_timeout_ms);
-        self.group.update_member(member_id, request.protocols.clone(), rebalance_timeout_ms, session_timeout_ms);
+        self.group.update_member(
+            member_id,
+            request.protocols.clone(),
+            rebalance_timeout_ms,
+            session_timeout_ms,
+        );
     }
 
     /// A static member came back under its instance id: it takes the slot over under a new member id.
@@ -157,7 +181,9 @@ impl ClassicEvent<'_, '_> {
     ) {
         let old_leader = self.group.leader.clone();
         self.replace_static(&old_member_id, &new_member_id);
-        let Some(member) = self.group.members.get(&new_member_id) else { return };
+        let Some(member) = self.group.members.get(&new_member_id) else {
+            return;
+        };
         let swap = StaticSwap {
             generation_id: self.group.generation_id,
             old_member_id,
@@ -174,8 +200,11 @@ impl ClassicEvent<'_, '_> {
         match self.group.state {
             // The others do not notice, unless the choice of the protocol would change.
             GroupState::Stable if self.group.select_protocol() == self.group.protocol_name => {
-                let assignments =
-                    self.group.members.values().map(|member| (Arc::clone(&member.member_id), member.assignment.clone()));
+                let assignments = self
+                    .group
+                    .members
+                    .values()
+                    .map(|member| (Arc::clone(&member.member_id), member.assignment.clone()));
                 let assignments = assignments.collect();
                 self.persist(&assignments, Some(OnAppend::StaticSwap(swap)));
             }
@@ -192,11 +221,15 @@ impl ClassicEvent<'_, '_> {
         self.answer_sync(old_member_id, SyncReply::error(ErrorCode::FencedInstanceId));
         self.cancel_session(old_member_id);
         let group = &mut *self.group;
-        let Some(mut member) = group.members.remove(old_member_id) else { return };
+        let Some(mut member) = group.members.remove(old_member_id) else {
+            return;
+        };
         member.member_id = Arc::clone(new_member_id);
         member.is_new = false;
         if let Some(instance_id) = &member.group_instance_id {
-            group.static_members.insert(Arc::clone(instance_id), Arc::clone(new_member_id));
+            group
+                .static_members
+                .insert(Arc::clone(instance_id), Arc::clone(new_member_id));
         }
         if group.pending_sync.remove(old_member_id) {
             group.pending_sync.insert(Arc::clone(new_member_id));
@@ -219,7 +252,11 @@ impl ClassicEvent<'_, '_> {
         }
         let new_member_id = &swap.new_member_id;
         let is_leader = self.group.is_leader(new_member_id);
-        let members = if swap.supports_skip_assignment { self.members_for(new_member_id) } else { Vec::new() };
+        let members = if swap.supports_skip_assignment {
+            self.members_for(new_member_id)
+        } else {
+            Vec::new()
+        };
         let mut answer = self.current_generation(new_member_id, members);
         if swap.supports_skip_assignment {
             answer.skip_assignment = is_leader;
@@ -262,7 +299,11 @@ impl ClassicEvent<'_, '_> {
 
     /// What a member learns of the others: everything if it leads, else nothing.
     pub(super) fn members_for(&self, member_id: &str) -> Vec<JoinedMember> {
-        if self.group.is_leader(member_id) { self.group.joined_members() } else { Vec::new() }
+        if self.group.is_leader(member_id) {
+            self.group.joined_members()
+        } else {
+            Vec::new()
+        }
     }
 }
 

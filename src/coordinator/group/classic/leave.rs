@@ -28,7 +28,10 @@ impl ClassicEvent<'_, '_> {
                 GroupState::Empty => {}
             }
         }
-        LeaveReply { error: ErrorCode::None, members }
+        LeaveReply {
+            error: ErrorCode::None,
+            members,
+        }
     }
 
     fn remove_leaving(&mut self, leaving: &LeavingMember) -> Result<(), ErrorCode> {

@@ -56,7 +56,10 @@ impl Member {
             client_host: Arc::clone(&member.client_host),
             rebalance_timeout_ms: member.rebalance_timeout_ms,
             session_timeout_ms: member.session_timeout_ms,
-            protocols: vec![MemberProtocol { name: Arc::clone(protocol_name), metadata: member.subscription.clone() }],
+            protocols: vec![MemberProtocol {
+                name: Arc::clone(protocol_name),
+                metadata: member.subscription.clone(),
+            }],
             assignment: member.assignment.clone(),
             awaiting_join: None,
             awaiting_sync: None,
@@ -80,7 +83,10 @@ impl Member {
 
     /// Its metadata for a protocol; empty for one that it does not support.
     pub(super) fn metadata(&self, protocol_name: Option<&str>) -> Bytes {
-        let protocol = self.protocols.iter().find(|protocol| Some(&*protocol.name) == protocol_name);
+        let protocol = self
+            .protocols
+            .iter()
+            .find(|protocol| Some(&*protocol.name) == protocol_name);
         protocol.map(|protocol| protocol.metadata.clone()).unwrap_or_default()
     }
 
@@ -95,6 +101,9 @@ impl Member {
 
     /// The names it supports, each once: a client may repeat one.
     pub(super) fn protocol_names(&self) -> BTreeSet<Arc<str>> {
-        self.protocols.iter().map(|protocol| Arc::clone(&protocol.name)).collect()
+        self.protocols
+            .iter()
+            .map(|protocol| Arc::clone(&protocol.name))
+            .collect()
     }
 }

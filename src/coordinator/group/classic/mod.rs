@@ -146,7 +146,11 @@ impl ClassicGroup {
                     group.insert(member);
                 }
             }
-            if let Some(leader) = metadata.leader.as_ref().filter(|leader| group.members.contains_key(*leader)) {
+            if let Some(leader) = metadata
+                .leader
+                .as_ref()
+                .filter(|leader| group.members.contains_key(*leader))
+            {
                 group.leader = Some(Arc::clone(leader));
             }
         }
@@ -180,7 +184,10 @@ impl ClassicGroup {
             current_state_timestamp_ms: self.current_state_timestamp_ms,
             members: Vec::new(),
         };
-        Record::GroupMetadata { group_id: Arc::clone(&self.group_id), value: Some(value) }
+        Record::GroupMetadata {
+            group_id: Arc::clone(&self.group_id),
+            value: Some(value),
+        }
     }
 
     /// Whether the group may be removed once its offsets are gone.
@@ -214,7 +221,12 @@ impl ClassicGroup {
 
     /// The longest rebalance timeout of the members: how long each phase may take.
     fn rebalance_timeout_ms(&self) -> i64 {
-        self.members.values().map(|member| i64::from(member.rebalance_timeout_ms)).max().unwrap_or(0).max(0)
+        self.members
+            .values()
+            .map(|member| i64::from(member.rebalance_timeout_ms))
+            .max()
+            .unwrap_or(0)
+            .max(0)
     }
 
     fn transition_to(&mut self, state: GroupState, now_wall_ms: i64) {
@@ -231,7 +243,11 @@ impl ClassicGroup {
                 Some(_) => {}
             }
         }
-        if self.members.contains_key(member_id) { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
+        if self.members.contains_key(member_id) {
+            Ok(())
+        } else {
+            Err(ErrorCode::UnknownMemberId)
+        }
     }
 
     /// Whether offsets may be committed by this member (generation -1 and no member: by a consumer without a group).
@@ -277,20 +293,29 @@ impl ClassicGroup {
         let is_candidate = |name: &Arc<str>| self.supported_protocols.get(name).copied() == Some(everybody);
         let mut votes: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
         for member in self.members.values() {
-            if let Some(first) = member.protocols.iter().map(|protocol| &protocol.name).find(|name| is_candidate(name)) {
+            if let Some(first) = member
+                .protocols
+                .iter()
+                .map(|protocol| &protocol.name)
+                .find(|name| is_candidate(name))
+            {
                 *votes.entry(first).or_default() += 1;
             }
         }
         let most = votes.values().copied().max()?;
         let leader = self.members.get(self.leader.as_ref()?)?;
         let mut by_preference = leader.protocols.iter().map(|protocol| &protocol.name);
-        by_preference.find(|name| votes.get(name).copied() == Some(most)).map(Arc::clone)
+        by_preference
+            .find(|name| votes.get(name).copied() == Some(most))
+            .map(Arc::clone)
     }
 
     /// Adds a member that is not there yet.
     fn insert(&mut self, member: Member) {
         if let Some(instance_id) = &member.group_instance_id {
-            let previous = self.static_members.insert(Arc::clone(instance_id), Arc::clone(&member.member_id));
+            let previous = self
+                .static_members
+                .insert(Arc::clone(instance_id), Arc::clone(&member.member_id));
             assert!(previous.is_none(), "an instance id belongs to one member");
         }
         self.count_protocols(&member, true);
@@ -341,7 +366,9 @@ impl ClassicGroup {
         rebalance_timeout_ms: i32,
         session_timeout_ms: i32,
     ) {
-        let Some(mut member) = self.members.remove(member_id) else { return };
+        let Some(mut member) = self.members.remove(member_id) else {
+            return;
+        };
         self.count_protocols(&member, false);
         member.protocols = protocols;
         member.rebalance_timeout_ms = rebalance_timeout_ms;
@@ -360,7 +387,9 @@ impl ClassicEvent<'_, '_> {
 
     /// Starts the member's session anew, as long as the member asked for.
     pub(super) fn renew_session(&mut self, member_id: &str) {
-        let Some(member) = self.group.members.get(member_id) else { return };
+        let Some(member) = self.group.members.get(member_id) else {
+            return;
+        };
         let (member_id, timeout_ms) = (Arc::clone(&member.member_id), i64::from(member.session_timeout_ms));
         self.schedule_session(&member_id, timeout_ms);
     }
@@ -371,15 +400,22 @@ impl ClassicEvent<'_, '_> {
     }
 
     fn session_key(&self, member_id: &Arc<str>) -> TimerKey {
-        TimerKey::Session { group_id: Arc::clone(&self.group.group_id), member_id: Arc::clone(member_id) }
+        TimerKey::Session {
+            group_id: Arc::clone(&self.group.group_id),
+            member_id: Arc::clone(member_id),
+        }
     }
 
     fn join_key(&self) -> TimerKey {
-        TimerKey::Join { group_id: Arc::clone(&self.group.group_id) }
+        TimerKey::Join {
+            group_id: Arc::clone(&self.group.group_id),
+        }
     }
 
     fn sync_key(&self) -> TimerKey {
-        TimerKey::Sync { group_id: Arc::clone(&self.group.group_id) }
+        TimerKey::Sync {
+            group_id: Arc::clone(&self.group.group_id),
+        }
     }
 
     fn reply(&mut self, token: ReplyToken, reply: Reply) {
@@ -389,18 +425,25 @@ impl ClassicEvent<'_, '_> {
     /// Parks a JoinGroup at its member. A client that asks again has given up the answer to its first question, which is
     /// still answered, so that no token is lost.
     fn park_join(&mut self, member_id: &str, token: ReplyToken) {
-        let Some(member) = self.group.members.get_mut(member_id) else { return };
+        let Some(member) = self.group.members.get_mut(member_id) else {
+            return;
+        };
         match member.awaiting_join.replace(token) {
             None => self.group.awaiting_join += 1,
             Some(given_up) => {
-                self.reply(given_up, Reply::Join(JoinReply::error(ErrorCode::RebalanceInProgress, member_id)));
+                self.reply(
+                    given_up,
+                    Reply::Join(JoinReply::error(ErrorCode::RebalanceInProgress, member_id)),
+                );
             }
         }
     }
 
     /// Answers the parked JoinGroup of a member, if there is one.
     fn answer_join(&mut self, member_id: &str, answer: JoinReply) {
-        let Some(member) = self.group.members.get_mut(member_id) else { return };
+        let Some(member) = self.group.members.get_mut(member_id) else {
+            return;
+        };
         if let Some(token) = member.awaiting_join.take() {
             self.group.awaiting_join -= 1;
             self.reply(token, Reply::Join(answer));
@@ -409,8 +452,12 @@ impl ClassicEvent<'_, '_> {
 
     /// Answers the parked SyncGroup of a member; false when there is none.
     fn answer_sync(&mut self, member_id: &str, answer: SyncReply) -> bool {
-        let Some(member) = self.group.members.get_mut(member_id) else { return false };
-        let Some(token) = member.awaiting_sync.take() else { return false };
+        let Some(member) = self.group.members.get_mut(member_id) else {
+            return false;
+        };
+        let Some(token) = member.awaiting_sync.take() else {
+            return false;
+        };
         self.reply(token, Reply::Sync(answer));
         true
     }
@@ -422,7 +469,10 @@ impl ClassicEvent<'_, '_> {
     /// Adds the record of the group as it is, with these assignments, and what to do when it is in the log.
     fn persist(&mut self, assignments: &BTreeMap<Arc<str>, Bytes>, on_append: Option<OnAppend>) {
         let value = Some(self.group.to_metadata(assignments));
-        self.out.records.push(Record::GroupMetadata { group_id: Arc::clone(&self.group.group_id), value });
+        self.out.records.push(Record::GroupMetadata {
+            group_id: Arc::clone(&self.group.group_id),
+            value,
+        });
         self.out.on_append = on_append;
     }
 }

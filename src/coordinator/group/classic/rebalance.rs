@@ -32,7 +32,8 @@ impl ClassicEvent<'_, '_> {
         self.group.pending_sync.clear();
         self.timers.cancel(&self.sync_key());
         let was_empty = self.group.state == GroupState::Empty;
-        self.group.transition_to(GroupState::PreparingRebalance, self.cx.now.wall_ms);
+        self.group
+            .transition_to(GroupState::PreparingRebalance, self.cx.now.wall_ms);
         let (group_id, generation_id) = (&self.group.group_id, self.group.generation_id);
         tracing::info!(%group_id, generation_id, reason, "preparing to rebalance group");
         if was_empty {
@@ -48,8 +49,11 @@ impl ClassicEvent<'_, '_> {
     fn begin_initial_rebalance(&mut self) {
         let delay_ms = i64::from(self.cx.config.group_initial_rebalance_delay_ms);
         let remaining_ms = (self.group.rebalance_timeout_ms() - delay_ms).max(0);
-        self.group.initial_rebalance =
-            Some(InitialRebalance { step_ms: delay_ms, remaining_ms, new_member_added: false });
+        self.group.initial_rebalance = Some(InitialRebalance {
+            step_ms: delay_ms,
+            remaining_ms,
+            new_member_added: false,
+        });
         self.schedule_join(delay_ms);
     }
 
@@ -68,7 +72,11 @@ impl ClassicEvent<'_, '_> {
             Some(initial) if initial.new_member_added && initial.remaining_ms > 0 => {
                 let step_ms = max_step_ms.min(initial.remaining_ms);
                 let remaining_ms = (initial.remaining_ms - initial.step_ms).max(0);
-                *initial = InitialRebalance { step_ms, remaining_ms, new_member_added: false };
+                *initial = InitialRebalance {
+                    step_ms,
+                    remaining_ms,
+                    new_member_added: false,
+                };
                 self.schedule_join(step_ms);
             }
             _ => self.complete_join(),
@@ -114,7 +122,10 @@ impl ClassicEvent<'_, '_> {
     /// Keeps the leader if it came, else takes one who did; false when nobody did.
     fn elect_joined_leader(&mut self) -> bool {
         let joined = |member_id: &Arc<str>| {
-            self.group.members.get(member_id).is_some_and(|member| member.awaiting_join.is_some())
+            self.group
+                .members
+                .get(member_id)
+                .is_some_and(|member| member.awaiting_join.is_some())
         };
         if self.group.leader.as_ref().is_some_and(joined) {
             return true;
@@ -138,9 +149,13 @@ impl ClassicEvent<'_, '_> {
 
     fn answer_joins(&mut self) {
         self.group.protocol_name = self.group.select_protocol();
-        assert!(self.group.protocol_name.is_some(), "members were let in only with a protocol that all support");
+        assert!(
+            self.group.protocol_name.is_some(),
+            "members were let in only with a protocol that all support"
+        );
         self.group.subscribed_topics = self.group.compute_subscribed_topics();
-        self.group.transition_to(GroupState::CompletingRebalance, self.cx.now.wall_ms);
+        self.group
+            .transition_to(GroupState::CompletingRebalance, self.cx.now.wall_ms);
         let (group_id, generation_id) = (&self.group.group_id, self.group.generation_id);
         tracing::info!(%group_id, generation_id, members = self.group.members.len(), "group stabilized");
         for member_id in self.member_ids() {
@@ -179,7 +194,9 @@ impl ClassicEvent<'_, '_> {
             }
             return;
         }
-        let Some(member) = self.group.members.get(member_id) else { return };
+        let Some(member) = self.group.members.get(member_id) else {
+            return;
+        };
         if member.has_satisfied_heartbeat() {
             return;
         }

@@ -29,15 +29,27 @@ fn check(script: &str) {
 }
 
 fn check_with(config: GroupConfig, script: &str) {
-    let mut run = Script { world: World::new(config), ids: BTreeMap::new(), labels: BTreeMap::new() };
-    let lines: Vec<&str> = script.lines().map(|line| line.strip_prefix("        ").unwrap_or(line)).collect();
+    let mut run = Script {
+        world: World::new(config),
+        ids: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    };
+    let lines: Vec<&str> = script
+        .lines()
+        .map(|line| line.strip_prefix("        ").unwrap_or(line))
+        .collect();
     let expected: Vec<&str> = lines.into_iter().filter(|line| !line.trim().is_empty()).collect();
     let mut transcript = Vec::new();
     for line in expected.iter().filter(|line| !line.starts_with(' ')) {
         transcript.push((*line).to_owned());
         transcript.extend(run.step(line).into_iter().map(|effect| format!("    {effect}")));
     }
-    assert_eq!(transcript.join("\n"), expected.join("\n"), "\n--- got ---\n{}\n", transcript.join("\n"));
+    assert_eq!(
+        transcript.join("\n"),
+        expected.join("\n"),
+        "\n--- got ---\n{}\n",
+        transcript.join("\n")
+    );
 }
 
 impl Script {
@@ -55,7 +67,8 @@ impl Script {
             ["appends", "succeed"] => self.world.append_error = None,
             [who, command, ref rest @ ..] => {
                 let request = self.request(command, who, rest);
-                self.labels.insert(ReplyToken(self.world.next_token), format!("{who} {command}"));
+                self.labels
+                    .insert(ReplyToken(self.world.next_token), format!("{who} {command}"));
                 self.world.request(&request);
             }
             _ => panic!("unknown event {line:?}"),
@@ -68,7 +81,11 @@ impl Script {
             effects.push(format!("{label}: {}", self.tell_reply(&reply)));
         }
         if !matches!(words[..], ["state"]) {
-            assert_eq!(*self.world.shard.hard(), self.world.fold_log(), "hard state is the fold of the log");
+            assert_eq!(
+                *self.world.shard.hard(),
+                self.world.fold_log(),
+                "hard state is the fold of the log"
+            );
         }
         effects
     }
@@ -77,7 +94,11 @@ impl Script {
         let options = options(rest);
         let option = |key: &str| options.get(key).map(String::as_str);
         let number = |key: &str, default: i32| option(key).map_or(default, |text| text.parse().expect("a number"));
-        let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(if who.starts_with("new") { "" } else { who }));
+        let member_id = self
+            .ids
+            .get(who)
+            .cloned()
+            .unwrap_or_else(|| Arc::from(if who.starts_with("new") { "" } else { who }));
         let group_instance_id: Option<Arc<str>> = option("instance").map(Arc::from);
         let (group_id, generation_id) = (Arc::from("g"), number("gen", -1));
         match command {
@@ -95,11 +116,11 @@ impl Script {
                 Request::Join(join)
             }
             "sync" => {
-                let assign = option("assign").unwrap_or("").split(',').filter_map(|pair| pair.split_once(':'));
-                let assignments = assign.map(|(who, assignment)| {
-                    let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(who));
-                    (member_id, Bytes::copy_from_slice(assignment.as_bytes()))
-                });
+                let assign = option("assign")
+                    .unwrap_or("")
+                    .split(',')
+                    .filter_map(|pair| pair.split_once(':'));
+                let assignments = assign.map(|(who, assignment)| self.assignment(who, assignment));
                 Request::Sync(SyncRequest {
                     group_id,
                     generation_id,
@@ -110,11 +131,18 @@ impl Script {
                     assignments: assignments.collect(),
                 })
             }
-            "heartbeat" => {
-                Request::Heartbeat(HeartbeatRequest { group_id, generation_id, member_id, group_instance_id })
-            }
+            "heartbeat" => Request::Heartbeat(HeartbeatRequest {
+                group_id,
+                generation_id,
+                member_id,
+                group_instance_id,
+            }),
             "leave" => {
-                let members = vec![LeavingMember { member_id, group_instance_id, reason: None }];
+                let members = vec![LeavingMember {
+                    member_id,
+                    group_instance_id,
+                    reason: None,
+                }];
                 Request::Leave(LeaveRequest { group_id, members })
             }
             "commit" => Request::Commit(CommitRequest {
@@ -124,25 +152,25 @@ impl Script {
                 group_instance_id,
                 retention_time_ms: None,
                 knows_group_id_not_found: number("v", 9) >= 9,
-                topics: vec![CommitTopic {
-                    name: Arc::from("t"),
-                    topic_id: uuid::Uuid::nil(),
-                    partitions: vec![CommitPartition {
-                        partition_index: 0,
-                        committed_offset: 5,
-                        committed_leader_epoch: -1,
-                        committed_metadata: None,
-                    }],
-                }],
+                topics: vec![one_offset()],
             }),
             "describe" => Request::Describe(vec![group_id]),
             _ => panic!("unknown request {command:?}"),
         }
     }
 
+    fn assignment(&self, who: &str, assignment: &str) -> (Arc<str>, Bytes) {
+        let member_id = self.ids.get(who).cloned().unwrap_or_else(|| Arc::from(who));
+        (member_id, Bytes::copy_from_slice(assignment.as_bytes()))
+    }
+
     fn alias(&mut self, member_id: &Arc<str>) -> String {
         let Some((_, number)) = member_id.rsplit_once('-').filter(|_| member_id.len() > 36) else {
-            return if member_id.is_empty() { "-".to_owned() } else { member_id.to_string() };
+            return if member_id.is_empty() {
+                "-".to_owned()
+            } else {
+                member_id.to_string()
+            };
         };
         let alias = format!("M{}", number.trim_start_matches('0'));
         self.ids.insert(alias.clone(), Arc::clone(member_id));
@@ -164,12 +192,20 @@ impl Script {
                 None => "no such group".to_owned(),
                 Some(group) => {
                     let members = group.members.iter().map(|member| {
-                        let (metadata, assignment) =
-                            (String::from_utf8_lossy(&member.metadata), String::from_utf8_lossy(&member.assignment));
+                        let (metadata, assignment) = (
+                            String::from_utf8_lossy(&member.metadata),
+                            String::from_utf8_lossy(&member.assignment),
+                        );
                         format!("{}:{metadata:?}:{assignment:?}", self.alias(&member.member_id))
                     });
                     let members: Vec<String> = members.collect();
-                    format!("{} {:?} {:?} [{}]", group.state, group.protocol_type, group.protocol_name, members.join(" "))
+                    format!(
+                        "{} {:?} {:?} [{}]",
+                        group.state,
+                        group.protocol_type,
+                        group.protocol_name,
+                        members.join(" ")
+                    )
                 }
             },
             Reply::Fetch(_) | Reply::List(_) => panic!("not asked for in scripts"),
@@ -203,13 +239,29 @@ impl Script {
                     .members
                     .iter()
                     .map(|member| {
-                        format!("{}={}", self.alias(&member.member_id), String::from_utf8_lossy(&member.assignment))
+                        format!(
+                            "{}={}",
+                            self.alias(&member.member_id),
+                            String::from_utf8_lossy(&member.assignment)
+                        )
                     })
                     .collect();
-                let leader = group.leader.as_ref().map_or_else(|| "-".to_owned(), |leader| self.alias(leader));
-                format!("record: generation {} leader {leader} [{}]", group.generation_id, members.join(" "))
+                let leader = group
+                    .leader
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |leader| self.alias(leader));
+                format!(
+                    "record: generation {} leader {leader} [{}]",
+                    group.generation_id,
+                    members.join(" ")
+                )
             }
-            Record::OffsetCommit { topic, partition, value, .. } => match value {
+            Record::OffsetCommit {
+                topic,
+                partition,
+                value,
+                ..
+            } => match value {
                 Some(value) => format!("record: {topic}-{partition} at {}", value.committed_offset),
                 None => format!("record: {topic}-{partition} removed"),
             },
@@ -217,13 +269,33 @@ impl Script {
     }
 
     fn state(&mut self) -> String {
-        let Some(group) = self.world.shard.soft.groups.get("g") else { return "no group".to_owned() };
+        let Some(group) = self.world.shard.soft.groups.get("g") else {
+            return "no group".to_owned();
+        };
         let state = group.state.name();
         let (generation_id, leader) = (group.generation_id, group.leader.clone());
         let members: Vec<Arc<str>> = group.members.keys().cloned().collect();
         let leader = leader.map_or_else(|| "-".to_owned(), |leader| self.alias(&leader));
         let members: Vec<String> = members.iter().map(|member_id| self.alias(member_id)).collect();
-        format!("{state} generation {generation_id} leader {leader} [{}]", members.join(" "))
+        format!(
+            "{state} generation {generation_id} leader {leader} [{}]",
+            members.join(" ")
+        )
+    }
+}
+
+/// What a commit of a script commits.
+fn one_offset() -> CommitTopic {
+    let partition = CommitPartition {
+        partition_index: 0,
+        committed_offset: 5,
+        committed_leader_epoch: -1,
+        committed_metadata: None,
+    };
+    CommitTopic {
+        name: Arc::from("t"),
+        topic_id: uuid::Uuid::nil(),
+        partitions: vec![partition],
     }
 }
 
@@ -821,6 +893,54 @@ fn a_static_member_that_comes_back_while_the_leader_assigns_rebalances() {
 }
 
 #[test]
+fn a_static_member_that_was_taken_over_in_a_join_phase_is_waited_with() {
+    check(
+        "
+        newA join instance=a rebalance=100000 session=100000
+            record: generation 0 leader - []
+        newB join instance=b rebalance=100000 session=10000
+        wait 6000
+            newA join: M1 generation 1 range leader M1 M1=m M2=m
+            newB join: M2 generation 1 range leader M1
+        newC join instance=c rebalance=100000 session=10000
+        newC join instance=c rebalance=100000 session=10000
+            newC join: FENCED_INSTANCE_ID M3
+        wait 9000
+        M2 heartbeat gen=1 instance=b
+            M2 heartbeat: REBALANCE_IN_PROGRESS
+        wait 9000
+        state
+            PreparingRebalance generation 1 leader M1 [M1 M2 M4]
+        ",
+    );
+}
+
+#[test]
+fn a_static_member_that_was_taken_over_before_it_synced_syncs_under_its_new_id() {
+    check(
+        "
+        newA join instance=a session=1000000
+            record: generation 0 leader - []
+        newB join instance=b session=1000000
+        wait 6000
+            newA join: M1 generation 1 range leader M1 M1=m M2=m
+            newB join: M2 generation 1 range leader M1
+        M1 sync gen=1 assign=M1:x,M2:y
+            record: generation 1 leader M1 [M1=x M2=y]
+            M1 sync: range \"x\"
+        newB join instance=b session=1000000
+            record: generation 1 leader M1 [M1=x M3=y]
+            newB join: M3 generation 1 range leader M1
+        M3 sync gen=1 instance=b
+            M3 sync: range \"y\"
+        wait 100000
+        state
+            Stable generation 1 leader M1 [M1 M3]
+        ",
+    );
+}
+
+#[test]
 fn static_members_are_waited_for_until_their_session_ends() {
     check_static(
         "
@@ -852,7 +972,10 @@ fn administrators_remove_static_members_by_their_instance() {
 
 #[test]
 fn a_full_group_turns_new_members_away() {
-    let config = GroupConfig { group_max_size: 2, ..GroupConfig::default() };
+    let config = GroupConfig {
+        group_max_size: 2,
+        ..GroupConfig::default()
+    };
     check_with(
         config,
         "
@@ -876,7 +999,10 @@ fn a_full_group_turns_new_members_away() {
 
 #[test]
 fn ids_are_given_out_up_to_a_limit() {
-    let config = GroupConfig { group_max_pending_members: 1, ..GroupConfig::default() };
+    let config = GroupConfig {
+        group_max_pending_members: 1,
+        ..GroupConfig::default()
+    };
     check_with(
         config,
         "
@@ -894,7 +1020,10 @@ fn ids_are_given_out_up_to_a_limit() {
 
 #[test]
 fn groups_are_made_up_to_a_limit() {
-    let config = GroupConfig { max_groups: 0, ..GroupConfig::default() };
+    let config = GroupConfig {
+        max_groups: 0,
+        ..GroupConfig::default()
+    };
     check_with(
         config,
         "

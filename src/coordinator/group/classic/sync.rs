@@ -48,7 +48,8 @@ impl ClassicEvent<'_, '_> {
     }
 
     fn validate_sync(&self, request: &SyncRequest) -> Result<(), ErrorCode> {
-        self.group.validate_member(&request.member_id, request.group_instance_id.as_deref())?;
+        self.group
+            .validate_member(&request.member_id, request.group_instance_id.as_deref())?;
         if request.generation_id != self.group.generation_id {
             return Err(ErrorCode::IllegalGeneration);
         }
@@ -69,7 +70,9 @@ impl ClassicEvent<'_, '_> {
     }
 
     fn park_sync(&mut self, member_id: &str, token: ReplyToken) {
-        let Some(member) = self.group.members.get_mut(member_id) else { return };
+        let Some(member) = self.group.members.get_mut(member_id) else {
+            return;
+        };
         if let Some(given_up) = member.awaiting_sync.replace(token) {
             self.reply(given_up, Reply::Sync(SyncReply::error(ErrorCode::RebalanceInProgress)));
         }
@@ -82,7 +85,10 @@ impl ClassicEvent<'_, '_> {
                 assignments.insert(Arc::clone(member_id), assignment.clone());
             }
         }
-        let pending = PendingAssignment { generation_id: request.generation_id, assignments };
+        let pending = PendingAssignment {
+            generation_id: request.generation_id,
+            assignments,
+        };
         let assignments = pending.assignments.clone();
         self.persist(&assignments, Some(OnAppend::Assignment(pending)));
     }
@@ -93,8 +99,8 @@ impl ClassicEvent<'_, '_> {
         pending: PendingAssignment,
         result: Result<(), ErrorCode>,
     ) {
-        let is_same = self.group.state == GroupState::CompletingRebalance
-            && self.group.generation_id == pending.generation_id;
+        let is_same =
+            self.group.state == GroupState::CompletingRebalance && self.group.generation_id == pending.generation_id;
         if !is_same {
             // A rebalance began meanwhile and has answered the parked SyncGroups.
             return;

@@ -24,7 +24,10 @@ impl GroupShard {
         out: &mut Outcome,
     ) -> CommitReply {
         if let Err(error) = self.validate_commit(cx, request, out) {
-            return CommitReply { error, topics: Vec::new() };
+            return CommitReply {
+                error,
+                topics: Vec::new(),
+            };
         }
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
@@ -38,9 +41,16 @@ impl GroupShard {
                     out.records.push(commit_record(cx, request, topic, partition));
                 }
             }
-            topics.push(CommittedTopic { name: Arc::clone(&topic.name), topic_id: topic.topic_id, partitions });
+            topics.push(CommittedTopic {
+                name: Arc::clone(&topic.name),
+                topic_id: topic.topic_id,
+                partitions,
+            });
         }
-        CommitReply { error: ErrorCode::None, topics }
+        CommitReply {
+            error: ErrorCode::None,
+            topics,
+        }
     }
 
     fn validate_commit(
@@ -54,17 +64,31 @@ impl GroupShard {
             group.validate_commit(&request.member_id, instance_id, request.generation_id)?;
             if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
                 // Whoever commits is alive.
-                ClassicEvent { group, timers: &mut self.soft.timers, cx, out }.renew_session(&request.member_id);
+                ClassicEvent {
+                    group,
+                    timers: &mut self.soft.timers,
+                    cx,
+                    out,
+                }
+                .renew_session(&request.member_id);
             }
             return Ok(());
         }
         if self.hard.group(&request.group_id).is_some() {
             // Only offsets: nobody is a member.
-            return if request.generation_id < 0 { Ok(()) } else { Err(ErrorCode::UnknownMemberId) };
+            return if request.generation_id < 0 {
+                Ok(())
+            } else {
+                Err(ErrorCode::UnknownMemberId)
+            };
         }
         if request.generation_id >= 0 {
             let knows = request.knows_group_id_not_found;
-            return Err(if knows { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration });
+            return Err(if knows {
+                ErrorCode::GroupIdNotFound
+            } else {
+                ErrorCode::IllegalGeneration
+            });
         }
         cx.count_new_group().map_err(|()| ErrorCode::PolicyViolation)
     }
@@ -84,7 +108,9 @@ fn commit_record(cx: &Cx<'_>, request: &CommitRequest, topic: &CommitTopic, part
         leader_epoch: partition.committed_leader_epoch.max(-1),
         metadata: partition.committed_metadata.clone().unwrap_or_default(),
         commit_timestamp_ms: now_ms,
-        expire_timestamp_ms: request.retention_time_ms.map(|retention_ms| now_ms.saturating_add(retention_ms)),
+        expire_timestamp_ms: request
+            .retention_time_ms
+            .map(|retention_ms| now_ms.saturating_add(retention_ms)),
         topic_id: topic.topic_id,
     };
     Record::OffsetCommit {

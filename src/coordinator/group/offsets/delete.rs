@@ -21,7 +21,12 @@ pub(in crate::coordinator::group) fn on_topics_deleted(
         for (topic, topic_id) in topics {
             for partition in partitions_of(group, topic, *topic_id) {
                 let (group_id, topic) = (Arc::clone(group_id), Arc::clone(topic));
-                records.push(Record::OffsetCommit { group_id, topic, partition, value: None });
+                records.push(Record::OffsetCommit {
+                    group_id,
+                    topic,
+                    partition,
+                    value: None,
+                });
             }
         }
         if !records.is_empty() {

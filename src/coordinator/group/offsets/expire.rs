@@ -53,7 +53,9 @@ pub(in crate::coordinator::group) fn expired(
 }
 
 fn retention_start(live: Option<&ClassicGroup>) -> RetentionStart {
-    let Some(group) = live.filter(|group| group.protocol_type.is_some()) else { return RetentionStart::Commit };
+    let Some(group) = live.filter(|group| group.protocol_type.is_some()) else {
+        return RetentionStart::Commit;
+    };
     match group.state {
         GroupState::Empty if group.current_state_timestamp_ms >= 0 => {
             RetentionStart::At(group.current_state_timestamp_ms)

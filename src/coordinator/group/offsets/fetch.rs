@@ -17,12 +17,18 @@ pub(in crate::coordinator::group) fn fetch(hard: &Hard, request: &FetchRequest) 
     let group = hard.group(&request.group_id);
     let mut seen = BTreeSet::new();
     let topics = match &request.topics {
-        Some(topics) => {
-            topics.iter().map(|topic| fetch_topic(group, topic, request.require_stable, &mut seen)).collect()
-        }
-        None => group.map(|group| fetch_all(group, request.require_stable)).unwrap_or_default(),
+        Some(topics) => topics
+            .iter()
+            .map(|topic| fetch_topic(group, topic, request.require_stable, &mut seen))
+            .collect(),
+        None => group
+            .map(|group| fetch_all(group, request.require_stable))
+            .unwrap_or_default(),
     };
-    FetchReply { error: ErrorCode::None, topics }
+    FetchReply {
+        error: ErrorCode::None,
+        topics,
+    }
 }
 
 fn fetch_topic<'a>(
@@ -48,7 +54,11 @@ fn fetch_topic<'a>(
     let partitions = topic.partition_indexes.iter().copied();
     let partitions = partitions.filter(|partition_index| seen.insert((&topic.name, *partition_index)));
     let partitions = partitions.map(fetch_partition);
-    FetchedTopic { name: Arc::clone(&topic.name), topic_id: topic.topic_id, partitions: partitions.collect() }
+    FetchedTopic {
+        name: Arc::clone(&topic.name),
+        topic_id: topic.topic_id,
+        partitions: partitions.collect(),
+    }
 }
 
 /// An offset of a deleted topic says nothing about a new one of the same name.

@@ -34,7 +34,11 @@ fn commit_of(topic: &str, partition_index: i32, committed_offset: i64) -> Commit
         group_instance_id: None,
         retention_time_ms: None,
         knows_group_id_not_found: true,
-        topics: vec![CommitTopic { name: Arc::from(topic), topic_id: Uuid::from_u128(1), partitions: vec![partition] }],
+        topics: vec![CommitTopic {
+            name: Arc::from(topic),
+            topic_id: Uuid::from_u128(1),
+            partitions: vec![partition],
+        }],
     }
 }
 
@@ -47,7 +51,11 @@ fn commit(world: &mut World, request: CommitRequest) -> CommitReply {
 }
 
 fn fetch(world: &mut World, topics: Option<Vec<FetchTopic>>) -> FetchReply {
-    world.request(&Request::Fetch(FetchRequest { group_id: Arc::from("g"), topics, require_stable: false }));
+    world.request(&Request::Fetch(FetchRequest {
+        group_id: Arc::from("g"),
+        topics,
+        require_stable: false,
+    }));
     match world.answered.pop() {
         Some((_, Reply::Fetch(reply))) => reply,
         other => panic!("no answer to a fetch: {other:?}"),
@@ -59,7 +67,10 @@ fn offsets(world: &mut World) -> Vec<String> {
     let mut offsets = Vec::new();
     for topic in fetch(world, None).topics {
         for partition in topic.partitions {
-            offsets.push(format!("{}-{}={}", topic.name, partition.partition_index, partition.committed_offset));
+            offsets.push(format!(
+                "{}-{}={}",
+                topic.name, partition.partition_index, partition.committed_offset
+            ));
         }
     }
     offsets
@@ -81,7 +92,9 @@ fn stable_member(world: &mut World) -> Arc<str> {
     join.protocols = vec![protocol("range", "\0\0\0\0\0\u{1}\0\u{4}read")];
     world.request(&Request::Join(join));
     world.advance(3_000);
-    let Some((_, Reply::Join(joined))) = world.answered.pop() else { panic!("not joined") };
+    let Some((_, Reply::Join(joined))) = world.answered.pop() else {
+        panic!("not joined")
+    };
     world.request(&Request::Sync(SyncRequest {
         group_id: Arc::from("g"),
         generation_id: 1,
@@ -95,19 +108,35 @@ fn stable_member(world: &mut World) -> Arc<str> {
 }
 
 fn commit_as(member_id: &Arc<str>, request: CommitRequest) -> CommitRequest {
-    CommitRequest { generation_id: 1, member_id: Arc::clone(member_id), ..request }
+    CommitRequest {
+        generation_id: 1,
+        member_id: Arc::clone(member_id),
+        ..request
+    }
 }
 
 #[test]
 fn everything_that_was_committed_is_told_again() {
     let mut world = world();
-    assert_eq!(commit(&mut world, commit_of("t", 2, 42)).topics[0].partitions, [(2, ErrorCode::None)]);
+    assert_eq!(
+        commit(&mut world, commit_of("t", 2, 42)).topics[0].partitions,
+        [(2, ErrorCode::None)]
+    );
     for _ in 0..2 {
         let reply = fetch(&mut world, Some(vec![topic("t", 0, &[2, 3, 2]), topic("u", 0, &[0])]));
         let partitions = &reply.topics[0].partitions;
-        assert_eq!((partitions[0].committed_offset, partitions[0].committed_leader_epoch), (42, 3));
-        assert_eq!((&*partitions[0].metadata, partitions[0].error), ("text", ErrorCode::None));
-        assert_eq!((partitions[1].committed_offset, partitions[1].error), (-1, ErrorCode::None));
+        assert_eq!(
+            (partitions[0].committed_offset, partitions[0].committed_leader_epoch),
+            (42, 3)
+        );
+        assert_eq!(
+            (&*partitions[0].metadata, partitions[0].error),
+            ("text", ErrorCode::None)
+        );
+        assert_eq!(
+            (partitions[1].committed_offset, partitions[1].error),
+            (-1, ErrorCode::None)
+        );
         assert_eq!(partitions.len(), 2, "a repeated partition is told once");
         assert_eq!(reply.topics[1].partitions[0].committed_offset, -1);
         world.restart();
@@ -121,7 +150,10 @@ fn an_offset_of_another_incarnation_of_the_topic_is_not_told() {
     commit(&mut world, commit_of("t", 0, 42));
     for (topic_id, offset) in [(0, 42), (1, 42), (2, -1)] {
         let reply = fetch(&mut world, Some(vec![topic("t", topic_id, &[0])]));
-        assert_eq!(reply.topics[0].partitions[0].committed_offset, offset, "topic id {topic_id}");
+        assert_eq!(
+            reply.topics[0].partitions[0].committed_offset, offset,
+            "topic id {topic_id}"
+        );
     }
 }
 
@@ -143,7 +175,10 @@ fn too_long_metadata_fails_its_partition_only() {
     add(3, "é".repeat(4_097));
     let reply = commit(&mut world, request);
     let (none, large) = (ErrorCode::None, ErrorCode::OffsetMetadataTooLarge);
-    assert_eq!(reply.topics[0].partitions, [(0, none), (1, large), (2, none), (3, large)]);
+    assert_eq!(
+        reply.topics[0].partitions,
+        [(0, none), (1, large), (2, none), (3, large)]
+    );
     assert_eq!(offsets(&mut world), ["t-0=1", "t-2=1"]);
 }
 
@@ -168,8 +203,17 @@ fn offsets_of_a_simple_group_expire_seven_days_after_their_commit() {
 #[test]
 fn a_retention_that_the_client_asked_for_counts() {
     let mut world = world();
-    commit(&mut world, CommitRequest { retention_time_ms: Some(60_000), ..commit_of("t", 0, 1) });
-    let long = CommitRequest { retention_time_ms: Some(30 * DAY_MS), ..commit_of("t", 1, 2) };
+    commit(
+        &mut world,
+        CommitRequest {
+            retention_time_ms: Some(60_000),
+            ..commit_of("t", 0, 1)
+        },
+    );
+    let long = CommitRequest {
+        retention_time_ms: Some(30 * DAY_MS),
+        ..commit_of("t", 1, 2)
+    };
     commit(&mut world, long);
     world.advance(600_000);
     assert_eq!(offsets(&mut world), ["t-1=2"]);
@@ -195,15 +239,28 @@ fn after_the_last_member_left_offsets_are_kept_for_seven_days() {
     let member_id = stable_member(&mut world);
     commit(&mut world, commit_as(&member_id, commit_of("read", 0, 1)));
     world.advance(6 * DAY_MS);
-    let members = vec![LeavingMember { member_id, group_instance_id: None, reason: None }];
-    world.request(&Request::Leave(LeaveRequest { group_id: Arc::from("g"), members }));
+    let members = vec![LeavingMember {
+        member_id,
+        group_instance_id: None,
+        reason: None,
+    }];
+    world.request(&Request::Leave(LeaveRequest {
+        group_id: Arc::from("g"),
+        members,
+    }));
     world.advance(6 * DAY_MS);
     world.restart();
     assert_eq!(offsets(&mut world), ["read-0=1"]);
     world.advance(DAY_MS + 600_000);
     assert_eq!(offsets(&mut world), Vec::<String>::new());
     assert_eq!(world.shard.group_count(), 0, "the group went with its offsets");
-    assert_eq!(world.log.last(), Some(&Record::GroupMetadata { group_id: Arc::from("g"), value: None }));
+    assert_eq!(
+        world.log.last(),
+        Some(&Record::GroupMetadata {
+            group_id: Arc::from("g"),
+            value: None
+        })
+    );
 }
 
 #[test]
@@ -222,7 +279,13 @@ fn a_group_whose_first_record_failed_goes_without_a_trace() {
     world.append_error = Some(ErrorCode::CoordinatorNotAvailable);
     world.request(&Request::Join(join_request("g", "")));
     world.append_error = None;
-    commit(&mut world, CommitRequest { group_id: Arc::from("other"), ..commit_of("t", 0, 1) });
+    commit(
+        &mut world,
+        CommitRequest {
+            group_id: Arc::from("other"),
+            ..commit_of("t", 0, 1)
+        },
+    );
     world.advance(600_000);
     assert_eq!((world.shard.group_count(), world.log.len()), (1, 1));
 }
@@ -232,8 +295,15 @@ fn offsets_of_deleted_topics_go() {
     let mut world = world();
     commit(&mut world, commit_of("t", 0, 1));
     commit(&mut world, commit_of("u", 0, 2));
-    world.topics_deleted(&[(Arc::from("t"), Uuid::from_u128(2)), (Arc::from("u"), Uuid::from_u128(1))]);
-    assert_eq!(offsets(&mut world), ["t-0=1"], "the other topic of this name was deleted");
+    world.topics_deleted(&[
+        (Arc::from("t"), Uuid::from_u128(2)),
+        (Arc::from("u"), Uuid::from_u128(1)),
+    ]);
+    assert_eq!(
+        offsets(&mut world),
+        ["t-0=1"],
+        "the other topic of this name was deleted"
+    );
 }
 
 /// What an offset record of a transaction holds.
@@ -246,7 +316,12 @@ fn pending(offset: i64) -> Record {
         expire_timestamp_ms: None,
         topic_id: Uuid::nil(),
     };
-    Record::OffsetCommit { group_id: Arc::from("g"), topic: Arc::from("t"), partition: 0, value: Some(value) }
+    Record::OffsetCommit {
+        group_id: Arc::from("g"),
+        topic: Arc::from("t"),
+        partition: 0,
+        value: Some(value),
+    }
 }
 
 fn offset_in(hard: &Hard) -> Option<i64> {
@@ -282,5 +357,9 @@ fn an_aborted_transaction_leaves_no_group_behind() {
     assert_eq!((hard.len(), hard.last_written_offset(Some("g"))), (1, 0));
     hard.replay_transaction_end(1, 7, false);
     assert!(hard.is_empty());
-    assert_eq!(hard.last_written_offset(Some("g")), 1, "who is told of its absence waits for the marker");
+    assert_eq!(
+        hard.last_written_offset(Some("g")),
+        1,
+        "who is told of its absence waits for the marker"
+    );
 }

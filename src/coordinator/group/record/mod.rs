@@ -133,19 +133,30 @@ impl Record {
     /// When a string is longer than the format can hold.
     pub fn encode(&self) -> Result<EncodedRecord, RecordEncodeError> {
         match self {
-            Self::OffsetCommit { group_id, topic, partition, value } => {
+            Self::OffsetCommit {
+                group_id,
+                topic,
+                partition,
+                value,
+            } => {
                 let mut key = Writer::with_version(OFFSET_COMMIT);
                 key.string(group_id)?;
                 key.string(topic)?;
                 key.int32(*partition);
                 let value = value.as_ref().map(encode_offset_commit).transpose()?;
-                Ok(EncodedRecord { key: key.finish(), value })
+                Ok(EncodedRecord {
+                    key: key.finish(),
+                    value,
+                })
             }
             Self::GroupMetadata { group_id, value } => {
                 let mut key = Writer::with_version(GROUP_METADATA);
                 key.string(group_id)?;
                 let value = value.as_ref().map(encode_group_metadata).transpose()?;
-                Ok(EncodedRecord { key: key.finish(), value })
+                Ok(EncodedRecord {
+                    key: key.finish(),
+                    value,
+                })
             }
         }
     }
@@ -162,8 +173,15 @@ pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>
             let group_id = key.string(false)?;
             let topic = key.string(false)?;
             let partition = key.int32()?;
-            let value = value.map(|value| decode_offset_commit(record_type, value)).transpose()?;
-            Ok(Some(Record::OffsetCommit { group_id, topic, partition, value }))
+            let value = value
+                .map(|value| decode_offset_commit(record_type, value))
+                .transpose()?;
+            Ok(Some(Record::OffsetCommit {
+                group_id,
+                topic,
+                partition,
+                value,
+            }))
         }
         GROUP_METADATA => {
             let group_id = key.string(false)?;
@@ -201,13 +219,24 @@ fn encode_offset_commit(value: &OffsetAndMetadata) -> Result<Bytes, RecordEncode
 
 fn decode_offset_commit(record_type: i16, value: &[u8]) -> Result<OffsetAndMetadata, RecordDecodeError> {
     let mut reader = Reader::new(value);
-    let version = value_version(&mut reader, if record_type == LEGACY_OFFSET_COMMIT { 0 } else { NEWEST_VALUE_VERSION })?;
+    let version = value_version(
+        &mut reader,
+        if record_type == LEGACY_OFFSET_COMMIT {
+            0
+        } else {
+            NEWEST_VALUE_VERSION
+        },
+    )?;
     let flexible = version >= 4;
     let committed_offset = reader.int64()?;
     let leader_epoch = if version >= 3 { reader.int32()? } else { -1 };
     let metadata = Box::from(&*reader.string(flexible)?);
     let commit_timestamp_ms = reader.int64()?;
-    let expire_timestamp_ms = if version == EXPIRING_OFFSET_COMMIT_VERSION { reader.int64()? } else { -1 };
+    let expire_timestamp_ms = if version == EXPIRING_OFFSET_COMMIT_VERSION {
+        reader.int64()?
+    } else {
+        -1
+    };
     let mut topic_id = Uuid::nil();
     if flexible {
         reader.tagged_fields(|tag, field| {
@@ -266,13 +295,24 @@ fn decode_group_metadata(value: &[u8]) -> Result<GroupMetadata, RecordDecodeErro
         reader.tagged_fields(|_, _| Ok(()))?;
     }
     let protocol_type = (!protocol_type.is_empty()).then_some(protocol_type);
-    Ok(GroupMetadata { protocol_type, generation_id, protocol_name, leader, current_state_timestamp_ms, members })
+    Ok(GroupMetadata {
+        protocol_type,
+        generation_id,
+        protocol_name,
+        leader,
+        current_state_timestamp_ms,
+        members,
+    })
 }
 
 fn decode_member(reader: &mut Reader<'_>, version: i16) -> Result<MemberMetadata, RecordDecodeError> {
     let flexible = version >= 4;
     let member_id = reader.string(flexible)?;
-    let group_instance_id = if version >= 3 { reader.nullable_string(flexible)? } else { None };
+    let group_instance_id = if version >= 3 {
+        reader.nullable_string(flexible)?
+    } else {
+        None
+    };
     let client_id = reader.string(flexible)?;
     let client_host = reader.string(flexible)?;
     let rebalance_timeout_ms = if version >= 1 { reader.int32()? } else { -1 };
@@ -288,7 +328,11 @@ fn decode_member(reader: &mut Reader<'_>, version: i16) -> Result<MemberMetadata
         client_id,
         client_host,
         // Version 0 had one timeout for both.
-        rebalance_timeout_ms: if rebalance_timeout_ms == -1 { session_timeout_ms } else { rebalance_timeout_ms },
+        rebalance_timeout_ms: if rebalance_timeout_ms == -1 {
+            session_timeout_ms
+        } else {
+            rebalance_timeout_ms
+        },
         session_timeout_ms,
         subscription,
         assignment,

@@ -12,17 +12,27 @@ const OFFSET_KEY: &str = "000100036772700005746f70696300000007";
 const GROUP_KEY: &str = "00020003677270";
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).expect("hexadecimal") as u8).collect();
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|digit| digit.to_digit(16).expect("hexadecimal") as u8)
+        .collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 fn decoded(key: &str, value: Option<&str>) -> Record {
     let value = value.map(bytes);
-    decode(Some(&bytes(key)), value.as_deref()).expect("well formed").expect("of a known type")
+    decode(Some(&bytes(key)), value.as_deref())
+        .expect("well formed")
+        .expect("of a known type")
 }
 
 fn offset_commit(value: Option<OffsetAndMetadata>) -> Record {
-    Record::OffsetCommit { group_id: Arc::from("grp"), topic: Arc::from("topic"), partition: 7, value }
+    Record::OffsetCommit {
+        group_id: Arc::from("grp"),
+        topic: Arc::from("topic"),
+        partition: 7,
+        value,
+    }
 }
 
 fn offset_value() -> OffsetAndMetadata {
@@ -37,7 +47,10 @@ fn offset_value() -> OffsetAndMetadata {
 }
 
 fn group_metadata(value: Option<GroupMetadata>) -> Record {
-    Record::GroupMetadata { group_id: Arc::from("grp"), value }
+    Record::GroupMetadata {
+        group_id: Arc::from("grp"),
+        value,
+    }
 }
 
 fn group_value() -> GroupMetadata {
@@ -73,24 +86,39 @@ fn group_value() -> GroupMetadata {
 #[test]
 fn offset_commits_are_written_as_kafka_writes_them() {
     let topic_id = Uuid::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
-    let newest = OffsetAndMetadata { leader_epoch: 5, topic_id, ..offset_value() };
-    let expiring = OffsetAndMetadata { expire_timestamp_ms: Some(1_700_000_060_000), ..offset_value() };
+    let newest = OffsetAndMetadata {
+        leader_epoch: 5,
+        topic_id,
+        ..offset_value()
+    };
+    let expiring = OffsetAndMetadata {
+        expire_timestamp_ms: Some(1_700_000_060_000),
+        ..offset_value()
+    };
     let empty = OffsetAndMetadata {
         committed_offset: 1,
         metadata: Box::from(""),
         commit_timestamp_ms: 2,
         ..offset_value()
     };
-    let newest_hex =
-        "00040000011f71fb04cb00000005066dc3a974610000018bcfe568000100100102030405060708090a0b0c0d0e0f10";
+    let newest_hex = "00040000011f71fb04cb00000005066dc3a974610000018bcfe568000100100102030405060708090a0b0c0d0e0f10";
     for (value, hex) in [
         (newest, newest_hex),
-        (expiring, "00010000011f71fb04cb00056dc3a974610000018bcfe568000000018bcfe65260"),
+        (
+            expiring,
+            "00010000011f71fb04cb00056dc3a974610000018bcfe568000000018bcfe65260",
+        ),
         (empty, "00040000000000000001ffffffff01000000000000000200"),
     ] {
         let record = offset_commit(Some(value));
         let encoded = record.encode().expect("short");
-        assert_eq!(encoded, EncodedRecord { key: bytes(OFFSET_KEY).into(), value: Some(bytes(hex).into()) });
+        assert_eq!(
+            encoded,
+            EncodedRecord {
+                key: bytes(OFFSET_KEY).into(),
+                value: Some(bytes(hex).into())
+            }
+        );
         assert_eq!(decoded(OFFSET_KEY, Some(hex)), record);
     }
 }
@@ -104,7 +132,10 @@ fn old_offset_commits_are_read() {
         assert_eq!(decoded(OFFSET_KEY, Some(hex)), offset_commit(Some(offset_value())));
     }
     let version_3 = "00030000011f71fb04cb0000000500056dc3a974610000018bcfe56800";
-    let with_epoch = OffsetAndMetadata { leader_epoch: 5, ..offset_value() };
+    let with_epoch = OffsetAndMetadata {
+        leader_epoch: 5,
+        ..offset_value()
+    };
     assert_eq!(decoded(OFFSET_KEY, Some(version_3)), offset_commit(Some(with_epoch)));
 
     let legacy = OffsetAndMetadata {
@@ -125,7 +156,13 @@ fn group_metadata_is_written_as_kafka_writes_it() {
                302e310000753000004e200000000000000000";
     let record = group_metadata(Some(group_value()));
     let encoded = record.encode().expect("short");
-    assert_eq!(encoded, EncodedRecord { key: bytes(GROUP_KEY).into(), value: Some(bytes(hex).into()) });
+    assert_eq!(
+        encoded,
+        EncodedRecord {
+            key: bytes(GROUP_KEY).into(),
+            value: Some(bytes(hex).into())
+        }
+    );
     assert_eq!(decoded(GROUP_KEY, Some(hex)), record);
 
     let empty = GroupMetadata {
@@ -155,11 +192,20 @@ fn old_and_new_group_metadata_is_read() {
     let version_4 = "000409636f6e73756d6572000000030672616e6765046d2d310000018bcfe5680003046d2d310002630b2f3132372e302e30\
                      2e310000ea600000271004010203020400046d2d32026902630b2f3132372e302e302e310000753000004e2001010000";
     let mut expected = group_value();
-    assert_eq!(decoded(GROUP_KEY, Some(version_4)), group_metadata(Some(expected.clone())));
+    assert_eq!(
+        decoded(GROUP_KEY, Some(version_4)),
+        group_metadata(Some(expected.clone()))
+    );
     expected.members[1].group_instance_id = None;
-    assert_eq!(decoded(GROUP_KEY, Some(version_2)), group_metadata(Some(expected.clone())));
+    assert_eq!(
+        decoded(GROUP_KEY, Some(version_2)),
+        group_metadata(Some(expected.clone()))
+    );
     expected.current_state_timestamp_ms = -1;
-    assert_eq!(decoded(GROUP_KEY, Some(version_1)), group_metadata(Some(expected.clone())));
+    assert_eq!(
+        decoded(GROUP_KEY, Some(version_1)),
+        group_metadata(Some(expected.clone()))
+    );
     // One timeout counted for both.
     for member in &mut expected.members {
         member.rebalance_timeout_ms = member.session_timeout_ms;
@@ -170,7 +216,13 @@ fn old_and_new_group_metadata_is_read() {
 #[test]
 fn tombstones_have_no_value() {
     for (key, record) in [(OFFSET_KEY, offset_commit(None)), (GROUP_KEY, group_metadata(None))] {
-        assert_eq!(record.encode(), Ok(EncodedRecord { key: bytes(key).into(), value: None }));
+        assert_eq!(
+            record.encode(),
+            Ok(EncodedRecord {
+                key: bytes(key).into(),
+                value: None
+            })
+        );
         assert_eq!(decoded(key, None), record);
     }
 }
@@ -178,8 +230,16 @@ fn tombstones_have_no_value() {
 #[test]
 fn other_types_are_skipped_and_other_versions_refused() {
     let consumer_group_key = bytes("00030003677270");
-    assert_eq!(decode(Some(&consumer_group_key), Some(&bytes("000000000001"))), Ok(None));
-    for (key, value) in [(OFFSET_KEY, "0005"), (OFFSET_KEY, "ffff"), (GROUP_KEY, "0005"), ("000000016700017400000000", "0001")] {
+    assert_eq!(
+        decode(Some(&consumer_group_key), Some(&bytes("000000000001"))),
+        Ok(None)
+    );
+    for (key, value) in [
+        (OFFSET_KEY, "0005"),
+        (OFFSET_KEY, "ffff"),
+        (GROUP_KEY, "0005"),
+        ("000000016700017400000000", "0001"),
+    ] {
         assert!(decode(Some(&bytes(key)), Some(&bytes(value))).is_err(), "{key} {value}");
     }
     assert!(decode(None, None).is_err());
@@ -188,7 +248,10 @@ fn other_types_are_skipped_and_other_versions_refused() {
 #[test]
 fn what_the_format_cannot_hold_is_refused() {
     let long: Arc<str> = Arc::from("x".repeat(32_768));
-    let record = Record::GroupMetadata { group_id: long, value: None };
+    let record = Record::GroupMetadata {
+        group_id: long,
+        value: None,
+    };
     assert_eq!(record.encode(), Err(RecordEncodeError));
 }
 

@@ -49,7 +49,10 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], RecordDecodeError> {
         if len > self.bytes.len() {
-            return Err(RecordDecodeError(format!("{len} bytes expected, {} left", self.bytes.len())));
+            return Err(RecordDecodeError(format!(
+                "{len} bytes expected, {} left",
+                self.bytes.len()
+            )));
         }
         let (head, tail) = self.bytes.split_at(len);
         self.bytes = tail;
@@ -108,7 +111,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn nullable_string(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordDecodeError> {
-        let Some(length) = self.length(flexible, true)? else { return Ok(None) };
+        let Some(length) = self.length(flexible, true)? else {
+            return Ok(None);
+        };
         if length > MAX_STRING_BYTES {
             // Old versions of the protocol could not tell it to a client.
             return Err(RecordDecodeError(format!("string of {length} bytes")));
@@ -121,7 +126,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn string(&mut self, flexible: bool) -> Result<Arc<str>, RecordDecodeError> {
-        self.nullable_string(flexible)?.ok_or_else(|| RecordDecodeError("null where a string must be".to_owned()))
+        self.nullable_string(flexible)?
+            .ok_or_else(|| RecordDecodeError("null where a string must be".to_owned()))
     }
 
     pub(super) fn byte_string(&mut self, flexible: bool) -> Result<Bytes, RecordDecodeError> {
@@ -136,7 +142,10 @@ impl<'a> Reader<'a> {
     pub(super) fn array_length(&mut self, flexible: bool) -> Result<usize, RecordDecodeError> {
         let length = self.length(flexible, false)?.unwrap_or(0);
         if length > self.bytes.len() {
-            return Err(RecordDecodeError(format!("{length} elements in {} bytes", self.bytes.len())));
+            return Err(RecordDecodeError(format!(
+                "{length} elements in {} bytes",
+                self.bytes.len()
+            )));
         }
         Ok(length)
     }
@@ -215,7 +224,10 @@ impl Writer {
     }
 
     pub(super) fn compact_string(&mut self, text: &str) -> Result<(), RecordEncodeError> {
-        let length = u32::try_from(text.len()).ok().and_then(|length| length.checked_add(1)).ok_or(RecordEncodeError)?;
+        let length = u32::try_from(text.len())
+            .ok()
+            .and_then(|length| length.checked_add(1))
+            .ok_or(RecordEncodeError)?;
         self.unsigned_varint(length);
         self.bytes.put_slice(text.as_bytes());
         Ok(())

@@ -314,7 +314,7 @@ fn the_listener_hears_of_every_advance_and_acks_can_wait_for_the_disk() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&heard);
     reader.on_durable(Arc::new(move |offset| {
-        listener.lock().expect("not poisoned").push(offset)
+        listener.lock().expect("not poisoned").push(offset);
     }));
     writer.append(vec![plain(&[1, 2])], 0, now());
     writer.append(vec![plain(&[3])], 0, now());

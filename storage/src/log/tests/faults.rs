@@ -102,7 +102,7 @@ fn a_failed_sync_is_reported_once_and_never_repeated() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&heard);
     reader.on_durable(Arc::new(move |offset| {
-        listener.lock().expect("not poisoned").push(offset)
+        listener.lock().expect("not poisoned").push(offset);
     }));
     writer.append(vec![plain(&[1])], 0, now());
     fixture
