@@ -197,6 +197,7 @@ pub fn list_offsets_request(topic: &str, partition: i32, timestamp: i64) -> List
 pub fn init_producer(connection: &mut Connection) -> (i64, i16) {
     until("a producer id", || {
         let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
             .with_transaction_timeout_ms(60_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);

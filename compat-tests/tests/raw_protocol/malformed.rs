@@ -57,8 +57,8 @@ fn all_is_well(bench: &mut Bench, before: Option<u64>) {
 
 /// Where the body begins: behind the length, the fixed header and the client id.
 fn body_start(frame: &[u8]) -> usize {
-    let client_id = usize::from(u16::from_be_bytes([frame[12], frame[13]]));
-    14 + client_id
+    let client_id = i16::from_be_bytes([frame[12], frame[13]]);
+    14 + usize::try_from(client_id).unwrap_or(0) // null is -1
 }
 
 fn with_length(mut frame: Vec<u8>) -> Vec<u8> {

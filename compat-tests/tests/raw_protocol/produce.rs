@@ -8,6 +8,7 @@ use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceReque
 use compat_tests::batch::{
     ATTRIBUTES_AT, Batch, COUNT_AT, CRC_AT, HEADER_BYTES, LAST_OFFSET_DELTA_AT, MAGIC_AT, reseal,
 };
+use compat_tests::broker::external_address;
 use compat_tests::requests::{
     PRODUCE_BY_NAME, create_topic, fetch, new_topic, produce, produce_request, produce_values, topic_name, unique,
     values,
@@ -42,11 +43,11 @@ fn broken_batches_get_their_codes_and_leave_nothing() {
         ("a changed record", edit(sound.len() - 2, !sound[sound.len() - 2]), 2),
         ("a cut batch", sound[..sound.len() - 5].to_vec(), 87),
         ("half a header", sound[..30].to_vec(), 87),
-        ("a length too small", edit(11, sound[11] - 3), 87),
+        ("a length too small", edit(11, sound[11] - 3), 2),
         ("a length that says more", edit(11, sound[11] + 3), 87),
-        ("a negative length", edit(8, 0xff), 87),
+        ("a negative length", edit(8, 0xff), 2),
         ("magic 1", edit(MAGIC_AT, 1), 87),
-        ("magic 7", edit(MAGIC_AT, 7), 87),
+        ("magic 7", edit(MAGIC_AT, 7), 2),
         ("a base offset", changed(|bytes| bytes[7] = 5), 87),
         ("a control batch", changed(|bytes| bytes[ATTRIBUTES_AT + 1] = 0x20), 87),
         ("a wrong count", changed(|bytes| bytes[COUNT_AT + 3] = 9), 87),
@@ -69,16 +70,15 @@ fn broken_batches_get_their_codes_and_leave_nothing() {
             changed(|bytes| bytes.extend([0; 4])),
             87,
         ),
-        ("an unknown codec", changed(|bytes| bytes[ATTRIBUTES_AT + 1] = 5), 87),
     ];
+    let mut faults = Vec::new();
     for (what, bytes, code) in cases {
         let answer = produce(&mut bench, &topic, 0, bytes);
-        assert_eq!(
-            (answer.error_code, answer.base_offset),
-            (code, -1),
-            "{what}: {answer:?}"
-        );
+        if (answer.error_code, answer.base_offset) != (code, -1) {
+            faults.push(format!("{what}: {code} is due, not {answer:?}"));
+        }
     }
+    assert!(faults.is_empty(), "{faults:#?}");
     assert_eq!(produce_values(&mut bench, &topic, &["good"]), 0);
     assert_eq!(values(&fetch(&mut bench, &topic, 0, 0)), ["good"]);
 }
@@ -87,14 +87,16 @@ fn broken_batches_get_their_codes_and_leave_nothing() {
 fn garbage_that_claims_to_be_compressed_is_refused() {
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
-    for codec in 1..=4 {
+    for codec in 1..=7 {
         let bytes = changed(|bytes| {
             bytes[ATTRIBUTES_AT + 1] = codec;
             bytes.truncate(HEADER_BYTES);
             bytes.extend([0xfb; 40]);
         });
         let answer = produce(&mut bench, &topic, 0, bytes);
-        assert!([2, 87].contains(&answer.error_code), "codec {codec}: {answer:?}");
+        // Apache Kafka has no code for some of it and answers -1. There are no codecs 5 to 7.
+        let allowed = if external_address().is_some() { &[2, 87, -1][..] } else { &[2, 76, 87] };
+        assert!(allowed.contains(&answer.error_code), "codec {codec}: {answer:?}");
     }
     assert_eq!(produce_values(&mut bench, &topic, &["good"]), 0);
 }
@@ -112,6 +114,9 @@ fn zstd_needs_version_7() {
 fn null_records_are_refused() {
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
+    if external_address().is_some() {
+        return; // Apache Kafka 4.3.1 never answers this one
+    }
     let mut request = produce_request(&topic, 0, Vec::new(), -1);
     request.topic_data[0].partition_data[0].records = None;
     let answer = bench.call(PRODUCE_BY_NAME, &request);
@@ -136,10 +141,8 @@ fn the_size_limit_counts_the_whole_batch() {
     let topic = unique("limit");
     create_topic(&mut bench, &topic, 1, &[("max.message.bytes", "1000")]);
     let of_size = |size: usize| {
-        let empty = Batch::of(&[vec![b'x'; 900]]).encode().len() - 900;
-        let bytes = Batch::of(&[vec![b'x'; size - empty]]).encode();
-        assert_eq!(bytes.len(), size);
-        bytes
+        let sizes = (size - 100..size).map(|value| Batch::of(&[vec![b'x'; value]]).encode());
+        sizes.into_iter().find(|bytes| bytes.len() == size).expect("a value of that size")
     };
     assert_eq!(produce(&mut bench, &topic, 0, of_size(1000)).error_code, 0);
     let answer = produce(&mut bench, &topic, 0, of_size(1001));
@@ -269,20 +272,20 @@ fn timestamps_are_checked_and_recomputed() {
     );
     assert_eq!(future.error_code, 32, "two hours ahead");
     let stamped = changed(|bytes| bytes[ATTRIBUTES_AT + 1] = 0x08);
-    assert_eq!(
-        produce(&mut bench, &topic, 0, stamped).error_code,
-        32,
-        "the log append bit on a CreateTime topic"
-    );
+    // The log append bit is the broker's: Apache Kafka clears it, or refuses a batch that it need not rewrite.
+    let answer = produce(&mut bench, &topic, 0, stamped);
+    assert!([0, 32].contains(&answer.error_code), "{answer:?}");
+    let stored = fetch(&mut bench, &topic, 0, 0).records.expect("never null");
+    assert_eq!(stored.get(ATTRIBUTES_AT + 1).copied().unwrap_or(0), 0);
     let old = produce(&mut bench, &topic, 0, Batch::of(&["x"]).at(1_000).encode());
     assert_eq!((old.error_code, old.log_append_time_ms), (0, -1));
     // What the producer says about the highest timestamp is not believed.
     let lie = changed(|bytes| bytes[35..43].copy_from_slice(&5_i64.to_be_bytes()));
     assert_eq!(produce(&mut bench, &topic, 0, lie).error_code, 0);
-    let bytes = fetch(&mut bench, &topic, 0, 1).records.expect("never null");
+    let bytes = fetch(&mut bench, &topic, 0, old.base_offset + 1).records.expect("never null");
     let stored = i64::from_be_bytes(bytes[35..43].try_into().expect("eight bytes"));
     assert!(stored > 1_000_000, "{stored}");
-    assert_eq!(values(&fetch(&mut bench, &topic, 0, 1)), ["one", "two"]);
+    assert_eq!(values(&fetch(&mut bench, &topic, 0, old.base_offset + 1)), ["one", "two"]);
 }
 
 #[test]

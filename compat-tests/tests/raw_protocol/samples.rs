@@ -123,9 +123,7 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
                 .with_topics(vec![topic])
         }),
         sample(0..=5, |_| {
-            InitProducerIdRequest::default()
-                .with_transaction_timeout_ms(60_000)
-                .with_producer_id(ProducerId(-1))
+            InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000)
         }),
     ]
     .into_iter()
@@ -135,45 +133,72 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
 
 fn offsets(subject: &Subject<'_>) -> Vec<Sample> {
     let &Subject { topic, topic_id, group } = subject;
-    let commit = |version| {
-        let mut request = commit_request(group, ("", -1), topic, 0, "note");
-        if version >= 10 {
-            request.topics[0].name = topic_name("");
-            request.topics[0].topic_id = topic_id;
-        }
-        request
-    };
     let fetch = |version| {
         if version < 8 {
             let asked = OffsetFetchRequestTopic::default().with_name(topic_name(topic));
             let asked = asked.with_partition_indexes(vec![0]);
-            return OffsetFetchRequest::default()
-                .with_group_id(group_id(group))
-                .with_topics(Some(vec![asked]));
+            return OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(Some(vec![asked]));
         }
-        let asked = OffsetFetchRequestTopics::default().with_partition_indexes(vec![0]);
-        let asked = if version < 10 {
-            asked.with_name(topic_name(topic))
-        } else {
-            asked.with_topic_id(topic_id)
-        };
-        let group = OffsetFetchRequestGroup::default()
-            .with_group_id(group_id(group))
-            .with_topics(Some(vec![asked]));
-        OffsetFetchRequest::default().with_topics(None).with_groups(vec![group])
+        let asked = OffsetFetchRequestTopics::default().with_name(topic_name(topic)).with_partition_indexes(vec![0]);
+        let group = OffsetFetchRequestGroup::default().with_group_id(group_id(group)).with_topics(Some(vec![asked]));
+        OffsetFetchRequest::default().with_groups(vec![group])
     };
     let coordinator = |version| match version {
         0..=3 => FindCoordinatorRequest::default().with_key(text(group)),
         _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]),
     };
-    [
-        sample(2..=10, commit),
-        sample(1..=10, fetch),
-        sample(0..=6, coordinator),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let mut samples = sample(2..=9, |_| commit_request(group, ("", -1), topic, 0, "note"));
+    samples.extend(sample(1..=9, fetch));
+    samples.extend(sample(0..=6, coordinator));
+    samples.push(by_hand::<OffsetCommitRequest>(10, &commit_by_id(group, topic_id)));
+    samples.push(by_hand::<OffsetFetchRequest>(10, &fetch_by_id(group, topic_id)));
+    samples
+}
+
+/// A request that kafka-protocol answers, but does not send: these versions were not yet stable in Kafka 4.1.
+fn by_hand<Q: Request>(version: i16, body: &[u8]) -> Sample {
+    let mut payload = [Q::KEY.to_be_bytes(), version.to_be_bytes()].concat();
+    payload.extend(CORRELATION_ID.to_be_bytes());
+    payload.extend([0xff, 0xff, 0]); // no client id, no tagged fields
+    payload.extend(body);
+    let length = i32::try_from(payload.len()).expect("a small frame");
+    Sample {
+        key: Q::KEY,
+        version,
+        frame: Bytes::from([&length.to_be_bytes()[..], &payload].concat()),
+        check: check::<Q>,
+    }
+}
+
+fn compact(string: &str) -> Vec<u8> {
+    let length = u8::try_from(string.len() + 1).ok().filter(|length| *length < 0x80).expect("a short string");
+    [&[length], string.as_bytes()].concat()
+}
+
+fn commit_by_id(group: &str, topic_id: Uuid) -> Vec<u8> {
+    let mut body = compact(group);
+    body.extend((-1_i32).to_be_bytes()); // no generation
+    body.extend([1, 0, 2]); // no member, no instance, one topic
+    body.extend(topic_id.as_bytes());
+    body.push(2); // one partition
+    body.extend(0_i32.to_be_bytes());
+    body.extend(0_i64.to_be_bytes());
+    body.extend((-1_i32).to_be_bytes());
+    body.extend([1, 0, 0, 0]); // no metadata, then the tagged fields of partition, topic and request
+    body
+}
+
+fn fetch_by_id(group: &str, topic_id: Uuid) -> Vec<u8> {
+    let mut body = vec![2]; // one group
+    body.extend(compact(group));
+    body.push(0); // no member
+    body.extend((-1_i32).to_be_bytes());
+    body.push(2); // one topic
+    body.extend(topic_id.as_bytes());
+    body.push(2); // one partition
+    body.extend(0_i32.to_be_bytes());
+    body.extend([0, 0, 0, 0]); // tagged fields of topic and group, not only stable offsets, tagged fields
+    body
 }
 
 fn membership(subject: &Subject<'_>) -> Vec<Sample> {

@@ -87,7 +87,7 @@ fn names_that_no_topic_may_have() {
         );
     }
     assert_eq!(
-        refusal(&mut bench, creatable(&unique("x")[..].repeat(9)[..249], 1, &[])),
+        refusal(&mut bench, creatable(&unique("x").repeat(30)[..249], 1, &[])),
         0,
         "249 characters"
     );
