@@ -1,7 +1,9 @@
 //! Owns the settings of one partition log, already resolved (topic over broker over default).
 //!
-//! Names are Kafka's topic configs; their texts, ranges and where a value came from are known to the broker's config table, not here.
-//! Invariant: values were checked by whoever resolved them; this crate still never divides by or allocates after one of them.
+//! Names are Kafka's topic configs; their texts, ranges and where a value came from are known to the broker's config
+//! table, not here.
+//! Invariant: values were checked by whoever resolved them; this crate still never divides by or allocates after one of
+//! them.
 
 use protocol::record::TimestampType;
 

@@ -1,4 +1,5 @@
-//! Partition logs on a local disk, in Kafka's file formats. Plain blocking calls; knows no topics' rights, groups or network.
+//! Partition logs on a local disk, in Kafka's file formats. Plain blocking calls; knows no topics' rights, groups or
+//! network.
 
 pub mod checkpoint;
 pub mod config;

@@ -1,6 +1,7 @@
 //! One partition's log: a writer with one owner, readers without locks, recovery at start.
 //!
-//! [`open::open_log`] makes a [`writer::LogWriter`] and a [`reader::LogReader`] that share published state; nothing else
+//! [`open::open_log`] makes a [`writer::LogWriter`] and a [`reader::LogReader`] that share published state; nothing
+//! else
 //! here is entered from outside.
 
 pub mod append;

@@ -108,7 +108,7 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
     };
     let log_start_offset = open.log_start_offset.max(recovered.segments.first_base_offset());
     if log_start_offset > recovered.segments.active.index().next_offset() {
-        tracing::warn!(log = %open.dir.display(), log_start_offset, "the log ends before its start, beginning anew there");
+        tracing::warn!(log = %open.dir.display(), log_start_offset, "log ends before its start, beginning anew");
         recovered = restart_at(&dir, &found, log_start_offset, recovered.report, open.now)?;
     }
     let log_end_offset = recovered.segments.active.index().next_offset();

@@ -1,7 +1,8 @@
 //! Owns the reading side of one log: which bytes answer a fetch, where the log ends, which epoch an offset belongs to.
 //!
 //! Invariants: no call waits for the writer or takes a lock that is held while the disk is touched; every answer is
-//! bounded by one consistent set of watermarks. Clones are cheap and see the same log. Sources: Kafka's `LocalLog.read`,
+//! bounded by one consistent set of watermarks. Clones are cheap and see the same log. Sources: Kafka's
+//! `LocalLog.read`,
 //! `LeaderEpochFileCache`.
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! Owns the four offsets that bound what is visible of a log, and the cell through which readers see them without a lock.
+//! Owns the four offsets that bound what is visible of a log, and the cell through which readers see them without a
+//! lock.
 //!
-//! Invariant: `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`. A reader always sees four values that were
+//! Invariant: `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`. A reader always sees four
+//! values that were
 //! valid at one moment, never a mixture. One writer at a time (the owner of the log, by `&mut`); any number of readers.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
@@ -19,7 +21,8 @@ pub struct Watermarks {
 }
 
 impl Watermarks {
-    /// Bounds from offsets of unknown quality (checkpoints): each is pressed between its neighbours, the log end and start win.
+    /// Bounds from offsets of unknown quality (checkpoints): each is pressed between its neighbours, the log end and
+    /// start win.
     #[must_use]
     pub fn clamped(
         log_start_offset: i64,
@@ -53,7 +56,8 @@ impl Watermarks {
     }
 }
 
-/// The published [`Watermarks`]: a sequence lock made of atomics. Reading costs five loads and never waits for disk or a lock.
+/// The published [`Watermarks`]: a sequence lock made of atomics. Reading costs five loads and never waits for disk or
+/// a lock.
 #[derive(Debug)]
 pub(crate) struct WatermarkCell {
     /// Odd while a store is under way.

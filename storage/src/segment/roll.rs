@@ -1,6 +1,7 @@
 //! Owns the decision when a segment is full. Pure.
 //!
-//! Source: Kafka `LogSegment.shouldRoll`, `LogConfig.randomSegmentJitter`. A roll never happens on an empty segment: the new one would
+//! Source: Kafka `LogSegment.shouldRoll`, `LogConfig.randomSegmentJitter`. A roll never happens on an empty segment:
+//! the new one would
 //! have the same base offset and so the same name.
 
 use crate::config::LogConfig;
