@@ -176,7 +176,7 @@ impl Connection {
     }
 
     /// Closes an idle connection, and one whose frame stalls while others wait for memory; else sets the timer anew.
-    fn on_timer(&mut self, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
+    fn on_timer(&self, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
         let idle = self.last_active.elapsed();
         let limits = &self.shared.limits;
         let busy = !self.pipeline.is_empty() || !self.outbox.is_empty();

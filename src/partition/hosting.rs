@@ -44,6 +44,9 @@ struct HostedDir {
     high_watermarks: OffsetCheckpoint,
 }
 
+/// Partitions that were opened together, by topic name and index.
+type OpenedPartitions = BTreeMap<(Arc<str>, usize), Arc<Partition>>;
+
 /// What a partition was opened from.
 type PartitionKey = (String, PartitionIndex);
 
@@ -197,7 +200,7 @@ impl Inner {
             .filter(|(topic, index)| topic.partitions[*index].replicas.contains(&self.node_id))
             .collect();
         let threads = usize::try_from(self.config.num_recovery_threads_per_data_dir).unwrap_or(1) * self.dirs.len();
-        let opened: Mutex<BTreeMap<(Arc<str>, usize), Arc<Partition>>> = Mutex::new(BTreeMap::new());
+        let opened: Mutex<OpenedPartitions> = Mutex::new(BTreeMap::new());
         let share = wanted.len().div_ceil(threads).max(16);
         thread::scope(|scope| {
             let open_share = |share: &[(&Arc<TopicImage>, usize)]| {

@@ -1,3 +1,5 @@
+//! Tests of the consumer protocol: what clients send is read, what is written is what kafka-protocol writes.
+
 use bytes::Bytes;
 use kafka_protocol::messages::{
     ConsumerProtocolAssignment as PeerAssignment, ConsumerProtocolSubscription as PeerSubscription,

@@ -1,3 +1,5 @@
+//! Tests of the guard: what it accepts is what the decoder decodes.
+
 use super::*;
 use kafka_protocol::messages::ApiKey;
 

@@ -38,7 +38,7 @@ async fn rig() -> Rig {
         },
         max_queued_requests: 500,
     };
-    let fs = Arc::new(StdFileSystem::default());
+    let fs = Arc::new(StdFileSystem);
     let env = Env::new(Arc::new(ManualClock::new(0)), Arc::new(SeededEntropy::new(1)), fs);
     let log = Arc::new(MemoryMetadataLog::default());
     let publisher = Arc::new(MetadataPublisher::new());

@@ -106,8 +106,13 @@ fn capped_name(topic: &str, partition: i32, unique_id: Uuid, suffix: &str) -> St
 
 /// Writes the topic id into a partition's directory, durably.
 pub fn write_partition_metadata(fs: &dyn FileSystem, partition_dir: &Path, topic_id: Uuid) -> Result<(), StorageError> {
-    let text = format!("version: 0\ntopic_id: {}", uuid_to_text(topic_id));
+    let text = partition_metadata_text(topic_id);
     write_atomic(fs, &partition_dir.join(PARTITION_METADATA), text.as_bytes())
+}
+
+/// The content of `partition.metadata`.
+pub(crate) fn partition_metadata_text(topic_id: Uuid) -> String {
+    format!("version: 0\ntopic_id: {}", uuid_to_text(topic_id))
 }
 
 /// Reads the topic id of a partition's directory; `None` when it was never written.

@@ -4,6 +4,7 @@
 //! here is entered from outside.
 
 pub mod append;
+mod checkpoint;
 pub mod open;
 pub mod read_plan;
 pub mod reader;

@@ -4,18 +4,20 @@
 //! that checkpoints claim are pressed into what the files hold; only what the given recovery point covered counts as
 //! durable afterwards.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::types::Now;
 use uuid::Uuid;
 
+use crate::checkpoint::read_whole;
 use crate::config::LogConfig;
-use crate::dir::partition_dir::{PARTITION_METADATA, read_partition_metadata, write_partition_metadata};
+use crate::dir::partition_dir::{PARTITION_METADATA, partition_metadata_text, read_partition_metadata};
 use crate::epoch::EpochCache;
 use crate::epoch_file::read_epochs;
 use crate::error::{IoContext, StorageError};
-use crate::flush::{FlusherHandle, Urgency};
+use crate::flush::FlusherHandle;
 use crate::io::file_system::{FileSystem, OpenMode};
 use crate::log::reader::LogReader;
 use crate::log::recovery::{
@@ -77,7 +79,10 @@ pub struct OpenedLog {
 /// Disk failures; `Corrupt` when the directory belongs to another topic or the log is damaged below its recovery point.
 pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
     let fs = Arc::clone(&open.fs);
-    let dir_is_new = prepare_dir(fs.as_ref(), &open)?;
+    let Prepared {
+        dir_is_new,
+        metadata_dirty,
+    } = prepare_dir(fs.as_ref(), &open)?;
     let dir = SegmentDir::new(Arc::clone(&fs), &open.dir);
     let found = if dir_is_new {
         Vec::new()
@@ -125,15 +130,16 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
         epochs_dirty: epochs != known_epochs,
         epochs,
         durable_offset: open.recovery_point.clamp(log_start_offset, log_end_offset),
-        names_dirty: dir_is_new || recovered.names_changed || found.is_empty(),
+        metadata_dirty,
+        names_dirty: metadata_dirty || dir_is_new || recovered.names_changed || found.is_empty(),
         dir_is_new,
         flusher: open.flusher,
     };
     let shared = Arc::new(LogShared::new(start));
-    if shared.durable_offset() < log_end_offset {
-        shared.request_sync(Urgency::Within(open.config.flush_ms.unsigned_abs()));
-    }
     let mut writer = LogWriter::new(Arc::clone(&shared), open.config, producers, open.now);
+    if shared.durable_offset() < log_end_offset {
+        shared.request_sync(writer.sync_urgency());
+    }
     writer.set_closed_at(recovered.index_files_complete.then_some(log_end_offset));
     Ok(OpenedLog {
         writer,
@@ -142,29 +148,54 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
     })
 }
 
-/// Makes the directory and its metadata file. Returns whether the directory is new.
-fn prepare_dir(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, StorageError> {
+/// What was made of the directory.
+struct Prepared {
+    dir_is_new: bool,
+    /// `partition.metadata` was written and is not synced.
+    metadata_dirty: bool,
+}
+
+/// Makes the directory and its metadata file. Neither is synced here, so that a topic of many partitions is made
+/// quickly: the first sync of the log does it before any record counts as durable.
+fn prepare_dir(fs: &dyn FileSystem, open: &OpenLog) -> Result<Prepared, StorageError> {
     let exists = fs.exists(&open.dir).context("look for", &open.dir)?;
     if !exists {
         fs.create_dir_all(&open.dir).context("create directory", &open.dir)?;
     }
-    if open.topic_id.is_nil() {
-        return Ok(!exists);
+    let is_right = open.topic_id.is_nil() || (exists && is_metadata_right(fs, open)?);
+    let metadata_dirty = !is_right;
+    if metadata_dirty {
+        let path = open.dir.join(PARTITION_METADATA);
+        let text = partition_metadata_text(open.topic_id);
+        let file = fs.open(&path, OpenMode::Truncate).context("create", &path)?;
+        file.write_at(&[IoSlice::new(text.as_bytes())], 0)
+            .context("write", &path)?;
     }
-    let known = if exists {
-        read_partition_metadata(fs, &open.dir)?
-    } else {
-        None
-    };
-    match known {
-        Some(known) if known == open.topic_id => {}
-        Some(known) => {
+    Ok(Prepared {
+        dir_is_new: !exists,
+        metadata_dirty,
+    })
+}
+
+/// Whether the directory says that it belongs to this topic id; `false` when it does not say.
+fn is_metadata_right(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, StorageError> {
+    match read_partition_metadata(fs, &open.dir) {
+        Ok(Some(known)) if known == open.topic_id => Ok(true),
+        Ok(Some(known)) => {
             let why = format!("the directory belongs to topic id {known}, not to {}", open.topic_id);
-            return Err(StorageError::corrupt(open.dir.join(PARTITION_METADATA), 0, why));
+            Err(StorageError::corrupt(open.dir.join(PARTITION_METADATA), 0, why))
         }
-        None => write_partition_metadata(fs, &open.dir, open.topic_id)?,
+        Ok(None) => Ok(false),
+        Err(error @ StorageError::Corrupt { .. }) => {
+            // A crash before the first sync may leave a part of it, with zeros where nothing arrived.
+            let expected = partition_metadata_text(open.topic_id);
+            let bytes = read_whole(fs, &open.dir.join(PARTITION_METADATA))?.unwrap_or_default();
+            let arrived = |(byte, expected): (&u8, &u8)| *byte == 0 || byte == expected;
+            let is_part = bytes.len() <= expected.len() && bytes.iter().zip(expected.as_bytes()).all(arrived);
+            if is_part { Ok(false) } else { Err(error) }
+        }
+        Err(error) => Err(error),
     }
-    Ok(!exists)
 }
 
 /// The `.log` files of the directory, ascending. Removes what an interrupted removal has left.

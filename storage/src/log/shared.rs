@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::dir::partition_dir::PARTITION_METADATA;
 use crate::epoch::EpochCache;
 use crate::epoch_file::write_epochs;
 use crate::error::{IoContext, StorageError};
 use crate::flush::{DurableListener, FlusherHandle, Urgency};
-use crate::io::file_system::FileSystem;
+use crate::io::file_system::{FileSystem, OpenMode};
 use crate::log::watermarks::{WatermarkCell, Watermarks};
 use crate::segment::{SegmentDir, SegmentList};
 
@@ -31,6 +32,8 @@ pub(crate) struct LogShared {
     listener: OnceLock<DurableListener>,
     /// Names in the directory changed since it was synced.
     names_dirty: AtomicBool,
+    /// `partition.metadata` is not synced.
+    metadata_dirty: AtomicBool,
     /// The directory itself is new.
     dir_is_new: AtomicBool,
     epochs_dirty: AtomicBool,
@@ -51,6 +54,7 @@ pub(crate) struct SharedStart {
     pub(crate) epochs: EpochCache,
     pub(crate) epochs_dirty: bool,
     pub(crate) durable_offset: i64,
+    pub(crate) metadata_dirty: bool,
     pub(crate) names_dirty: bool,
     pub(crate) dir_is_new: bool,
     pub(crate) flusher: FlusherHandle,
@@ -79,6 +83,7 @@ impl LogShared {
             told_durable_offset: AtomicI64::new(start.durable_offset),
             listener: OnceLock::new(),
             names_dirty: AtomicBool::new(start.names_dirty),
+            metadata_dirty: AtomicBool::new(start.metadata_dirty),
             dir_is_new: AtomicBool::new(start.dir_is_new),
             epochs_dirty: AtomicBool::new(start.epochs_dirty),
             must_sync: AtomicBool::new(false),
@@ -216,6 +221,11 @@ impl LogShared {
         if self.epochs_dirty.swap(false, Ordering::AcqRel) {
             write_epochs(self.fs(), self.path(), &self.epochs.load())?;
             self.names_dirty.store(true, Ordering::Release);
+        }
+        if self.metadata_dirty.swap(false, Ordering::AcqRel) {
+            let path = self.path().join(PARTITION_METADATA);
+            let file = self.fs().open(&path, OpenMode::ReadWrite).context("open", &path)?;
+            file.sync_data().context("sync", &path)?;
         }
         if self.names_dirty.swap(false, Ordering::AcqRel) {
             self.fs().sync_dir(self.path()).context("sync directory", self.path())?;

@@ -161,9 +161,6 @@ fn replay_segment(
     };
     let mut scan = HeaderScan::new(file.as_ref(), &path, range, HeaderScan::BULK_BYTES);
     while let Some(placed) = scan.next()? {
-        if placed.header.base_offset < from {
-            continue;
-        }
         let marker = match placed.header.attributes.is_control() && placed.header.has_producer_id() {
             true => read_marker(file.as_ref(), &path, &placed)?,
             false => None,

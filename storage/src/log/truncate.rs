@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::epoch::EpochCache;
 use crate::error::{IoContext, StorageError};
-use crate::flush::Urgency;
 use crate::io::file_system::OpenMode;
+use crate::log::checkpoint::CheckpointState;
 use crate::log::recovery::{remove_if_present, remove_segment_files};
 use crate::log::snapshots::{RestoreLimits, remove_snapshots, restore_producers};
 use crate::log::writer::LogWriter;
@@ -25,6 +25,8 @@ use crate::segment::{SegmentList, SegmentRef, scan_for_offset};
 impl LogWriter {
     /// Cuts the log: afterwards it ends at `offset`, or at the begin of the batch that contains it. Cutting before the
     /// log start empties the log, which then begins at `offset`. The high watermark falls with the end if it must.
+    /// Before anything is appended again, the owner brings the lower recovery point into its checkpoint: recovery
+    /// believes everything below that without a look.
     ///
     /// # Errors
     /// Disk failures, after which the log is offline.
@@ -42,8 +44,7 @@ impl LogWriter {
         if let Err(error) = &result {
             self.shared.go_offline(error);
         }
-        self.shared
-            .request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
+        self.shared.request_sync(self.sync_urgency());
         result
     }
 
@@ -64,7 +65,15 @@ impl LogWriter {
             sealed: segments.sealed[..keep].to_vec(),
             active: Arc::new(kept),
         });
-        self.remove_segments(&segments, keep + 1)?;
+        if keep < segments.sealed.len() {
+            self.remove_segments(&segments, keep + 1)?;
+            // Were the cut of this segment on the disk before the removal of the next ones, a power loss would leave a
+            // hole that looks like compaction's.
+            shared
+                .fs()
+                .sync_dir(shared.path())
+                .context("sync directory", shared.path())?;
+        }
         self.active
             .file()
             .truncate(size_bytes)
@@ -166,6 +175,7 @@ impl LogWriter {
         self.active = Arc::clone(&segments.active);
         self.allocated_to = u64::from(self.active.index().size_bytes());
         self.written_back_to = self.allocated_to;
+        self.checkpoint = CheckpointState::at(self.allocated_to);
         self.set_closed_at(None);
         self.shared.segments.store(Arc::new(segments));
         self.shared.dir.close_from(first_gone);

@@ -15,6 +15,7 @@ use crate::error::{IoContext, StorageError};
 use crate::flush::Urgency;
 use crate::io::file_system::OpenMode;
 use crate::log::append::{AppendError, Appended, check_producer};
+use crate::log::checkpoint::CheckpointState;
 use crate::log::shared::LogShared;
 use crate::log::watermarks::Watermarks;
 use crate::producer::{Checked, PendingAppend, ProducerStates};
@@ -47,6 +48,7 @@ pub struct LogWriter {
     /// Write-back was asked for up to this position of the active segment.
     pub(super) written_back_to: u64,
     unflushed_messages: i64,
+    pub(super) checkpoint: CheckpointState,
     /// Time of the last call that was given one; only the expiry of producer ids after a truncation depends on it.
     pub(super) last_seen: Now,
     /// Log end that the index files and the newest snapshot on disk belong to.
@@ -77,6 +79,7 @@ impl LogWriter {
             next_allocation_bytes: FIRST_PREALLOCATION_BYTES,
             written_back_to: size_bytes,
             unflushed_messages: 0,
+            checkpoint: CheckpointState::at(size_bytes),
             last_seen: now,
             closed_at: None,
         }
@@ -400,13 +403,24 @@ impl LogWriter {
             self.written_back_to = end;
         }
         self.unflushed_messages = self.unflushed_messages.saturating_add(messages);
-        if self.config.acks_wait_for_disk() || self.unflushed_messages >= self.config.flush_messages {
-            self.unflushed_messages = 0;
-            self.shared.request_sync(Urgency::Now);
+        let urgency = if self.unflushed_messages >= self.config.flush_messages {
+            Urgency::Now
         } else {
-            self.shared
-                .request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
+            self.sync_urgency()
+        };
+        if urgency == Urgency::Now {
+            self.unflushed_messages = 0;
         }
+        self.shared.request_sync(urgency);
+        self.checkpoint_if_due(end);
+    }
+
+    /// When the configuration wants new bytes on the disk.
+    pub(super) fn sync_urgency(&self) -> Urgency {
+        if self.config.acks_wait_for_disk() {
+            return Urgency::Now;
+        }
+        Urgency::Within(u64::try_from(self.config.flush_ms).expect("not negative, or acks would wait"))
     }
 
     /// Seals the active segment and begins a new one at the log end.
@@ -431,9 +445,9 @@ impl LogWriter {
         segments.active = Arc::clone(&self.active);
         self.shared.segments.store(Arc::new(segments));
         (self.allocated_to, self.written_back_to) = (0, 0);
+        self.begin_checkpoints(next_offset);
         self.next_allocation_bytes = (self.next_allocation_bytes / 4).max(FIRST_PREALLOCATION_BYTES);
-        self.shared
-            .request_sync(Urgency::Within(self.config.flush_ms.unsigned_abs()));
+        self.shared.request_sync(self.sync_urgency());
         tracing::debug!(log = %self.shared.path().display(), ?reason, base_offset = next_offset, "rolled");
         Ok(())
     }

@@ -158,6 +158,12 @@ impl ActiveIndex {
         )
     }
 
+    /// The entries behind the first so many of each index, as they stand in the files.
+    pub(crate) fn encode_entries_from(&self, offset_entries: usize, time_entries: usize) -> (Vec<u8>, Vec<u8>) {
+        let offsets = offset_index::encode_entries(&self.offsets[offset_entries..]);
+        (offsets, time_index::encode_entries(&self.times[time_entries..]))
+    }
+
     /// Where the first batch with a last offset at or behind `offset` begins.
     pub(crate) fn floor(&self, offset: i64) -> Floor {
         if offset >= self.next_offset {

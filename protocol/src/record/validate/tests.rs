@@ -1,3 +1,5 @@
+//! Tests of validation: each rule with a batch that breaks it, and batches that keep all.
+
 use crate::error_code::ErrorCode;
 use crate::record::{Attributes, BatchBuilder, LOG_OVERHEAD_BYTES, NO_SEQUENCE};
 

@@ -1,3 +1,5 @@
+//! Tests of the Fetch request reader against kafka-protocol.
+
 use bytes::BytesMut;
 use kafka_protocol::messages::fetch_request::{
     FetchPartition as EncodedPartition, FetchRequest as Encoded, FetchTopic as EncodedTopic,

@@ -1,3 +1,5 @@
+//! Tests of the Fetch response writer against kafka-protocol, byte by byte.
+
 use bytes::BytesMut;
 use kafka_protocol::messages::fetch_response as encoded;
 use kafka_protocol::messages::{BrokerId as EncodedBrokerId, ProducerId as EncodedProducerId, TopicName};

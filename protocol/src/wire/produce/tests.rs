@@ -1,3 +1,5 @@
+//! Tests of the Produce request reader against kafka-protocol.
+
 use bytes::BytesMut;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest as Encoded, TopicProduceData};
 use kafka_protocol::messages::{TopicName, TransactionalId};

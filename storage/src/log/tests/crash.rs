@@ -64,9 +64,13 @@ fn run_until_halt(fixture: &Fixture, halt_after: u64, rounds: i64) -> Run {
 }
 
 fn check(fixture: &Fixture, run: &Run, kind: CrashKind, context: &str) {
+    check_from(fixture, run, kind, run.durable_offset, context);
+}
+
+fn check_from(fixture: &Fixture, run: &Run, kind: CrashKind, recovery_point: i64, context: &str) {
     fixture.fs.crash(kind);
     let opened = fixture
-        .try_open(false, run.durable_offset)
+        .try_open(false, recovery_point)
         .unwrap_or_else(|error| panic!("{context}: {error}"));
     let read = read_all(&opened.reader);
     let end = opened.reader.watermarks().log_end_offset;
@@ -170,7 +174,7 @@ fn a_crash_during_recovery_changes_nothing() {
 #[test]
 fn a_crash_during_truncation_leaves_a_prefix_of_the_old_log() {
     for kind in [CrashKind::ProcessKill, CrashKind::PowerLoss] {
-        for halt_after in 0..30 {
+        for halt_after in 0..60 {
             let fixture = Fixture::on(
                 SimFileSystem::new(halt_after),
                 LogConfig {
@@ -192,15 +196,18 @@ fn a_crash_during_truncation_leaves_a_prefix_of_the_old_log() {
                 assert_eq!(opened.reader.watermarks().log_end_offset, 20);
                 fixture.flusher.run_pending();
             }
-            let run = Run {
+            // once with the recovery point as it is now, once as an older checkpoint has it
+            let recovery_point = if halt_after % 2 == 0 { 20 } else { run.durable_offset };
+            let left = Run {
                 acknowledged: 10,
                 durable_offset: 20,
                 ..run
             };
-            check(
+            check_from(
                 &fixture,
-                &run,
+                &left,
                 kind,
+                recovery_point,
                 &format!("{kind:?}: truncation after {halt_after}"),
             );
         }

@@ -70,6 +70,34 @@ fn a_full_disk_at_the_roll_keeps_what_was_written_and_recovers() {
 }
 
 #[test]
+fn one_call_over_several_segments_acknowledges_exactly_what_is_in_the_log() {
+    for after in 0..10 {
+        let fixture = Fixture::new(small_segments());
+        let OpenedLog { mut writer, reader, .. } = fixture.open();
+        fixture
+            .fs
+            .inject(fault(Operation::Write, after, FaultKind::NoSpace, true));
+        let batches = (0..40).map(|n| produced(3, 0, n * 2, 2)).collect();
+        let results = writer.append(batches, 0, now());
+        let acknowledged: Vec<_> = results
+            .iter()
+            .flatten()
+            .map(|a| (a.base_offset, a.last_offset))
+            .collect();
+        assert_eq!(read_offsets(&reader), acknowledged, "{after}");
+        assert!(acknowledged.len() < 40);
+        fixture.fs.clear_faults();
+        let next = acknowledged.len() as i32 * 2;
+        let again = writer
+            .append(vec![produced(3, 0, next, 2)], 0, now())
+            .remove(0)
+            .expect("room again");
+        assert!(!again.duplicate);
+        assert_eq!(read_offsets(&reader).len(), acknowledged.len() + 1);
+    }
+}
+
+#[test]
 fn a_failed_write_that_cannot_be_undone_takes_the_log_offline() {
     let fixture = Fixture::new(small_segments());
     let OpenedLog { mut writer, reader, .. } = fixture.open();
@@ -132,4 +160,19 @@ fn a_cold_read_is_offered_to_another_thread() {
     assert_eq!(slice.read_nowait().expect("read"), Some(slice.read().expect("read")));
     fixture.fs.set_cold(true);
     assert_eq!(slice.read_nowait().expect("read"), None);
+}
+
+#[test]
+fn flush_ms_without_end_leaves_syncing_to_others() {
+    let fixture = Fixture::new(LogConfig {
+        flush_ms: i64::MAX,
+        ..small_segments()
+    });
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    writer.append(vec![plain(&[1])], 0, now())[0]
+        .as_ref()
+        .expect("appended");
+    assert_eq!(fixture.flusher.run_pending(), 0, "not even queued");
+    writer.flush().expect("synced");
+    assert_eq!(reader.durable_offset(), 1);
 }

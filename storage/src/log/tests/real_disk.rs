@@ -61,3 +61,41 @@ fn appends_sync_and_reopen_on_a_real_disk() {
     assert_eq!(on_disk, stopped.reader.size_bytes());
     flusher.stop();
 }
+
+#[test]
+fn many_dirty_logs_are_synced_side_by_side() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let flusher = Flusher::start(Arc::new(|dir, error| panic!("{}: {error}", dir.display()))).expect("a thread");
+    let config = Arc::new(LogConfig {
+        flush_ms: 5,
+        ..LogConfig::default()
+    });
+    let (sender, durable) = channel();
+    let mut writers = Vec::new();
+    for partition in 0..60 {
+        let OpenedLog { writer, reader, .. } = open_log(OpenLog {
+            fs: Arc::new(StdFileSystem),
+            dir: dir.path().join(format!("topic-{partition}")),
+            topic: "topic".to_owned(),
+            partition,
+            topic_id: Uuid::nil(),
+            config: Arc::clone(&config),
+            clean_shutdown: false,
+            recovery_point: 0,
+            log_start_offset: 0,
+            high_watermark: 0,
+            flusher: flusher.handle(),
+            now: now(),
+        })
+        .expect("opens");
+        let sender = sender.clone();
+        reader.on_durable(Arc::new(move |offset| _ = sender.send((partition, offset))));
+        writers.push(writer);
+    }
+    for writer in &mut writers {
+        assert!(writer.append(vec![plain(&[1, 2])], 0, now())[0].is_ok());
+    }
+    let mut heard: Vec<_> = (0..60).map(|_| durable.recv().expect("the flusher is alive")).collect();
+    heard.sort_unstable();
+    assert_eq!(heard, (0..60).map(|partition| (partition, 2)).collect::<Vec<_>>());
+}

@@ -265,6 +265,30 @@ fn a_directory_of_another_topic_is_refused() {
 }
 
 #[test]
+fn a_half_written_metadata_file_is_written_again_and_another_one_is_not() {
+    let fixture = Fixture::new(small_segments());
+    let written = write_log(&fixture);
+    let whole = fixture.contents("partition.metadata");
+    let path = Path::new(DIR).join("partition.metadata");
+    for left in [
+        Vec::new(),
+        vec![0; whole.len()],
+        whole[..20].to_vec(),
+        b"something else".to_vec(),
+    ] {
+        let file = fixture.fs.shared().open(&path, OpenMode::Truncate).expect("opened");
+        file.write_at(&[IoSlice::new(&left)], 0).expect("written");
+        match fixture.try_open(false, 0) {
+            Ok(opened) => {
+                assert_eq!(fixture.contents("partition.metadata"), whole);
+                assert_eq!(read_all(&opened.reader), written);
+            }
+            Err(error) => assert!(left.starts_with(b"some"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_batch_larger_than_every_buffer_is_recovered() {
     let config = LogConfig {
         segment_bytes: 64 << 20,
@@ -282,6 +306,83 @@ fn a_batch_larger_than_every_buffer_is_recovered() {
     let opened = fixture.open();
     assert_eq!(opened.report.first_bad, None);
     assert_eq!(read_offsets(&opened.reader), [(0, 0), (1, 1), (2, 2)]);
+}
+
+#[test]
+fn after_a_checkpoint_a_kill_reads_only_what_came_later() {
+    let fixture = Fixture::new(LogConfig {
+        segment_bytes: 1 << 20,
+        ..small_segments()
+    });
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    for n in 0..60 {
+        writer.append(vec![produced(n % 4, 0, (n / 4) as i32 * 2, 2)], 0, now())[0]
+            .as_ref()
+            .expect("appended");
+        if n % 20 == 19 {
+            writer.write_checkpoint().expect("written");
+        }
+    }
+    writer.append(vec![produced(9, 0, 0, 2)], 0, now())[0]
+        .as_ref()
+        .expect("appended");
+    let written = read_all(&reader);
+    let producers = writer.producers().clone();
+    assert_eq!(
+        fixture
+            .names()
+            .iter()
+            .filter(|name| name.ends_with(".snapshot"))
+            .count(),
+        1,
+        "one replaces the other"
+    );
+    // a broken header in the middle would stop whoever reads headers from the begin on
+    let position: usize = written[..25].iter().map(Bytes::len).sum();
+    fixture
+        .fs
+        .flip_bit(
+            &Path::new(DIR).join("00000000000000000000.log"),
+            position as u64 + 16,
+            0,
+        )
+        .expect("flipped");
+    let opened = fixture.try_open(false, 122).expect("opens");
+    assert_eq!(opened.reader.watermarks().log_end_offset, 122);
+    assert_eq!(opened.writer.producers().entries().count(), producers.entries().count());
+    assert_eq!(opened.writer.producers().entry(9), producers.entry(9));
+    let plan = opened.reader.plan_read(118, 122, 1000, true).expect("in range");
+    assert_eq!(plan.slice.expect("there").read().expect("read"), written[59..].concat());
+    // entries of unsynced batches are not believed
+    assert!(matches!(
+        fixture.try_open(false, 40),
+        Err(StorageError::Corrupt { .. }) | Ok(_)
+    ));
+}
+
+#[test]
+fn index_files_do_not_outlive_a_truncation() {
+    let fixture = Fixture::new(LogConfig {
+        segment_bytes: 1 << 20,
+        index_interval_bytes: 1,
+        ..small_segments()
+    });
+    let mut writer = fixture.open().writer;
+    let (short, long) = (|| plain(&[1]), || plain(&[1, 2]));
+    writer.append(vec![short(), short(), long(), short(), short()], 0, now());
+    let end = writer.close().expect("closed");
+    let mut writer = fixture.try_open(true, end).expect("opens").writer;
+    // the same offsets and the same total size, but other boundaries inside
+    writer.truncate_to(1).expect("cut");
+    writer.append(vec![long(), short(), short(), short()], 0, now());
+    writer.flush().expect("synced");
+    let opened = fixture.try_open(false, end).expect("opens");
+    for offset in 0..end {
+        let plan = opened.reader.plan_read(offset, end, 1, true).expect("in range");
+        let header = protocol::record::BatchHeader::parse(&plan.slice.expect("there").read().expect("read"));
+        let header = header.expect("a batch");
+        assert!(header.base_offset <= offset && offset <= header.last_offset());
+    }
 }
 
 proptest! {
