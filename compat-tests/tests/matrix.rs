@@ -70,7 +70,7 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some(test) = lock(&queue).pop_front() {
+                while let Some(test) = next(&queue) {
                     let state = prepared
                         .iter()
                         .find(|(_, client)| *client == test.0)
@@ -88,6 +88,11 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
     let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
     blame_broker(&mut runs, shared);
     runs
+}
+
+/// Takes the next test and lets go of the queue, which a guard inside a `while let` would not.
+fn next(queue: &Mutex<VecDeque<Test>>) -> Option<Test> {
+    lock(queue).pop_front()
 }
 
 fn run_one((client, scenario): &Test, shared: &Broker, exclusive: &Mutex<()>) -> Run {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::ApiVersionsRequest;
 
+use compat_tests::broker::external_address;
 use compat_tests::requests::{find_coordinator, new_topic, unique};
 use compat_tests::wire::Connection;
 
@@ -17,6 +18,12 @@ use crate::samples::{self, Sample, Subject};
 
 /// More than any of these requests is worth, less than a single believed count would take.
 const GROWTH_BYTES: u64 = 128 << 20;
+
+/// These tests are for brokers that were started for them: Apache Kafka 4.3.1 answers nobody any more after
+/// `no_count_or_length_is_believed`.
+fn own_bench() -> Option<Bench> {
+    external_address().is_none().then(Bench::new)
+}
 
 fn samples_of(bench: &mut Bench) -> Vec<Sample> {
     let topic = new_topic(bench);
@@ -82,7 +89,7 @@ fn a_produce_that_claims_two_thousand_million_topics() {
 
 #[test]
 fn no_count_or_length_is_believed() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = own_bench() else { return };
     let samples = samples_of(&mut bench);
     let before = bench.broker.resident_bytes();
     for sample in &samples {
@@ -105,7 +112,7 @@ fn no_count_or_length_is_believed() {
 
 #[test]
 fn cut_bodies_close_or_are_answered() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = own_bench() else { return };
     let samples = samples_of(&mut bench);
     let before = bench.broker.resident_bytes();
     for sample in newest_and_oldest(&samples) {
@@ -118,7 +125,7 @@ fn cut_bodies_close_or_are_answered() {
 
 #[test]
 fn flipped_bytes_close_or_are_answered() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = own_bench() else { return };
     let samples = samples_of(&mut bench);
     let before = bench.broker.resident_bytes();
     for (number, sample) in newest_and_oldest(&samples).enumerate() {
@@ -133,15 +140,13 @@ fn flipped_bytes_close_or_are_answered() {
 
 #[test]
 fn bytes_behind_a_request_close_the_connection() {
-    let mut bench = Bench::new();
+    let Some(mut bench) = own_bench() else { return };
     for sample in samples_of(&mut bench).iter().filter(|sample| sample.key != 18) {
         let frame = with_length([&sample.frame[..], &[0; 7]].concat());
         let mut connection = bench.connect();
         connection.send_bytes(&frame);
-        if compat_tests::broker::external_address().is_none() {
-            // Apache Kafka answers; here a request that was not read to its end was not understood.
-            connection.expect_close(&format!("key {} version {}", sample.key, sample.version));
-        }
+        // Apache Kafka answers; here a request that was not read to its end was not understood.
+        connection.expect_close(&format!("key {} version {}", sample.key, sample.version));
     }
 }
 

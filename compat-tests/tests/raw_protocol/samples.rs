@@ -123,7 +123,9 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
                 .with_topics(vec![topic])
         }),
         sample(0..=5, |_| {
-            InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000)
+            InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_transaction_timeout_ms(60_000)
         }),
     ]
     .into_iter()
@@ -137,10 +139,16 @@ fn offsets(subject: &Subject<'_>) -> Vec<Sample> {
         if version < 8 {
             let asked = OffsetFetchRequestTopic::default().with_name(topic_name(topic));
             let asked = asked.with_partition_indexes(vec![0]);
-            return OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(Some(vec![asked]));
+            return OffsetFetchRequest::default()
+                .with_group_id(group_id(group))
+                .with_topics(Some(vec![asked]));
         }
-        let asked = OffsetFetchRequestTopics::default().with_name(topic_name(topic)).with_partition_indexes(vec![0]);
-        let group = OffsetFetchRequestGroup::default().with_group_id(group_id(group)).with_topics(Some(vec![asked]));
+        let asked = OffsetFetchRequestTopics::default()
+            .with_name(topic_name(topic))
+            .with_partition_indexes(vec![0]);
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(group_id(group))
+            .with_topics(Some(vec![asked]));
         OffsetFetchRequest::default().with_groups(vec![group])
     };
     let coordinator = |version| match version {
@@ -171,7 +179,10 @@ fn by_hand<Q: Request>(version: i16, body: &[u8]) -> Sample {
 }
 
 fn compact(string: &str) -> Vec<u8> {
-    let length = u8::try_from(string.len() + 1).ok().filter(|length| *length < 0x80).expect("a short string");
+    let length = u8::try_from(string.len() + 1)
+        .ok()
+        .filter(|length| *length < 0x80)
+        .expect("a short string");
     [&[length], string.as_bytes()].concat()
 }
 

@@ -1,0 +1,231 @@
+//! Starts that cannot succeed end with one clear line, an exit code that is not 0, and nothing damaged.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use compat_tests::broker::{Broker, binary, command, external_address, free_port, wait_for_exit};
+use compat_tests::requests::{create_topic, fetch, produce_values, values};
+
+/// How long a start that cannot succeed may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs the binary until it ends by itself, and asserts that it did not want to.
+fn refused(mut command: Command) -> String {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    if wait_for_exit(&mut child, PATIENCE).is_none() {
+        child.kill().expect("a process of ours");
+        panic!("it started, or hangs: {:?}", child.wait_with_output());
+    }
+    let output: Output = child.wait_with_output().expect("it has ended");
+    assert!(
+        output.status.code().is_some_and(|code| code != 0),
+        "{:?}: {output:?}",
+        output.status
+    );
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains("panicked"), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(lines.len(), 1, "one clear line is due:\n{text}");
+    lines[0].to_owned()
+}
+
+fn settings(port: u16, dir: &Path) -> [String; 2] {
+    [
+        format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!("log.dirs={}", dir.display()),
+    ]
+}
+
+fn refused_with(port: u16, dir: &Path, further: &[&str]) -> String {
+    let mut all = settings(port, dir).to_vec();
+    all.extend(further.iter().map(|&setting| setting.to_owned()));
+    refused(command(&all))
+}
+
+fn says(line: &str, words: &[&str]) {
+    for word in words {
+        assert!(line.contains(word), "{word:?} is missing in: {line}");
+    }
+}
+
+/// Skips where the broker under test is not started here.
+fn own_broker() -> Option<Broker> {
+    external_address().is_none().then(Broker::quick)
+}
+
+/// A topic with a record, and the proof that it is there after whatever was tried.
+fn with_a_record(broker: &Broker) -> impl Fn(&Broker) + use<> {
+    create_topic(&mut broker.connect(), "kept", 1, &[]);
+    produce_values(&mut broker.connect(), "kept", &["record"]);
+    |broker| assert_eq!(values(&fetch(&mut broker.connect(), "kept", 0, 0)), ["record"])
+}
+
+#[test]
+fn a_second_process_on_the_same_directory() {
+    let Some(mut broker) = own_broker() else { return };
+    let check = with_a_record(&broker);
+    let line = refused_with(free_port(), &broker.data_dir(), &[]);
+    says(&line, &[&broker.data_dir().display().to_string()]);
+    check(&broker);
+    assert!(broker.stop().success() || !broker.output().is_empty());
+    broker.restart();
+    check(&broker);
+}
+
+#[test]
+fn a_port_in_use() {
+    let Some(broker) = own_broker() else { return };
+    let check = with_a_record(&broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let port = broker.address().port();
+    says(
+        &refused_with(port, &directory.path().join("data"), &[]),
+        &[&port.to_string()],
+    );
+    check(&broker);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    says(
+        &refused_with(port, &directory.path().join("other"), &[]),
+        &[&port.to_string()],
+    );
+}
+
+#[test]
+fn a_file_in_place_of_the_directory() {
+    if external_address().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
+    fs::write(&file, "mine").expect("a file");
+    for path in [file.clone(), file.join("below")] {
+        says(&refused_with(free_port(), &path, &[]), &[&path.display().to_string()]);
+    }
+    assert_eq!(fs::read_to_string(&file).expect("it is still there"), "mine");
+}
+
+#[test]
+fn a_directory_that_is_something_else() {
+    if external_address().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("photos")).expect("a directory");
+    fs::write(directory.path().join("photos/cat.jpg"), "meow").expect("a file");
+    fs::write(directory.path().join("letter.txt"), "dear").expect("a file");
+    says(
+        &refused_with(free_port(), directory.path(), &[]),
+        &[&directory.path().display().to_string()],
+    );
+    let mut left: Vec<_> = fs::read_dir(directory.path())
+        .expect("it is still there")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["letter.txt", "photos"], "nothing was added");
+}
+
+#[test]
+fn a_directory_without_permission() {
+    use std::os::unix::fs::PermissionsExt;
+    if external_address().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let closed = directory.path().join("closed");
+    fs::create_dir(&closed).expect("a directory");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).expect("our own directory");
+    if fs::write(closed.join("probe"), "").is_ok() {
+        return; // root may write everywhere
+    }
+    let path = closed.join("data");
+    says(&refused_with(free_port(), &path, &[]), &[&path.display().to_string()]);
+}
+
+#[test]
+fn values_and_options_that_make_no_sense() {
+    if external_address().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let cases = [
+        ("num.partitions=many", vec!["num.partitions", "many"]),
+        ("num.partitions=0", vec!["num.partitions", "0"]),
+        ("log.cleanup.policy=burn", vec!["log.cleanup.policy", "burn"]),
+        ("listeners=PLAINTEXT//nowhere", vec!["listeners", "PLAINTEXT//nowhere"]),
+        ("listeners=PLAINTEXT://127.0.0.1:99999", vec!["listeners", "99999"]),
+    ];
+    for (setting, words) in cases {
+        says(&refused_with(free_port(), &data, &[setting]), &words);
+    }
+    let mut unknown_option = Command::new(binary());
+    unknown_option.arg("--no-such-option");
+    says(&refused(unknown_option), &["--no-such-option"]);
+    let mut no_file = Command::new(binary());
+    no_file.arg(directory.path().join("absent.properties"));
+    says(&refused(no_file), &["absent.properties"]);
+    assert!(!data.exists(), "nothing was made before the settings were understood");
+}
+
+/// A directory from another time: files that are damaged beyond what a crash can do are named, not overwritten.
+#[test]
+fn damaged_meta_properties() {
+    let Some(mut broker) = own_broker() else { return };
+    broker.stop();
+    let path = broker.data_dir().join("meta.properties");
+    let sound = fs::read(&path).expect("every directory has it");
+    for damage in [
+        &b""[..],
+        b"version=99\nnode.id=1\ncluster.id=x\n",
+        b"\xff\xfe\x00garbage",
+    ] {
+        fs::write(&path, damage).expect("our own file");
+        let line = refused_with(broker.address().port(), &broker.data_dir(), &[]);
+        says(&line, &["meta.properties"]);
+        assert_eq!(
+            fs::read(&path).expect("it is still there"),
+            damage,
+            "it was overwritten"
+        );
+    }
+    fs::write(&path, sound).expect("our own file");
+    broker.restart();
+}
+
+/// A file system of two megabytes, where this process may make one.
+#[test]
+fn a_full_disk() {
+    if external_address().is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let [listener, dir] = settings(free_port(), &directory.path().join("data"));
+    let script = format!(
+        "mount -t tmpfs -o size=64k none '{0}' || exit 77; dd if=/dev/zero of='{0}/ballast' bs=1k count=60 2>/dev/null; \
+         exec '{1}' --override '{listener}' --override '{dir}'",
+        directory.path().display(),
+        binary().display(),
+    );
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+        command
+    };
+    let probe = format!("mount -t tmpfs -o size=64k none '{}'", directory.path().display());
+    let possible = unshare(&probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        return; // this process may not mount anything, not even in a name space of its own
+    }
+    let line = refused(unshare(&script));
+    says(&line, &[&directory.path().display().to_string()]);
+}
