@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use storage::checkpoint::{read_whole, write_atomic};
 use storage::dir::meta_properties::MetaProperties;
 use storage::dir::uuid_text::uuid_to_text;
 use storage::dir::{LogDir, OpenLogDir};
@@ -35,7 +36,7 @@ use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
-use crate::metadata::topic_name::CONSUMER_OFFSETS;
+use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
 use crate::network::connection::ConnectionShared;
 use crate::network::limits::{ConnectionCounts, ConnectionLimits};
 use crate::network::listener::{self, SocketOptions};
@@ -43,8 +44,12 @@ use crate::network::memory::RequestMemory;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
+/// In the first of several log directories: the ids of all.
+const KNOWN_DIRECTORIES_FILE: &str = "directories";
 /// How long a stop waits for clients to take what they are owed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a stop waits for lookups and removals that nobody waits for any more.
+const LEFTOVER_LIMIT: Duration = Duration::from_millis(100);
 /// Answers that a connection may be owed before it is read on.
 const MAX_IN_FLIGHT: usize = 64;
 /// Bytes of answers that may wait for a socket before the connection is read on.
@@ -83,6 +88,14 @@ impl Runtimes {
     }
 }
 
+impl Runtimes {
+    /// Ends the threads. Work on the blocking pool that takes longer is left behind; nothing there is owed to anybody.
+    pub fn stop(self) {
+        self.data.shutdown_timeout(LEFTOVER_LIMIT);
+        self.control.shutdown_timeout(LEFTOVER_LIMIT);
+    }
+}
+
 /// Why the broker does not start; one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -112,6 +125,11 @@ pub enum StartError {
         /// Another.
         second: String,
     },
+    /// A directory that was in use is not among the log directories.
+    #[error(
+        "the log directory with directory.id {0} is missing: mount it or name it in log.dirs again; to give up what it holds, remove its line from {1}"
+    )]
+    MissingDir(String, String),
     /// The internal topics cannot be made.
     #[error("cannot create the topic {0}: {1}")]
     InternalTopic(&'static str, String),
@@ -335,7 +353,32 @@ fn open_dirs(config: &BrokerConfig, env: &Env) -> Result<Vec<(LogDir, bool)>, St
         let clean_shutdown = dir.take_clean_shutdown()?;
         dirs.push((dir, clean_shutdown));
     }
+    check_that_none_is_missing(&dirs)?;
     Ok(dirs)
+}
+
+/// Refuses to start without a directory that was in use: its partitions would silently begin anew. The first directory
+/// remembers the ids of all, where there are several.
+fn check_that_none_is_missing(dirs: &[(LogDir, bool)]) -> Result<(), StartError> {
+    let first = &dirs[0].0;
+    let path = first.path().join(KNOWN_DIRECTORIES_FILE);
+    let known = read_whole(&**first.fs(), &path)?.unwrap_or_default();
+    let known = String::from_utf8_lossy(&known).into_owned();
+    let here: Vec<_> = dirs
+        .iter()
+        .map(|(dir, _)| uuid_to_text(dir.meta().directory_id))
+        .collect();
+    if let Some(gone) = known
+        .lines()
+        .find(|id| !id.is_empty() && !here.iter().any(|here| here == id))
+    {
+        return Err(StartError::MissingDir(gone.to_owned(), shown(&path)));
+    }
+    let text = here.join("\n") + "\n";
+    if dirs.len() > 1 && text != known {
+        write_atomic(&**first.fs(), &path, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 async fn open_metadata(
@@ -346,7 +389,11 @@ async fn open_metadata(
     let first = &dirs[0].0;
     let mut has_partitions = false;
     for (dir, _) in dirs {
-        has_partitions |= !dir.partition_dirs()?.is_empty();
+        // the metadata log's own directory may be there from a first start that was killed
+        has_partitions |= dir
+            .partition_dirs()?
+            .iter()
+            .any(|found| found.topic != CLUSTER_METADATA);
     }
     let endpoint = |listener: &Listener| {
         let (host, port) = listener.advertised.clone().unwrap_or((String::new(), listener.port));
@@ -444,6 +491,8 @@ async fn checkpoint_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut s
 /// Without its metadata log a broker cannot keep its promises: it ends, and a restart tells why.
 async fn end_with_the_metadata_log(metadata: Arc<RaftMetadataLog>, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
+        // a stop shuts the metadata log down too, which is no failure
+        biased;
         _ = stopped.wait_for(|stopped| *stopped) => {}
         why = metadata.failed() => panic!("the metadata log has failed: {why}"),
     }

@@ -58,17 +58,24 @@ fn run(sources: &Sources) -> Result<(), String> {
         // before the broker is ready, so that an early signal stops it cleanly too
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let broker = Broker::start(loaded.config, env, &runtimes)
-            .await
-            .map_err(|error| error.to_string())?;
+        let mut stop = std::pin::pin!(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        let broker = tokio::select! {
+            started = Broker::start(loaded.config, env, &runtimes) => started.map_err(|error| error.to_string())?,
+            // a start that is given up leaves what a kill leaves
+            () = stop.as_mut() => return Err("stopped before it took clients".to_owned()),
+        };
         print(&broker.greeting())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        stop.await;
         broker.stop().await;
         Ok(())
-    })
+    })?;
+    runtimes.stop();
+    Ok(())
 }
 
 /// Prints to standard output; a reader that went away is no fault.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::record::{ValidatedBatch, batches};
+use storage::log::append::AppendError;
 
 use crate::coordinator::runtime::log::{
     CoordinatorAppendError, CoordinatorLog, CoordinatorReadError, LogOffsets, WaitFuture,
@@ -94,6 +95,12 @@ impl CoordinatorLog for PartitionLog {
 }
 
 fn append_error(error: &PartitionError) -> CoordinatorAppendError {
+    if let PartitionError::Append(AppendError::Storage(storage)) = error
+        && storage.is_no_space()
+    {
+        // nothing of it is in the log, and there may be room again: the client tries again
+        return CoordinatorAppendError::NotEnoughReplicas;
+    }
     match error.error_code() {
         ErrorCode::NotEnoughReplicas => CoordinatorAppendError::NotEnoughReplicas,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => CoordinatorAppendError::TooLarge,

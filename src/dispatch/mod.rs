@@ -3,6 +3,7 @@
 //! Invariants: an API or version that is not served closes the connection without an answer (Kafka's `SocketServer`),
 //! but ApiVersions in an unknown version is answered in version 0; a handler is only called for what the table serves.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,6 +28,11 @@ pub struct Origin {
     pub listener: Arc<Listener>,
 }
 
+/// Whether a request's bytes go on from the frame to their place without a copy: only Produce carries such.
+pub fn is_used_in_place(frame: &[u8]) -> bool {
+    frame.starts_with(&api::PRODUCE.to_be_bytes())
+}
+
 /// Finds handlers for frames.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -39,30 +45,30 @@ impl Dispatcher {
         Self { services }
     }
 
-    /// Handles frames (without their length prefixes) in order; one reply each, in order, up to the first that closes
-    /// the connection.
-    pub fn dispatch(&self, origin: &Origin, frames: impl Iterator<Item = Bytes>) -> Vec<Reply> {
-        let mut replies = Vec::new();
-        let mut together: Vec<(Arc<RequestContext>, Bytes)> = Vec::new();
-        for frame in frames {
-            let request = self.request(origin, &frame);
-            match request {
-                Ok((cx, body)) if handlers::goes_together(cx.api_key) => {
-                    together.push((cx, body));
-                    continue;
-                }
-                request => {
-                    if !together.is_empty() {
-                        replies.extend(handlers::handle_together(std::mem::take(&mut together)));
-                    }
-                    replies.push(request.map_or_else(|reply| reply, |(cx, body)| handlers::handle(&cx, body)));
-                }
+    /// Takes the next frames (without their length prefixes) that are handled together off the front, at least one, and
+    /// handles them; one reply each, in order. Behind a reply that closes the connection nothing is handled.
+    ///
+    /// # Panics
+    /// When there is no frame.
+    pub fn dispatch(&self, origin: &Origin, frames: &mut VecDeque<Bytes>) -> Vec<Reply> {
+        let first = frames.pop_front().expect("called with a frame");
+        let (cx, body) = match self.request(origin, &first) {
+            Ok(request) => request,
+            Err(reply) => return vec![reply],
+        };
+        if !handlers::goes_together(cx.api_key) {
+            return vec![handlers::handle(&cx, body)];
+        }
+        let mut together = vec![(cx, body)];
+        while let Some(frame) = frames.front() {
+            match self.request(origin, frame) {
+                Ok((cx, body)) if handlers::goes_together(cx.api_key) => together.push((cx, body)),
+                // handled, or refused, at the next call
+                _ => break,
             }
+            frames.pop_front();
         }
-        if !together.is_empty() {
-            replies.extend(handlers::handle_together(together));
-        }
-        replies
+        handlers::handle_together(together)
     }
 
     /// The request in a frame, or what to do with a frame that holds none for a handler.

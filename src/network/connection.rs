@@ -4,6 +4,7 @@
 //! later requests until the connection owes too much; an idle connection holds no buffer; whatever the client sends,
 //! only its own connection can end.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::value::Listener;
-use crate::dispatch::{Dispatcher, Origin};
+use crate::dispatch::{Dispatcher, Origin, is_used_in_place};
 use crate::handlers::reply::Reply;
 use crate::network::limits::{ConnectionCount, ConnectionLimits};
 use crate::network::memory::{MemoryPermit, RequestMemory};
@@ -29,10 +30,13 @@ const READ_BYTES: usize = 256 << 10;
 const SMALL_FRAME_BYTES: usize = 64 << 10;
 /// The buffer of a large frame grows in such steps as data arrives: an announced length alone costs nothing.
 const GROW_BYTES: usize = 1 << 20;
-/// Requests up to this size are copied out of the read buffer, so that one that waits does not hold the buffer.
+/// Requests up to this size are copied out of the read buffer even if they could be used in place.
 const COPY_BYTES: usize = 4 << 10;
-/// After so many requests other connections get their turn.
+/// After so many requests, or bytes received, other connections get their turn.
 const TURN_REQUESTS: usize = 64;
+const TURN_BYTES: usize = 1 << 20;
+/// A large frame that comes more slowly than this is given up while others wait for memory.
+const SLOW_BYTES_PER_SECOND: u64 = 64 << 10;
 /// How often a connection that waits for memory or a stalled frame looks around.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 
@@ -63,8 +67,16 @@ pub struct Connection {
     outbox: Outbox,
     last_active: Instant,
     wants_memory: bool,
-    /// Frames may be complete in `input` although the socket gave nothing new.
+    /// Frames that are complete and not handled yet.
+    frames: VecDeque<Bytes>,
+    /// There is work in `frames` or `input` although the socket gave nothing new.
     unparsed: bool,
+    /// Other connections get their turn before this one goes on.
+    turn_over: bool,
+    /// When the large frame that is being received began.
+    frame_began: Instant,
+    /// What is wrong with the bytes behind `frames`.
+    poisoned: Option<&'static str>,
     /// Set when the client broke the protocol: what was accepted before is answered, then the connection closes.
     refused: Option<&'static str>,
     _count: ConnectionCount,
@@ -113,7 +125,11 @@ impl Connection {
             outbox: Outbox::default(),
             last_active: Instant::now(),
             wants_memory: false,
+            frames: VecDeque::new(),
             unparsed: false,
+            turn_over: false,
+            frame_began: Instant::now(),
+            poisoned: None,
             refused: None,
             _count: count,
         })
@@ -162,6 +178,10 @@ impl Connection {
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
             }
             self.send()?;
+            if std::mem::take(&mut self.turn_over) {
+                // a socket that is always ready would never give the worker back
+                tokio::task::yield_now().await;
+            }
             if self.permit.is_some() && timer.deadline() > Instant::now() + STALL_CHECK {
                 timer.as_mut().reset(Instant::now() + STALL_CHECK);
             }
@@ -172,18 +192,21 @@ impl Connection {
         !self.wants_memory
             && self.refused.is_none()
             && self.pipeline.len() < self.shared.limits.max_in_flight
-            && self.outbox.bytes() < self.shared.limits.max_outbox_bytes
+            && self.outbox.bytes() + self.pipeline.ready_bytes() < self.shared.limits.max_outbox_bytes
     }
 
     /// Closes an idle connection, and one whose frame stalls while others wait for memory; else sets the timer anew.
     fn on_timer(&self, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
         let idle = self.last_active.elapsed();
         let limits = &self.shared.limits;
-        let busy = !self.pipeline.is_empty() || !self.outbox.is_empty();
-        if !busy && idle >= limits.max_idle {
+        // with answers still to come we are slow, not the client; one that does not take its answers is idle
+        let awaits_us = self.outbox.is_empty() && !self.pipeline.is_empty();
+        if !awaits_us && idle >= limits.max_idle {
             return Err(End::Refused("idle for connections.max.idle.ms"));
         }
-        if self.permit.is_some() && idle >= limits.stalled_frame && self.shared.memory.is_short() {
+        let taken = self.frame_began.elapsed();
+        let slow = taken >= limits.stalled_frame && (self.input.len() as u64) < taken.as_secs() * SLOW_BYTES_PER_SECOND;
+        if self.permit.is_some() && (slow || idle >= limits.stalled_frame) && self.shared.memory.is_short() {
             return Err(End::Refused(
                 "an announced frame did not come while others wait for request memory",
             ));
@@ -199,6 +222,7 @@ impl Connection {
 
     /// Reads what the socket has and handles the frames that are complete.
     fn receive(&mut self) -> Result<(), End> {
+        let mut turn_bytes = 0;
         loop {
             if !self.make_room()? {
                 return Ok(());
@@ -213,7 +237,9 @@ impl Connection {
                 Ok(bytes) => {
                     self.last_active = Instant::now();
                     self.handle_frames();
-                    if bytes < room || self.unparsed || !self.may_read() {
+                    turn_bytes += bytes;
+                    self.turn_over |= turn_bytes >= TURN_BYTES;
+                    if bytes < room || self.turn_over || self.unparsed || !self.may_read() {
                         break;
                     }
                 }
@@ -241,6 +267,7 @@ impl Connection {
                 self.wants_memory = true;
                 return Ok(false);
             }
+            self.frame_began = Instant::now();
         }
         if self.input.capacity() == 0 {
             self.input = spare::take();
@@ -253,40 +280,55 @@ impl Connection {
         Ok(true)
     }
 
-    /// Hands every complete frame to the dispatcher, until the turn is over or the connection owes too much.
+    /// Hands complete frames to the dispatcher, until the turn is over or the connection owes too much.
     fn handle_frames(&mut self) {
-        let max_bytes = self.shared.limits.request_max_bytes;
-        let room = self.shared.limits.max_in_flight.saturating_sub(self.pipeline.len());
-        let mut refused = None;
-        let mut frames = Vec::new();
-        while frames.len() < TURN_REQUESTS.min(room) {
-            match split_frame(&mut self.input, max_bytes) {
-                Ok(Some(frame)) if frame.len() <= COPY_BYTES => frames.push(Bytes::copy_from_slice(&frame)),
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break,
-                Err(_) => {
-                    refused = Some("frame length out of range");
-                    break;
+        self.split_frames();
+        let mut turn = TURN_REQUESTS;
+        while turn > 0 && !self.frames.is_empty() && self.may_read() {
+            let before = self.frames.len();
+            let replies = self.shared.dispatcher.dispatch(&self.origin, &mut self.frames);
+            turn = turn.saturating_sub(before - self.frames.len());
+            self.queue(replies);
+        }
+        if self.frames.is_empty() {
+            self.refused = self.refused.or(self.poisoned);
+        }
+        self.unparsed = self.refused.is_none() && (!self.frames.is_empty() || has_whole_frame(&self.input));
+    }
+
+    /// Takes complete frames out of the input.
+    fn split_frames(&mut self) {
+        while self.frames.len() < TURN_REQUESTS && self.poisoned.is_none() {
+            match split_frame(&mut self.input, self.shared.limits.request_max_bytes) {
+                Ok(Some(frame)) => {
+                    self.permit = None;
+                    // a request that waits must not hold the whole read buffer by the few bytes that it needs
+                    let in_place = frame.len() > COPY_BYTES && is_used_in_place(&frame);
+                    self.frames.push_back(if in_place {
+                        frame
+                    } else {
+                        Bytes::copy_from_slice(&frame)
+                    });
                 }
+                Ok(None) => return,
+                Err(_) => self.poisoned = Some("frame length out of range"),
             }
         }
-        self.unparsed = frames.len() >= TURN_REQUESTS.min(room) && !self.input.is_empty();
-        if !frames.is_empty() {
-            self.permit = None;
-        }
-        for reply in self.shared.dispatcher.dispatch(&self.origin, frames.into_iter()) {
+    }
+
+    fn queue(&mut self, replies: Vec<Reply>) {
+        for reply in replies {
             match reply {
                 Reply::Now(frame) if self.pipeline.is_empty() => self.outbox.push(frame),
                 Reply::Now(frame) => self.pipeline.push_ready(frame),
                 Reply::Later(future) => self.pipeline.push_pending(future),
                 Reply::Silent => {}
                 Reply::Close(reason) => {
-                    refused = Some(reason);
-                    break;
+                    self.frames.clear();
+                    self.refused = self.refused.or(Some(reason));
                 }
             }
         }
-        self.refused = self.refused.or(refused);
     }
 
     /// Gives the read buffer back, or keeps just the bytes of the frame that is not complete.
@@ -307,13 +349,17 @@ impl Connection {
             return Ok(());
         }
         let before = self.outbox.bytes();
-        // Turn and Blocked come back by the socket's readiness
-        let _flushed: Flushed = self.outbox.flush(&self.stream)?;
+        self.turn_over |= self.outbox.flush(&self.stream)? == Flushed::Turn;
         if self.outbox.bytes() < before {
             self.last_active = Instant::now();
         }
         Ok(())
     }
+}
+
+/// Whether the input holds a complete frame, or one that will be refused.
+fn has_whole_frame(input: &[u8]) -> bool {
+    announced_len(input).is_some_and(|len| usize::try_from(len).is_ok_and(|len| input.len() - 4 >= len))
 }
 
 /// Read buffers between two uses, a few per thread: a connection borrows one only while its socket has something.

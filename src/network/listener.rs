@@ -88,23 +88,22 @@ pub async fn serve(
         drop(stopping.wait_for(|stopping| *stopping).await);
     };
     let mut stop = std::pin::pin!(stop);
+    // accepted, but above max.connections: waits here for a slot, and nobody else is accepted meanwhile
+    let mut waiting: Option<(TcpStream, SocketAddr)> = None;
     loop {
-        let accepted = async {
-            let slot = counts.slot().await;
-            (slot, listener.accept().await)
-        };
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            (slot, accepted) = accepted => match accepted {
-                Ok((stream, peer)) => {
-                    if let Some(count) = counts.count(peer.ip(), slot) {
-                        start(&mut connections, stream, peer, &shared, count);
-                    } else {
-                        tracing::debug!(%peer, "closed: max.connections.per.ip is reached");
-                    }
+            slot = counts.slot(), if waiting.is_some() => {
+                let (stream, peer) = waiting.take().expect("checked");
+                match counts.count(peer.ip(), slot) {
+                    Some(count) => start(&mut connections, stream, peer, &shared, count),
+                    None => tracing::debug!(%peer, "closed: max.connections.per.ip is reached"),
                 }
+            }
+            accepted = listener.accept(), if waiting.is_none() => match accepted {
+                Ok(accepted) => waiting = Some(accepted),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
@@ -124,9 +123,10 @@ fn start(
     shared: &ConnectionShared,
     count: crate::network::limits::ConnectionCount,
 ) {
-    // small answers must not wait for the acknowledgement of earlier ones
+    // small answers must not wait for the acknowledgement of earlier ones; a peer that vanished is noticed some day
     let connection = stream
         .set_nodelay(true)
+        .and_then(|()| socket2::SockRef::from(&stream).set_keepalive(true))
         .and_then(|()| Connection::new(stream, peer, shared.clone(), count));
     match connection {
         Ok(connection) => {

@@ -123,10 +123,21 @@ impl Outbox {
 fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<usize> {
     let count = slice.length.min(SENDFILE_BYTES);
     let sent = match slice.file.as_fd() {
-        Some(file) => stream.try_io(Interest::WRITABLE, || {
-            let mut position = slice.position;
-            Ok(rustix::fs::sendfile(stream, file, Some(&mut position), count)?)
-        })?,
+        Some(file) => {
+            let send = || {
+                stream.try_io(Interest::WRITABLE, || {
+                    let mut position = slice.position;
+                    Ok(rustix::fs::sendfile(stream, file, Some(&mut position), count)?)
+                })
+            };
+            // bytes that have to come from the disk first must not hold up the other connections of this worker
+            let cold = slice.file.read_at_nowait(&mut [0], slice.position)?.is_none();
+            if cold {
+                tokio::task::block_in_place(send)?
+            } else {
+                send()?
+            }
+        }
         None => {
             let mut buffer = vec![0; count.min(64 << 10)];
             let read = slice.file.read_at(&mut buffer, slice.position)?;

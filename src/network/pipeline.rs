@@ -19,6 +19,8 @@ enum Slot {
 pub struct Pipeline {
     slots: VecDeque<Slot>,
     pending: usize,
+    /// Bytes of the answers that are there and wait for one before them.
+    ready_bytes: usize,
 }
 
 impl fmt::Debug for Pipeline {
@@ -33,6 +35,7 @@ impl fmt::Debug for Pipeline {
 impl Pipeline {
     /// Adds an answer that is there.
     pub fn push_ready(&mut self, frame: ResponseFrame) {
+        self.ready_bytes += frame.len();
         self.slots.push_back(Slot::Ready(frame));
     }
 
@@ -45,6 +48,11 @@ impl Pipeline {
     /// Answers owed.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes of answers that are there but may not leave yet.
+    pub fn ready_bytes(&self) -> usize {
+        self.ready_bytes
     }
 
     /// Whether no answer is owed.
@@ -60,7 +68,10 @@ impl Pipeline {
     /// Takes the next answer in order, if it is there.
     pub fn pop_ready(&mut self) -> Option<ResponseFrame> {
         match self.slots.pop_front()? {
-            Slot::Ready(frame) => Some(frame),
+            Slot::Ready(frame) => {
+                self.ready_bytes -= frame.len();
+                Some(frame)
+            }
             slot @ Slot::Pending(_) => {
                 self.slots.push_front(slot);
                 None
@@ -75,6 +86,7 @@ impl Pipeline {
             if let Slot::Pending(future) = slot
                 && let Poll::Ready(frame) = future.as_mut().poll(cx)
             {
+                self.ready_bytes += frame.len();
                 *slot = Slot::Ready(frame);
                 came += 1;
             }
@@ -121,5 +133,6 @@ mod tests {
             assert_eq!(text(pipeline.pop_ready()).as_deref(), Some(expected.as_bytes()));
         }
         assert!(pipeline.is_empty());
+        assert_eq!(pipeline.ready_bytes(), 0);
     }
 }

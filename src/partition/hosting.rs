@@ -2,21 +2,22 @@
 //!
 //! Invariants: a partition whose log cannot be opened is reported by name and stays offline, the others are served; a
 //! directory that the metadata does not know is set aside as stray, never deleted; a deleted topic's directories are
-//! renamed before the deletion is answered, their bytes go afterwards; every log is closed before the clean-stop mark is
-//! written.
+//! renamed before the deletion is answered, their bytes go afterwards; what a directory's checkpoints said of a partition
+//! stays in them until that partition is opened or deleted; a stop is marked as clean only where every partition that
+//! lies in the directory was open and is closed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
-use protocol::types::PartitionIndex;
+use protocol::types::{Offset, PartitionIndex};
 use storage::checkpoint::{
     LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
     read_offset_checkpoint, write_offset_checkpoint,
 };
 use storage::dir::LogDir;
-use storage::dir::partition_dir::{PartitionDirKind, read_partition_metadata};
+use storage::dir::partition_dir::{PartitionDir, PartitionDirKind, read_partition_metadata};
 use storage::error::StorageError;
 use storage::flush::Flusher;
 use storage::log::open::{OpenLog, OpenedLog, open_log};
@@ -33,12 +34,21 @@ use crate::partition::partition::{Leadership, Partition, PartitionName};
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::settings::PartitionSettings;
 
-/// One log directory with what its checkpoints said at the start.
+/// One log directory.
 #[derive(Debug)]
 struct HostedDir {
-    dir: LogDir,
+    dir: Arc<LogDir>,
     flusher: Flusher,
     clean_shutdown: bool,
+    /// What the checkpoints said at the start of partitions that are not open yet.
+    past: Mutex<Checkpoints>,
+    /// What the checkpoints on the disk say.
+    written: Mutex<Checkpoints>,
+}
+
+/// The three offset checkpoints of a directory.
+#[derive(Debug, Clone, Default)]
+struct Checkpoints {
     recovery_points: OffsetCheckpoint,
     log_start_offsets: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
@@ -59,6 +69,8 @@ struct Inner {
     dirs: Vec<HostedDir>,
     /// Which directory holds which partition.
     placed: Mutex<BTreeMap<PartitionKey, usize>>,
+    /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
+    closed: Mutex<bool>,
 }
 
 /// The partitions of this broker. Cheap to clone.
@@ -87,7 +99,7 @@ impl Hosting {
                 tracing::info!(dir = %dir.path().display(), removed, "removed directories of deleted partitions");
             }
             set_strays_aside(&dir, image, &env, &mut placed, index)?;
-            hosted.push(HostedDir::open(dir, clean_shutdown)?);
+            hosted.push(HostedDir::open(dir, clean_shutdown, &registry)?);
         }
         let node_id = config.resolved.node_id;
         let placed = Mutex::new(placed);
@@ -99,16 +111,16 @@ impl Hosting {
                 registry,
                 dirs: hosted,
                 placed,
+                closed: Mutex::new(false),
             }),
         })
     }
 
     /// Writes the checkpoints, so that a restart after a kill scans only what came later.
     pub fn checkpoint(&self) {
-        for (index, hosted) in self.inner.dirs.iter().enumerate() {
-            if let Err(error) = self.inner.write_checkpoints(index, hosted) {
-                tracing::error!(dir = %hosted.dir.path().display(), %error, "cannot write the checkpoints");
-            }
+        let closed = self.inner.working();
+        if !*closed {
+            self.inner.checkpoint();
         }
     }
 
@@ -122,18 +134,26 @@ impl ImageListener for Hosting {
     fn on_image<'a>(&'a self, old: &'a Arc<MetadataImage>, new: &'a Arc<MetadataImage>) -> ListenerFuture<'a> {
         let (inner, old, new) = (Arc::clone(&self.inner), Arc::clone(old), Arc::clone(new));
         Box::pin(async move {
-            let applied = tokio::task::spawn_blocking(move || inner.apply(&old, &new)).await;
-            applied.expect("opening and removing partitions does not panic");
+            let working = Arc::clone(&inner);
+            let applied = tokio::task::spawn_blocking(move || working.apply(&old, &new)).await;
+            let renamed = applied.expect("opening and removing partitions does not panic");
+            if !renamed.is_empty() {
+                // not waited for: a start removes what a stop leaves behind
+                tokio::task::spawn_blocking(move || inner.remove(renamed));
+            }
         })
     }
 }
 
 impl HostedDir {
-    fn open(dir: LogDir, clean_shutdown: bool) -> Result<Self, StorageError> {
+    fn open(dir: LogDir, clean_shutdown: bool, registry: &Arc<PartitionRegistry>) -> Result<Self, StorageError> {
+        let dir = Arc::new(dir);
         let on_failure = {
-            let path = dir.path().to_path_buf();
+            let (dir, registry) = (Arc::clone(&dir), Arc::clone(registry));
             Arc::new(move |log: &Path, error: &StorageError| {
-                tracing::error!(dir = %path.display(), log = %log.display(), %error, "a log went offline");
+                tracing::error!(log = %log.display(), %error, "a log went offline");
+                dir.mark_offline();
+                end_waits_of(&registry, log);
             })
         };
         let flusher =
@@ -146,17 +166,67 @@ impl HostedDir {
                 OffsetCheckpoint::new()
             })
         };
-        let recovery_points = read(RECOVERY_POINT_CHECKPOINT);
-        let log_start_offsets = read(LOG_START_OFFSET_CHECKPOINT);
-        let high_watermarks = read(REPLICATION_OFFSET_CHECKPOINT);
+        let past = Checkpoints {
+            recovery_points: read(RECOVERY_POINT_CHECKPOINT),
+            log_start_offsets: read(LOG_START_OFFSET_CHECKPOINT),
+            high_watermarks: read(REPLICATION_OFFSET_CHECKPOINT),
+        };
         Ok(Self {
             dir,
             flusher,
             clean_shutdown,
-            recovery_points,
-            log_start_offsets,
-            high_watermarks,
+            written: Mutex::new(past.clone()),
+            past: Mutex::new(past),
         })
+    }
+
+    fn past(&self) -> MutexGuard<'_, Checkpoints> {
+        self.past.lock().expect("looking at the past does not panic")
+    }
+
+    fn written(&self) -> MutexGuard<'_, Checkpoints> {
+        self.written.lock().expect("looking at checkpoints does not panic")
+    }
+}
+
+/// What the checkpoints say of one partition; 0 where they say nothing.
+#[derive(Debug, Clone, Copy)]
+struct PartitionPast {
+    recovery_point: Offset,
+    log_start_offset: Offset,
+    high_watermark: Offset,
+}
+
+impl Checkpoints {
+    fn of(&self, key: &PartitionKey) -> PartitionPast {
+        let offset = |checkpoint: &OffsetCheckpoint| checkpoint.get(key).copied().unwrap_or(0);
+        PartitionPast {
+            recovery_point: offset(&self.recovery_points),
+            log_start_offset: offset(&self.log_start_offsets),
+            high_watermark: offset(&self.high_watermarks),
+        }
+    }
+
+    fn remove(&mut self, key: &PartitionKey) {
+        self.recovery_points.remove(key);
+        self.log_start_offsets.remove(key);
+        self.high_watermarks.remove(key);
+    }
+
+    /// Whether a log made anew under this name could be taken for one with a past.
+    fn would_mislead(&self, key: &PartitionKey) -> bool {
+        let offset = |checkpoint: &OffsetCheckpoint| checkpoint.get(key).copied().unwrap_or(0);
+        offset(&self.recovery_points) > 0 || offset(&self.log_start_offsets) > 0
+    }
+}
+
+/// Lets everybody who waits for the partition in this directory look again: its log takes no more writes.
+fn end_waits_of(registry: &PartitionRegistry, log: &Path) {
+    let found = log.file_name().and_then(|name| PartitionDir::parse(name.to_str()?));
+    if let Some(found) = found
+        && let Some(partition) = registry.partition(&found.topic, found.partition)
+    {
+        partition.end_waits();
     }
 }
 
@@ -165,10 +235,26 @@ impl Inner {
         self.placed.lock().expect("placing does not panic")
     }
 
-    fn apply(&self, old: &MetadataImage, new: &MetadataImage) {
+    /// Held by whoever works on the partitions as a whole; true once they are closed.
+    fn working(&self) -> MutexGuard<'_, bool> {
+        self.closed.lock().expect("work on partitions does not panic")
+    }
+
+    /// Does what leads from one image to the next. Returns the directories that are to be removed.
+    fn apply(&self, old: &MetadataImage, new: &MetadataImage) -> Vec<(usize, PathBuf)> {
+        let closed = self.working();
+        if *closed {
+            return Vec::new();
+        }
         let delta = MetadataDelta::between(old, new);
+        let mut renamed = Vec::new();
+        let mut misleading = false;
         for topic in &delta.deleted_topics {
-            self.delete_topic(topic);
+            misleading |= self.delete_topic(topic, &mut renamed);
+        }
+        if misleading {
+            // before a topic of the same name can be made and written to
+            self.checkpoint();
         }
         self.open_topics(&delta.created_topics, new);
         for (_, after) in &delta.changed_topics {
@@ -177,6 +263,26 @@ impl Inner {
         for resource in &delta.changed_configs {
             if let ConfigResource::Topic(name) = resource {
                 self.change_settings(name, new);
+            }
+        }
+        renamed
+    }
+
+    fn remove(&self, renamed: Vec<(usize, PathBuf)>) {
+        for (dir, path) in renamed {
+            if *self.working() {
+                return;
+            }
+            if let Err(error) = self.dirs[dir].dir.remove_dir(&path) {
+                tracing::error!(path = %path.display(), %error, "cannot remove a deleted partition");
+            }
+        }
+    }
+
+    fn checkpoint(&self) {
+        for (index, hosted) in self.dirs.iter().enumerate() {
+            if let Err(error) = self.write_checkpoints(index, hosted) {
+                tracing::error!(dir = %hosted.dir.path().display(), %error, "cannot write the checkpoints");
             }
         }
     }
@@ -252,7 +358,7 @@ impl Inner {
         let hosted = &self.dirs[self.place(&key)];
         hosted.dir.check_online()?;
         let settings = self.settings(&topic.name, image);
-        let offset = |checkpoint: &OffsetCheckpoint| checkpoint.get(&key).copied().unwrap_or(0);
+        let past = hosted.past().of(&key);
         let OpenedLog {
             writer,
             reader,
@@ -265,9 +371,9 @@ impl Inner {
             topic_id: topic.id,
             config: Arc::clone(&settings.log),
             clean_shutdown: hosted.clean_shutdown,
-            recovery_point: offset(&hosted.recovery_points),
-            log_start_offset: offset(&hosted.log_start_offsets),
-            high_watermark: offset(&hosted.high_watermarks),
+            recovery_point: past.recovery_point,
+            log_start_offset: past.log_start_offset,
+            high_watermark: past.high_watermark,
             flusher: hosted.flusher.handle(),
             now: self.env.now(),
         })?;
@@ -282,7 +388,9 @@ impl Inner {
             leader_epoch: image.leader_epoch,
             isr: &image.isr,
         };
-        Partition::lead(name, writer, reader, leadership, settings)
+        let partition = Partition::lead(name, writer, reader, leadership, settings)?;
+        hosted.past().remove(&key);
+        Ok(partition)
     }
 
     /// The directory that holds the partition, or the one with the fewest partitions.
@@ -318,8 +426,8 @@ impl Inner {
                 isr: &partition_image.isr,
             };
             if let Err(error) = partition.set_leadership(leadership) {
+                // kept: it refuses by itself, and a stop must not count as clean
                 tracing::error!(topic = %topic.name, partition = index, %error, "cannot record the leader epoch");
-                return None;
             }
             Some(partition)
         });
@@ -341,10 +449,12 @@ impl Inner {
         }
     }
 
-    fn delete_topic(&self, topic: &TopicImage) {
+    /// Ends the partitions of a topic and renames their directories. True when the checkpoints on the disk speak of them
+    /// in a way that a topic made anew must not inherit.
+    fn delete_topic(&self, topic: &TopicImage, renamed: &mut Vec<(usize, PathBuf)>) -> bool {
         let hosted = self.registry.remove(&topic.name, &topic.id);
-        let indexes = 0..topic.partitions.len();
-        for index in indexes {
+        let mut misleading = false;
+        for index in 0..topic.partitions.len() {
             let partition = hosted
                 .as_ref()
                 .and_then(|hosted| hosted.partitions.get(index).cloned().flatten());
@@ -352,65 +462,78 @@ impl Inner {
                 log.discard();
             }
             let index = PartitionIndex::try_from(index).expect("partition counts are int32 on the wire");
-            let Some(dir) = self.placed().remove(&(topic.name.to_string(), index)) else {
+            let key = (topic.name.to_string(), index);
+            let Some(dir) = self.placed().remove(&key) else {
                 continue;
             };
-            let dir = &self.dirs[dir].dir;
-            let removed = dir
-                .rename_for_delete(&topic.name, index, self.env.uuid())
-                .and_then(|renamed| dir.remove_dir(&renamed));
-            if let Err(error) = removed {
-                tracing::error!(topic = %topic.name, partition = index, %error, "cannot remove a deleted partition");
+            let hosted = &self.dirs[dir];
+            hosted.past().remove(&key);
+            misleading |= hosted.written().would_mislead(&key);
+            match hosted.dir.rename_for_delete(&topic.name, index, self.env.uuid()) {
+                Ok(path) => renamed.push((dir, path)),
+                Err(error) => {
+                    tracing::error!(topic = %topic.name, partition = index, %error, "cannot rename a deleted partition");
+                }
             }
         }
+        misleading
     }
 
-    fn write_checkpoints(&self, index: usize, hosted: &HostedDir) -> Result<(), StorageError> {
-        let (mut recovery_points, mut starts, mut marks) = (
-            OffsetCheckpoint::new(),
-            OffsetCheckpoint::new(),
-            OffsetCheckpoint::new(),
-        );
+    /// What is to be written: the past of what is not open, the present of what is.
+    fn checkpoints_of(&self, index: usize, hosted: &HostedDir) -> Checkpoints {
         let placed = self.placed().clone();
+        let is_here = |key: &PartitionKey| placed.get(key) == Some(&index);
+        let mut now = hosted.past().clone();
+        now.recovery_points.retain(|key, _| is_here(key));
+        now.log_start_offsets.retain(|key, _| is_here(key));
+        now.high_watermarks.retain(|key, _| is_here(key));
         for topic in self.registry.topics() {
             for partition in topic.partitions.iter().flatten() {
                 let key = (topic.name.to_string(), partition.index());
-                if placed.get(&key) != Some(&index) {
-                    continue;
+                if is_here(&key) {
+                    let watermarks = partition.watermarks();
+                    now.recovery_points.insert(key.clone(), partition.recovery_point());
+                    now.log_start_offsets.insert(key.clone(), watermarks.log_start_offset);
+                    now.high_watermarks.insert(key, watermarks.high_watermark);
                 }
-                let watermarks = partition.watermarks();
-                recovery_points.insert(key.clone(), partition.recovery_point());
-                starts.insert(key.clone(), watermarks.log_start_offset);
-                marks.insert(key, watermarks.high_watermark);
             }
         }
+        now
+    }
+
+    fn write_checkpoints(&self, index: usize, hosted: &HostedDir) -> Result<(), StorageError> {
+        let now = self.checkpoints_of(index, hosted);
         let path = |name: &str| hosted.dir.path().join(name);
         let fs = &**hosted.dir.fs();
-        write_offset_checkpoint(fs, &path(LOG_START_OFFSET_CHECKPOINT), &starts)?;
-        write_offset_checkpoint(fs, &path(REPLICATION_OFFSET_CHECKPOINT), &marks)?;
-        write_offset_checkpoint(fs, &path(RECOVERY_POINT_CHECKPOINT), &recovery_points)
+        write_offset_checkpoint(fs, &path(LOG_START_OFFSET_CHECKPOINT), &now.log_start_offsets)?;
+        write_offset_checkpoint(fs, &path(REPLICATION_OFFSET_CHECKPOINT), &now.high_watermarks)?;
+        write_offset_checkpoint(fs, &path(RECOVERY_POINT_CHECKPOINT), &now.recovery_points)?;
+        *hosted.written() = now;
+        Ok(())
     }
 
     fn close(&self) {
-        let mut failed = vec![false; self.dirs.len()];
-        let placed = self.placed().clone();
+        let mut closed = self.working();
+        *closed = true;
+        let mut unclosed = self.placed().clone();
         for topic in self.registry.topics() {
             for partition in topic.partitions.iter().flatten() {
                 let Some(log) = partition.resign() else { continue };
-                if let Err(error) = log.close() {
-                    tracing::error!(topic = %topic.name, partition = partition.index(), %error, "not closed cleanly");
-                    if let Some(dir) = placed.get(&(topic.name.to_string(), partition.index())) {
-                        failed[*dir] = true;
+                match log.close() {
+                    Ok(_) => _ = unclosed.remove(&(topic.name.to_string(), partition.index())),
+                    Err(error) => {
+                        tracing::error!(topic = %topic.name, partition = partition.index(), %error, "not closed cleanly");
                     }
                 }
             }
         }
         for (index, hosted) in self.dirs.iter().enumerate() {
+            let is_clean = !unclosed.values().any(|dir| *dir == index);
             let marked = self.write_checkpoints(index, hosted).and_then(|()| {
-                if failed[index] {
-                    Ok(())
-                } else {
+                if is_clean {
                     hosted.dir.mark_clean_shutdown(-1)
+                } else {
+                    Ok(())
                 }
             });
             if let Err(error) = marked {

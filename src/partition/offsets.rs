@@ -49,6 +49,7 @@ impl Partition {
     /// # Errors
     /// Storage errors.
     pub fn find_offset(&self, query: OffsetQuery, isolation: Isolation) -> Result<FoundOffset, PartitionError> {
+        self.check_open()?;
         let watermarks = self.watermarks();
         let end_offset = isolation.end_offset(&watermarks);
         let found = match query {

@@ -4,7 +4,7 @@
 //! readers see is the one that the writer stamps into batches; nothing is appended before that epoch is recorded in
 //! the log's epoch cache.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -35,6 +35,8 @@ pub struct Partition {
     topic_id: TopicId,
     index: PartitionIndex,
     leader_epoch: AtomicI32,
+    /// Set before the waiters are told, so that nobody begins to wait afterwards.
+    closed: AtomicBool,
     pub(super) writer: Mutex<PartitionWriter>,
     pub(super) reader: LogReader,
     pub(super) settings: ArcSwap<PartitionSettings>,
@@ -85,7 +87,8 @@ impl Partition {
             watermarks.high_watermark,
         );
         // what recovery left in the log is as good as this replica gets: alone, it is the committed log
-        if let Some(high_watermark) = leader.on_local_progress(watermarks.log_end_offset) {
+        let end_offset = counted_end_offset(&reader, &settings);
+        if let Some(high_watermark) = leader.on_local_progress(end_offset) {
             log.set_high_watermark(high_watermark);
         }
         let partition = Arc::new(Self {
@@ -93,6 +96,7 @@ impl Partition {
             topic_id: name.topic_id,
             index: name.index,
             leader_epoch: AtomicI32::new(leadership.leader_epoch),
+            closed: AtomicBool::new(false),
             writer: Mutex::new(PartitionWriter { log: Some(log), leader }),
             reader,
             settings: ArcSwap::new(settings),
@@ -104,6 +108,8 @@ impl Partition {
                 partition.on_durable(durable_end_offset);
             }
         }));
+        // the flusher may have synced before there was somebody to tell
+        partition.on_durable(partition.reader.durable_offset());
         Ok(partition)
     }
 
@@ -186,11 +192,7 @@ impl Partition {
             settings.min_insync_replicas,
             watermarks.high_watermark,
         );
-        let end_offset = if settings.acks_are_durable() {
-            self.reader.durable_offset()
-        } else {
-            watermarks.log_end_offset
-        };
+        let end_offset = counted_end_offset(&self.reader, &settings);
         if let Some(high_watermark) = leader.on_local_progress(end_offset) {
             log.set_high_watermark(high_watermark);
         }
@@ -204,8 +206,28 @@ impl Partition {
     /// Ends the partition: waiters are told, the log is handed out to be closed or deleted. `None` the second time.
     pub fn resign(&self) -> Option<LogWriter> {
         let log = self.lock().log.take();
+        self.closed.store(true, Ordering::SeqCst);
         self.waiters.end_all();
         log
+    }
+
+    /// Lets everybody who waits look again: the log went offline.
+    pub fn end_waits(&self) {
+        self.waiters.end_all();
+    }
+
+    /// Refuses when the partition was closed or its log is offline.
+    ///
+    /// # Errors
+    /// `NotLeader` and `Offline`.
+    pub(super) fn check_open(&self) -> Result<(), PartitionError> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(PartitionError::NotLeader);
+        }
+        if self.reader.is_offline() {
+            return Err(PartitionError::Offline);
+        }
+        Ok(())
     }
 
     /// Waits until everything below `end_offset` is committed; false when the partition ended before.
@@ -213,6 +235,9 @@ impl Partition {
         let receiver = self.waiters.register_commit(end_offset);
         if self.watermarks().high_watermark >= end_offset {
             return true;
+        }
+        if self.check_open().is_err() {
+            return false;
         }
         receiver.await.is_ok()
     }
@@ -222,9 +247,6 @@ impl Partition {
     }
 
     fn on_durable(&self, durable_end_offset: Offset) {
-        if !self.settings.load().acks_are_durable() {
-            return;
-        }
         let mut writer = self.lock();
         let moved = writer.leader.on_local_progress(durable_end_offset);
         let (Some(high_watermark), Some(log)) = (moved, &mut writer.log) else {
@@ -237,12 +259,25 @@ impl Partition {
     }
 }
 
+/// How far this replica's own log counts for the high watermark: to its end, or, where an acknowledgement means a durable
+/// write, as far as the disk has it.
+fn counted_end_offset(reader: &LogReader, settings: &PartitionSettings) -> Offset {
+    if settings.acks_are_durable() {
+        reader.durable_offset()
+    } else {
+        reader.watermarks().log_end_offset
+    }
+}
+
 /// Why a partition refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
     /// The partition is being closed or deleted here.
     #[error("this broker does not lead the partition any more")]
     NotLeader,
+    /// The log failed; its directory is out of use until a restart.
+    #[error("the log is offline after a disk failure")]
+    Offline,
     /// acks=all with too few in-sync replicas.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
@@ -280,7 +315,7 @@ impl PartitionError {
             Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             Self::Append(error) => error.error_code(),
-            Self::Storage(_) => ErrorCode::KafkaStorageError,
+            Self::Offline | Self::Storage(_) => ErrorCode::KafkaStorageError,
         }
     }
 }

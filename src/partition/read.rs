@@ -60,6 +60,7 @@ impl Partition {
         max_bytes: usize,
         min_one_batch: bool,
     ) -> Result<PartitionRead, PartitionError> {
+        self.check_open()?;
         let watermarks = self.watermarks();
         if fetch_offset < watermarks.log_start_offset || fetch_offset > watermarks.log_end_offset {
             return Err(out_of_range(fetch_offset, &watermarks));

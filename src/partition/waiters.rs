@@ -77,6 +77,7 @@ impl Waiters {
         lists.next_id += 1;
         lists.fetches.insert(id, waiter);
         self.registered.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         FetchRegistration {
             waiters: Arc::clone(self),
             id,
@@ -92,6 +93,7 @@ impl Waiters {
         lists.next_id += 1;
         lists.commits.insert((end_offset, id), sender);
         self.registered.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         receiver
     }
 
