@@ -1,22 +1,31 @@
 //! CPU time and memory of a process, from `/proc`.
 //!
-//! `schedstat` counts nanoseconds per thread; threads that ended between two looks are lost, which a broker with fixed
-//! threads does not have.
+//! The process's own counters hold the time of threads that ended too; their grain of a clock tick is small against the
+//! seconds that a round takes.
 
 use std::fs;
 
 use crate::Failure;
 
-/// CPU time of all threads of a process so far, in seconds.
+/// CPU time of the process so far, user and system, in seconds.
 pub(crate) fn seconds(pid: u32) -> Result<f64, Failure> {
-    let mut nanoseconds = 0_u64;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let path = task?.path().join("schedstat");
-        // a thread may end between the listing and the reading
-        let Ok(text) = fs::read_to_string(path) else { continue };
-        nanoseconds += text.split(' ').next().ok_or("empty schedstat")?.parse::<u64>()?;
-    }
-    Ok(nanoseconds as f64 / 1e9)
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // the name in parentheses may hold anything; fields are counted behind it
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .ok_or("stat without a name")?
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| {
+        fields
+            .get(index)
+            .ok_or("stat is short")?
+            .parse::<u64>()
+            .map_err(Failure::from)
+    };
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok((ticks(11)? + ticks(12)?) as f64 / per_second as f64)
 }
 
 /// A memory line of `/proc/PID/status` (`VmRSS`, `VmHWM`), in bytes.

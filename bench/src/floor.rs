@@ -15,6 +15,8 @@ use crate::Failure;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Data answered per request by the `sendfile` floor.
 pub(crate) const SENDFILE_BYTES: usize = 1 << 20;
+/// How the file of the `sendfile` floor is written.
+const PIECE_BYTES: usize = 16 << 10;
 /// Length of the answer to a Produce request of one partition, which the relay imitates.
 const PRODUCE_ANSWER: usize = 60;
 
@@ -35,7 +37,10 @@ pub(crate) fn serve(kind: &str, port: &str, path: &str) -> Result<(), Failure> {
         _ => return Err("a floor is relay or sendfile".into()),
     };
     if sends {
-        file.write_all_at(&vec![7; 64 * SENDFILE_BYTES], 0)?;
+        // in pieces of the size of a batch: how a file was written decides how cheaply it is sent
+        for piece in 0..64 * SENDFILE_BYTES / PIECE_BYTES {
+            file.write_all_at(&[7; PIECE_BYTES], (piece * PIECE_BYTES) as u64)?;
+        }
     }
     let listener = TcpListener::bind(("127.0.0.1", port.parse::<u16>()?))?;
     for stream in listener.incoming() {
