@@ -1,6 +1,7 @@
-//! kill -9 under load, again and again: what was acknowledged is there after the restart, and nothing else was made up.
+//! kill -9 under load, again and again, and SIGTERM too: what was acknowledged is there after the restart, and nothing else
+//! was made up.
 //!
-//! `MONEDULA_CRASH_ROUNDS` sets how often (default 5). **Checked after each restart:** every acknowledged record lies at its
+//! `MONEDULA_CRASH_ROUNDS` sets how often it is killed (default 5). **Checked after each restart:** every acknowledged record lies at its
 //! acknowledged offset with its content; batches are whole and their CRCs fit; an idempotent producer's records are there
 //! once and in order, although it repeats what was in flight; a commit never falls behind the last acknowledged one; topics
 //! keep their ids; a leader epoch never falls.
@@ -218,35 +219,76 @@ fn verify_writer(writer: &Writer, records: &[Fetched]) {
     }
 }
 
-/// Load until the broker is killed, each part on a thread of its own.
-fn run_until_killed(broker: &mut Broker, writers: &mut [Writer], journal: &mut Journal, pause: Duration) {
+/// Load until `end` ends the broker, each part on a thread of its own.
+fn run_until(end: impl FnOnce(&mut Broker), broker: &mut Broker, load: &mut Load, pause: Duration) {
     let (address, stop) = (broker.address(), AtomicBool::new(false));
-    let Journal {
+    let Load { writers, journal } = load;
+    // Two threads note what they did each on its own.
+    let (committed, attempted) = (journal.committed, journal.attempted);
+    let mut commits = Journal {
         committed,
         attempted,
-        topics,
-        ..
-    } = journal;
-    let mut commits = Journal {
-        committed: *committed,
-        attempted: *attempted,
         ..Journal::default()
     };
     let mut creations = Journal::default();
     thread::scope(|scope| {
         for writer in writers {
             let stop = &stop;
-            // The error that ends each thread is the kill.
+            // The error that ends each thread is the end of the broker.
             scope.spawn(move || drop(writer.run(address, stop)));
         }
         scope.spawn(|| drop(commits.commit(address, &stop)));
         scope.spawn(|| drop(creations.create_topics(address, &stop)));
         thread::sleep(pause);
-        broker.kill();
+        end(broker);
         stop.store(true, Ordering::Relaxed);
     });
-    (*committed, *attempted) = (commits.committed, commits.attempted);
-    topics.extend(creations.topics);
+    (journal.committed, journal.attempted) = (commits.committed, commits.attempted);
+    journal.topics.extend(creations.topics);
+}
+
+/// Everything that goes on while the broker is ended.
+#[derive(Debug)]
+struct Load {
+    writers: Vec<Writer>,
+    journal: Journal,
+}
+
+impl Load {
+    fn on(broker: &Broker) -> Self {
+        let mut connection = broker.connect();
+        create_topic(&mut connection, TOPIC, PARTITIONS, &[]);
+        find_coordinator(&mut connection, GROUP);
+        let kinds = (0..PARTITIONS).flat_map(|partition| [(partition, true), (partition, false)]);
+        let writers = kinds.map(|(partition, idempotent)| Writer {
+            name: format!("{}-{partition}", if idempotent { "idempotent" } else { "plain" }),
+            partition,
+            idempotent: idempotent.then(|| init_producer(&mut connection)),
+            next: 0,
+            acknowledged: BTreeMap::new(),
+        });
+        Self {
+            writers: writers.collect(),
+            journal: Journal::default(),
+        }
+    }
+
+    fn verify(&mut self, broker: &Broker) {
+        let mut connection = broker.connect();
+        verify_records(&mut connection, &self.writers);
+        self.journal.verify(&mut connection);
+    }
+
+    /// Asserts that all of it took place, so that a test that passes has tested something.
+    fn expect_some_of_everything(&self) {
+        let idle = self.writers.iter().find(|writer| writer.acknowledged.is_empty());
+        assert!(idle.is_none(), "no record of {idle:?} was acknowledged");
+        assert!(
+            self.journal.committed > 0 && !self.journal.topics.is_empty(),
+            "{:?}",
+            self.journal
+        );
+    }
 }
 
 #[test]
@@ -268,33 +310,38 @@ fn nothing_acknowledged_is_lost_when_the_broker_is_killed() {
     ]
     .concat();
     let mut broker = Broker::start(&settings);
-    let mut connection = broker.connect();
-    create_topic(&mut connection, TOPIC, PARTITIONS, &[]);
-    find_coordinator(&mut connection, GROUP);
-    let mut writers: Vec<Writer> = (0..PARTITIONS)
-        .flat_map(|partition| [(partition, true), (partition, false)])
-        .map(|(partition, idempotent)| Writer {
-            name: format!("{}-{partition}", if idempotent { "idempotent" } else { "plain" }),
-            partition,
-            idempotent: idempotent.then(|| init_producer(&mut connection)),
-            next: 0,
-            acknowledged: BTreeMap::new(),
-        })
-        .collect();
-    let mut journal = Journal::default();
+    let mut load = Load::on(&broker);
     for round in 0..rounds {
         // Spread over what one flush and one checkpoint take, without a random number.
         let pause = Duration::from_millis(60 + round * 37 % 240);
-        run_until_killed(&mut broker, &mut writers, &mut journal, pause);
+        run_until(Broker::kill, &mut broker, &mut load, pause);
         broker.restart();
-        let mut connection = broker.connect();
-        verify_records(&mut connection, &writers);
-        journal.verify(&mut connection);
+        load.verify(&broker);
     }
-    let acknowledged: usize = writers.iter().map(|writer| writer.acknowledged.len()).sum();
-    assert!(
-        acknowledged > 0 && journal.committed > 0 && !journal.topics.is_empty(),
-        "there was no load: {journal:?}"
-    );
+    load.expect_some_of_everything();
     assert!(!broker.output().contains("panicked at"), "{}", broker.output());
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_broker_is_stopped() {
+    if external_address().is_some() {
+        return;
+    }
+    let mut broker = Broker::quick();
+    let mut load = Load::on(&broker);
+    for _ in 0..3 {
+        let end = |broker: &mut Broker| {
+            let status = broker.stop();
+            assert!(status.success(), "{status}");
+        };
+        run_until(end, &mut broker, &mut load, Duration::from_millis(150));
+        broker.restart();
+        load.verify(&broker);
+    }
+    load.expect_some_of_everything();
+    let output = broker.output();
+    assert!(
+        !output.contains("log cut at its first bad batch"),
+        "a clean stop leaves nothing to cut:\n{output}"
+    );
 }

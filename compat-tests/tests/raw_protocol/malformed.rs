@@ -138,16 +138,26 @@ fn flipped_bytes_close_or_are_answered() {
     all_is_well(&mut bench, before);
 }
 
+/// As Apache Kafka does: librdkafka 2.16 sends three bytes too many when it asks Metadata 13 for all topics.
 #[test]
-fn bytes_behind_a_request_close_the_connection() {
-    let Some(mut bench) = own_bench() else { return };
-    for sample in samples_of(&mut bench).iter().filter(|sample| sample.key != 18) {
-        let frame = with_length([&sample.frame[..], &[0; 7]].concat());
+fn bytes_behind_a_request_are_ignored() {
+    let mut bench = Bench::new();
+    let samples = samples_of(&mut bench);
+    let mut faults = Vec::new();
+    for sample in &samples {
+        let frame = with_length([&sample.frame[..], &[1, 0, 0]].concat());
         let mut connection = bench.connect();
         connection.send_bytes(&frame);
-        // Apache Kafka answers; here a request that was not read to its end was not understood.
-        connection.expect_close(&format!("key {} version {}", sample.key, sample.version));
+        let answer = connection
+            .try_read_frame()
+            .ok()
+            .flatten()
+            .ok_or_else(|| "no answer".to_owned());
+        if let Err(why) = answer.and_then(|frame| sample.check(frame)) {
+            faults.push(format!("key {} version {}: {why}", sample.key, sample.version));
+        }
     }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 fn newest_and_oldest(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
