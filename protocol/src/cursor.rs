@@ -6,6 +6,9 @@
 
 use crate::decode::DecodeError;
 
+/// Longest string in any version, compact or not.
+const MAX_STRING_BYTES: usize = i16::MAX as usize;
+
 /// A read position in a frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
@@ -89,13 +92,19 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Length of a string, checked against what remains; `None` = null.
+    /// Length of a string, checked against what remains; `None` = null. Kafka's readers refuse more than an int16 can
+    /// say in the compact form too, and an answer of an older version could not repeat it.
     pub(crate) fn string_length(&mut self, flexible: bool) -> Result<Option<usize>, DecodeError> {
         let length = if flexible {
             self.compact_length()?
         } else {
             self.signed_length(Self::i16)?
         };
+        if length.is_some_and(|length| length > MAX_STRING_BYTES) {
+            return Err(DecodeError::StringTooLong {
+                position: self.position,
+            });
+        }
         self.check_room(length, 1)
     }
 
@@ -193,6 +202,31 @@ mod tests {
                 Err(DecodeError::VarintTooLong { .. })
             ));
         }
+    }
+
+    #[test]
+    fn compact_strings_are_no_longer_than_others() {
+        let body = |length: usize| {
+            let announced = length + 1;
+            let mut bytes = vec![announced as u8 | 0x80, (announced >> 7) as u8 | 0x80, (announced >> 14) as u8];
+            bytes.resize(3 + length, b'x');
+            bytes
+        };
+        let longest = i16::MAX as usize;
+        assert_eq!(
+            Cursor::new(&body(longest)).string_length(true),
+            Ok(Some(longest)),
+            "the longest"
+        );
+        assert_eq!(
+            Cursor::new(&body(longest + 1)).string_length(true),
+            Err(DecodeError::StringTooLong { position: 3 })
+        );
+        assert_eq!(
+            Cursor::new(&body(longest + 1)).bytes_length(true),
+            Ok(Some(longest + 1)),
+            "bytes may be longer"
+        );
     }
 
     #[test]

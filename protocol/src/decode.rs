@@ -50,6 +50,12 @@ pub enum DecodeError {
         /// Where in the body.
         position: usize,
     },
+    /// A string of more bytes than an int16 can say.
+    #[error("string before position {position} is longer than 32767 bytes")]
+    StringTooLong {
+        /// Where in the body.
+        position: usize,
+    },
     /// A string that is not UTF-8.
     #[error("string before position {position} is not UTF-8")]
     InvalidUtf8 {

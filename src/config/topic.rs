@@ -60,11 +60,20 @@ pub fn resolve_topic(overrides: &BTreeMap<String, String>, broker: &BrokerConfig
     }
 }
 
+/// Longest value of a topic config: the older versions of DescribeConfigs can say no more.
+pub const MAX_VALUE_BYTES: usize = i16::MAX as usize;
+
 /// Refuses an unknown name or a value that cannot be used, in the words of Kafka's INVALID_CONFIG.
 pub fn validate_topic_config(name: &str, value: &str) -> Result<(), String> {
     let Some(key) = topic_table::find(name) else {
         return Err(format!("Unknown topic config name: {name}"));
     };
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!(
+            "The value for configuration {name} has {} bytes, more than {MAX_VALUE_BYTES}",
+            value.len()
+        ));
+    }
     if let Err(why) = key.parse(value) {
         return Err(format!("Invalid value {value} for configuration {name}: {why}"));
     }
@@ -115,7 +124,8 @@ pub(super) fn value_of(
     overrides: &BTreeMap<String, String>,
     broker: &BrokerConfig,
 ) -> Option<ConfigValue> {
-    match overrides.get(key.name).map(|text| key.parse(text)) {
+    let usable = overrides.get(key.name).filter(|text| text.len() <= MAX_VALUE_BYTES);
+    match usable.map(|text| key.parse(text)) {
         Some(Ok(value)) => Some(value),
         Some(Err(_)) | None => inherited(key, broker),
     }
@@ -238,6 +248,21 @@ mod tests {
         ] {
             assert_eq!(validate_topic_config(name, value), Ok(()), "{name} {value}");
         }
+    }
+
+    #[test]
+    fn a_value_is_no_longer_than_every_answer_can_say() {
+        let policy = |count: usize| vec!["delete"; count].join(",");
+        let (long, too_long) = (policy(4_681), policy(4_682));
+        assert!(long.len() <= MAX_VALUE_BYTES && too_long.len() > MAX_VALUE_BYTES);
+        assert_eq!(validate_topic_config("cleanup.policy", &long), Ok(()));
+        let refused = validate_topic_config("cleanup.policy", &too_long).expect_err("too long");
+        assert!(refused.len() < 200, "the value is not repeated: {refused}");
+        // one that was stored all the same gives way
+        let key = topic_table::find("cleanup.policy").expect("a topic config");
+        let stored = overrides(&[("cleanup.policy", &too_long)]);
+        let shown = value_of(key, &stored, &broker(&[])).expect("not null");
+        assert_eq!(shown.to_string(), "delete");
     }
 
     #[test]
