@@ -15,14 +15,13 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 use protocol::record::{BatchError, ValidatedBatch};
 use protocol::types::{Now, Offset};
 use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 use crate::partition::append::LeaderAppend;
 use crate::partition::partition::{Partition, PartitionError};
 use crate::partition::registry::HostedTopic;
@@ -355,15 +354,14 @@ fn partition_response(version: i16, index: i32, outcome: Result<Placed, Refusal>
             if version < 8 {
                 return answer;
             }
-            let text = |message: String| Some(StrBytes::from_string(message));
-            let record_errors = refusal.record_errors.into_iter().map(|(batch_index, message)| {
+            let record_errors = refusal.record_errors.into_iter().map(|(batch_index, why)| {
                 BatchIndexAndErrorMessage::default()
                     .with_batch_index(batch_index)
-                    .with_batch_index_error_message(text(message))
+                    .with_batch_index_error_message(Some(message(why)))
             });
             answer
                 .with_record_errors(record_errors.collect())
-                .with_error_message(refusal.message.and_then(text))
+                .with_error_message(refusal.message.map(message))
         }
     }
 }
