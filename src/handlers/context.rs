@@ -105,6 +105,16 @@ impl RequestContext {
         }))
     }
 
+    /// The same context without a slice of the request's frame, for answers that wait: a frame can be large.
+    pub(super) fn without_frame(&self) -> Self {
+        Self {
+            services: Arc::clone(&self.services),
+            client_id: StrBytes::from_string(self.client_id.to_string()),
+            listener: Arc::clone(&self.listener),
+            ..*self
+        }
+    }
+
     /// The time, read once per use.
     pub fn now(&self) -> Now {
         self.services.env.now()

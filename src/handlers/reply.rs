@@ -120,7 +120,11 @@ mod tests {
             for shift in 0..4 {
                 let text = format!("{}{}", "y".repeat(shift), character.repeat(40_000));
                 let cut = message(text.as_str());
-                assert!((MAX_MESSAGE_BYTES - 4..=MAX_MESSAGE_BYTES).contains(&cut.len()), "{}", cut.len());
+                assert!(
+                    (MAX_MESSAGE_BYTES - 4..=MAX_MESSAGE_BYTES).contains(&cut.len()),
+                    "{}",
+                    cut.len()
+                );
                 let kept = cut.strip_suffix("...").expect("one sees that it was cut");
                 assert!(text.starts_with(kept));
             }

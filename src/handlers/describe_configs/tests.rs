@@ -185,7 +185,12 @@ fn refusals_have_kafkas_codes() {
 fn the_longest_names_are_refused_in_every_version() {
     let longest = "z".repeat(i16::MAX as usize);
     let number = "9".repeat(i16::MAX as usize);
-    let resources = [(BROKER, &longest), (BROKER, &number), (TOPIC, &longest), (GROUP, &longest)];
+    let resources = [
+        (BROKER, &longest),
+        (BROKER, &number),
+        (TOPIC, &longest),
+        (GROUP, &longest),
+    ];
     let resources = resources.map(|(kind, name)| resource(kind, name, None));
     assert!(outcome(&resources).iter().all(|(code, ..)| *code != 0));
 }
