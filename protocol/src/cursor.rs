@@ -208,7 +208,11 @@ mod tests {
     fn compact_strings_are_no_longer_than_others() {
         let body = |length: usize| {
             let announced = length + 1;
-            let mut bytes = vec![announced as u8 | 0x80, (announced >> 7) as u8 | 0x80, (announced >> 14) as u8];
+            let mut bytes = vec![
+                announced as u8 | 0x80,
+                (announced >> 7) as u8 | 0x80,
+                (announced >> 14) as u8,
+            ];
             bytes.resize(3 + length, b'x');
             bytes
         };

@@ -29,6 +29,14 @@ pub enum EncodeError {
         /// What kafka-protocol says.
         reason: String,
     },
+    /// A string, array or tagged field does not fit its length field.
+    #[error("a field of {length} bytes or elements in a response of API key {api_key}")]
+    FieldTooLong {
+        /// The API key.
+        api_key: i16,
+        /// Its length.
+        length: usize,
+    },
     /// The frame's length does not fit its prefix.
     #[error("response frame of {bytes} bytes")]
     TooLarge {
@@ -57,11 +65,12 @@ pub fn encode_response<R: Encodable>(
     response
         .encode(&mut buffer, version)
         .map_err(|error| refused(error.to_string()))?;
-    assert_eq!(
-        buffer.len(),
-        expected,
-        "the computed size of API key {api_key} version {version}"
-    );
+    if buffer.len() != expected {
+        return Err(refused(format!(
+            "{expected} bytes were computed, {} written",
+            buffer.len()
+        )));
+    }
     Ok(buffer.freeze())
 }
 

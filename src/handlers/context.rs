@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::{Encodable, StrBytes};
-use protocol::encode::encode_response;
+use protocol::encode::{EncodeError, encode_response};
 use protocol::types::Now;
 use tokio::sync::watch;
 
@@ -80,14 +80,20 @@ impl RequestContext {
         Reply::Now(self.frame(response))
     }
 
-    /// Encodes `response` for this request.
-    ///
-    /// # Panics
-    /// When the response sets a field that the version lacks: a fault of the handler, never of the client.
+    /// Encodes `response` for this request. A response that sets what the version cannot say is a fault of the handler;
+    /// it costs the client its connection and nobody else anything.
     pub fn frame(&self, response: &impl Encodable) -> ResponseFrame {
-        let frame = encode_response(self.api_key, self.api_version, self.correlation_id, response)
-            .expect("handlers set only fields that the version has");
-        ResponseFrame::Whole(frame)
+        match encode_response(self.api_key, self.api_version, self.correlation_id, response) {
+            Ok(frame) => ResponseFrame::Whole(frame),
+            Err(error) => self.unencodable(&error),
+        }
+    }
+
+    /// What is sent in place of a response that cannot be written.
+    pub(super) fn unencodable(&self, error: &EncodeError) -> ResponseFrame {
+        let (api_key, api_version) = (self.api_key, self.api_version);
+        tracing::error!(peer = %self.peer, api_key, api_version, %error, "response cannot be written");
+        ResponseFrame::Unencodable
     }
 
     /// Answers with what `future` gives, while the connection goes on with the next request.
@@ -97,6 +103,16 @@ impl RequestContext {
             let response = future.await;
             cx.frame(&response)
         }))
+    }
+
+    /// The same context without a slice of the request's frame, for answers that wait: a frame can be large.
+    pub(super) fn without_frame(&self) -> Self {
+        Self {
+            services: Arc::clone(&self.services),
+            client_id: StrBytes::from_string(self.client_id.to_string()),
+            listener: Arc::clone(&self.listener),
+            ..*self
+        }
     }
 
     /// The time, read once per use.

@@ -18,7 +18,7 @@ use crate::config::broker::BrokerConfig;
 use crate::config::describe::describe_topic;
 use crate::controller::topics::{CreatedTopic, TopicOutcome, TopicSpec};
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 
 /// Waits of clients that set no sensible timeout end as Kafka's default `request.timeout.ms` would.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ fn answer(outcomes: &[TopicOutcome], config: &BrokerConfig, version: i16) -> Cre
             Ok(created) => describe(result, created, config, version),
             Err(failure) => result
                 .with_error_code(failure.code.code())
-                .with_error_message(Some(StrBytes::from_string(failure.message.clone()))),
+                .with_error_message(Some(message(failure.message.as_str()))),
         }
     });
     CreateTopicsResponse::default().with_topics(results.collect())
@@ -104,12 +104,12 @@ fn describe(
     result
 }
 
-fn refusal(names: &[TopicName], code: ErrorCode, message: &str) -> CreateTopicsResponse {
+fn refusal(names: &[TopicName], code: ErrorCode, why: &str) -> CreateTopicsResponse {
     let results = names.iter().map(|name| {
         CreatableTopicResult::default()
             .with_name(name.clone())
             .with_error_code(code.code())
-            .with_error_message(Some(StrBytes::from_string(message.to_owned())))
+            .with_error_message(Some(message(why)))
     });
     CreateTopicsResponse::default().with_topics(results.collect())
 }
@@ -157,6 +157,25 @@ mod tests {
             let names = [topic_name("a")];
             let refused = refusal(&names, ErrorCode::NotController, "no");
             encode_response(19, version, 1, &refused).expect("fields of the version");
+        }
+    }
+
+    #[test]
+    fn what_a_client_sent_can_be_repeated_in_every_version() {
+        let longest = "é".repeat(16_383);
+        let failure = TopicFailure::new(
+            ErrorCode::InvalidTopicException,
+            format!("topic name '{longest}' is not valid"),
+        );
+        let outcomes = [TopicOutcome {
+            name: longest.clone(),
+            result: Err(failure),
+        }];
+        for version in 2..=7 {
+            let response = answer(&outcomes, &BrokerConfig::default(), version);
+            encode_response(19, version, 1, &response).expect("the message is cut");
+            let response = refusal(&[topic_name(&longest)], ErrorCode::InvalidRequest, &longest.repeat(2));
+            encode_response(19, version, 1, &response).expect("the message is cut");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::controller::deletion::{DeletionOutcome, DeletionTarget};
 use crate::controller::topics::TopicFailure;
 use crate::handlers::context::RequestContext;
 use crate::handlers::create_topics::timeout;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 
 /// Hands the topics to the controller.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> Reply {
@@ -77,7 +77,7 @@ fn answer(outcomes: Vec<DeletionOutcome>, version: i16) -> DeleteTopicsResponse 
         if let Err(failure) = outcome.result {
             result.error_code = failure.code.code();
             if version >= 5 {
-                result.error_message = Some(StrBytes::from_string(failure.message));
+                result.error_message = Some(message(failure.message));
             }
         }
         result
@@ -85,11 +85,11 @@ fn answer(outcomes: Vec<DeletionOutcome>, version: i16) -> DeleteTopicsResponse 
     DeleteTopicsResponse::default().with_responses(outcomes.into_iter().map(result).collect())
 }
 
-fn refusal(targets: &[DeletionTarget], code: ErrorCode, message: &str, version: i16) -> DeleteTopicsResponse {
+fn refusal(targets: &[DeletionTarget], code: ErrorCode, why: &str, version: i16) -> DeleteTopicsResponse {
     let outcome = |target: &DeletionTarget| DeletionOutcome {
         name: target.name.clone(),
         topic_id: target.topic_id,
-        result: Err(TopicFailure::new(code, message)),
+        result: Err(TopicFailure::new(code, why)),
     };
     answer(targets.iter().map(outcome).collect(), version)
 }

@@ -13,7 +13,7 @@ use protocol::error_code::ErrorCode;
 
 use crate::handlers::context::RequestContext;
 use crate::handlers::metadata::{CLUSTER_OPERATIONS, Viewpoint};
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 use crate::metadata::image::MetadataImage;
 
 const BROKERS: i8 = 1;
@@ -37,10 +37,10 @@ fn answer(view: &Viewpoint<'_>, image: &MetadataImage, request: &DescribeCluster
             "the endpoint type is neither 1 (brokers) nor 2 (controllers)",
         )),
     };
-    if let Some((code, message)) = refusal {
+    if let Some((code, why)) = refusal {
         return response
             .with_error_code(code.code())
-            .with_error_message(Some(StrBytes::from_static_str(message)));
+            .with_error_message(Some(message(why)));
     }
     let shown = image
         .brokers

@@ -20,7 +20,7 @@ use protocol::error_code::ErrorCode;
 use crate::config::broker::BrokerConfig;
 use crate::config::describe::{self, DescribedConfig};
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name;
 
@@ -170,7 +170,7 @@ fn named(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
 fn refused(resource: DescribeConfigsResource, code: ErrorCode, why: String) -> DescribeConfigsResult {
     named(&resource)
         .with_error_code(code.code())
-        .with_error_message(Some(StrBytes::from_string(why)))
+        .with_error_message(Some(message(why)))
 }
 
 /// The texts of a row, and some room for its fixed fields.

@@ -15,7 +15,7 @@ use protocol::error_code::ErrorCode;
 
 use crate::coordinator::group::api::{GroupDescription, MemberDescription};
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 
 /// Bits of the operations that exist for groups: read, delete, describe, describe configs, alter configs (`AclEntry`).
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
@@ -96,7 +96,7 @@ fn unknown_group(version: i16, group_id: &str) -> DescribedGroup {
     }
     group
         .with_error_code(ErrorCode::GroupIdNotFound.code())
-        .with_error_message(Some(text(&format!("Group {group_id} not found."))))
+        .with_error_message(Some(message(format!("Group {group_id} not found."))))
 }
 
 #[cfg(test)]

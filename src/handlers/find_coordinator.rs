@@ -13,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 use crate::metadata::topic_name::CONSUMER_OFFSETS;
 
 const KEY_TYPE_GROUP: i8 = 0;
@@ -75,13 +75,13 @@ fn single(version: i16, found: Found) -> FindCoordinatorResponse {
             .with_node_id(BrokerId(endpoint.node_id))
             .with_host(endpoint.host)
             .with_port(endpoint.port),
-        Err((error, message)) => {
+        Err((error, why)) => {
             let response = response
                 .with_error_code(error.code())
                 .with_node_id(BrokerId(-1))
                 .with_port(-1);
             if version >= 1 {
-                response.with_error_message(Some(StrBytes::from_static_str(message)))
+                response.with_error_message(Some(message(why)))
             } else {
                 response
             }
@@ -96,9 +96,9 @@ fn coordinator(key: StrBytes, found: Found) -> Coordinator {
             .with_node_id(BrokerId(endpoint.node_id))
             .with_host(endpoint.host)
             .with_port(endpoint.port),
-        Err((error, message)) => coordinator
+        Err((error, why)) => coordinator
             .with_error_code(error.code())
-            .with_error_message(Some(StrBytes::from_static_str(message)))
+            .with_error_message(Some(message(why)))
             .with_node_id(BrokerId(-1))
             .with_port(-1),
     }

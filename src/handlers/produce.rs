@@ -7,6 +7,7 @@
 //! Transactional batches are refused: [53] without a transactional id, else [48] ([120] from version 11 on, KIP-890),
 //! since no transaction can be open.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use protocol::types::{Now, Offset};
 use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, message};
 use crate::partition::append::LeaderAppend;
 use crate::partition::partition::{Partition, PartitionError};
 use crate::partition::registry::HostedTopic;
@@ -31,22 +32,21 @@ use crate::partition::registry::HostedTopic;
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// Appends the batches of consecutive requests of one connection in their order. Batches for the same partition are
-/// written with one call, which is what makes pipelined small batches cheap. One reply per request, in order.
+/// written with one call, which is what makes pipelined small batches cheap. One reply per request, in order, up to the
+/// first request that cannot be read: it closes the connection, and what stands behind it is not looked at.
 pub fn handle_all(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
     let mut appends = Appends::default();
-    let mut prepared: Vec<_> = requests
-        .into_iter()
-        .enumerate()
-        .map(
-            |(index, (cx, body))| match ProduceRequest::read(cx.api_version, &body) {
-                Ok(request) => Ok(Prepared::new(cx, request, index, &mut appends)),
-                Err(error) => {
-                    tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
-                    Err(Reply::Close("malformed Produce request"))
-                }
-            },
-        )
-        .collect();
+    let mut prepared = Vec::with_capacity(requests.len());
+    for (index, (cx, body)) in requests.into_iter().enumerate() {
+        match ProduceRequest::read(cx.api_version, &body) {
+            Ok(request) => prepared.push(Ok(Prepared::new(cx, request, index, &mut appends))),
+            Err(error) => {
+                tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
+                prepared.push(Err(Reply::Close("malformed Produce request")));
+                break;
+            }
+        }
+    }
     for (place, appended) in appends.run() {
         if let Ok(prepared) = &mut prepared[place.request] {
             prepared.on_appended(place.outcome, appended);
@@ -78,22 +78,23 @@ struct PartitionAppend {
 #[derive(Default)]
 struct Appends {
     by_partition: Vec<PartitionAppend>,
+    /// Address of a partition (kept alive above) to its latest entry: a request can name very many.
+    latest: BTreeMap<usize, usize>,
 }
 
 type Appended = Result<(Arc<Partition>, LeaderAppend), Refusal>;
 
 impl Appends {
     fn add(&mut self, partition: Arc<Partition>, all_replicas: bool, now: Now, batch: ValidatedBatch, place: Place) {
-        let last = self
-            .by_partition
-            .iter_mut()
-            .rev()
-            .find(|append| Arc::ptr_eq(&append.partition, &partition));
-        if let Some(append) = last
+        let address = Arc::as_ptr(&partition).addr();
+        let latest = self.latest.insert(address, self.by_partition.len());
+        if let Some(index) = latest
+            && let append = &mut self.by_partition[index]
             && append.all_replicas == all_replicas
         {
             append.batches.push(batch);
             append.places.push(place);
+            self.latest.insert(address, index);
             return;
         }
         let (batches, places) = (vec![batch], vec![place]);
@@ -135,6 +136,7 @@ struct Prepared {
     request: ProduceRequest,
     /// One per partition in the order of the request; `None` until its append is done.
     outcomes: Vec<Option<Result<Placed, Refusal>>>,
+    texts: TextBudget,
     waits: Vec<Wait>,
 }
 
@@ -148,6 +150,7 @@ struct Wait {
 impl Prepared {
     fn new(cx: Arc<RequestContext>, request: ProduceRequest, index: usize, appends: &mut Appends) -> Self {
         let mut outcomes = Vec::with_capacity(request.partitions.len());
+        let mut texts = TextBudget::default();
         let now = cx.now();
         for (topic, partitions) in request.by_topic() {
             let hosted = find_topic(&cx, topic);
@@ -162,7 +165,7 @@ impl Prepared {
                         appends.add(partition, request.acks == -1, now, batch, place);
                         None
                     }
-                    Err(refusal) => Some(Err(refusal)),
+                    Err(refusal) => Some(Err(texts.spend(refusal))),
                 });
             }
         }
@@ -170,13 +173,16 @@ impl Prepared {
             cx,
             request,
             outcomes,
+            texts,
             waits: Vec::new(),
         }
     }
 
     fn on_appended(&mut self, outcome: usize, appended: Appended) {
-        let placed = appended.map(|(partition, append)| self.place(outcome, partition, append));
-        self.outcomes[outcome] = Some(placed);
+        self.outcomes[outcome] = Some(match appended {
+            Ok((partition, append)) => Ok(self.place(outcome, partition, append)),
+            Err(refusal) => Err(self.texts.spend(refusal)),
+        });
     }
 
     fn place(&mut self, outcome: usize, partition: Arc<Partition>, append: LeaderAppend) -> Placed {
@@ -197,7 +203,7 @@ impl Prepared {
         placed
     }
 
-    fn reply(mut self) -> Reply {
+    fn reply(self) -> Reply {
         if self.request.acks == 0 {
             let failed = self.outcomes.iter().flatten().any(Result::is_err);
             return if failed {
@@ -211,21 +217,83 @@ impl Prepared {
                 .cx
                 .reply(&response(self.cx.api_version, &self.request, self.outcomes));
         }
-        let cx = Arc::clone(&self.cx);
+        self.reply_later()
+    }
+
+    /// Waits without the frame that the request came in: nothing of it is kept but copies of the names.
+    fn reply_later(self) -> Reply {
+        let Self {
+            request: whole,
+            mut outcomes,
+            waits,
+            ..
+        } = self;
+        let cx = Arc::new(self.cx.without_frame());
+        let version = cx.api_version;
+        let request = without_frame(whole);
         cx.later(async move {
-            let timeout = Duration::from_millis(u64::try_from(self.request.timeout_ms).unwrap_or(0));
+            let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
             let deadline = tokio::time::Instant::now() + timeout;
-            for wait in std::mem::take(&mut self.waits) {
+            for wait in waits {
                 let committed = tokio::time::timeout_at(deadline, wait.partition.wait_committed(wait.end_offset)).await;
                 let code = match committed {
                     Ok(true) => continue,
                     Ok(false) => ErrorCode::NotLeaderOrFollower,
                     Err(_elapsed) => ErrorCode::RequestTimedOut,
                 };
-                self.outcomes[wait.outcome] = Some(Err(code.into()));
+                outcomes[wait.outcome] = Some(Err(code.into()));
             }
-            response(self.cx.api_version, &self.request, self.outcomes)
+            response(version, &request, outcomes)
         })
+    }
+}
+
+/// What the answer needs of a request, as copies.
+fn without_frame(request: ProduceRequest) -> ProduceRequest {
+    let topics = request.topics.into_iter().map(|topic| ProduceTopic {
+        name: StrBytes::from_string(topic.name.to_string()),
+        ..topic
+    });
+    let partitions = request.partitions.into_iter().map(|partition| ProducePartition {
+        index: partition.index,
+        records: None,
+    });
+    ProduceRequest {
+        transactional_id: None,
+        topics: topics.collect(),
+        partitions: partitions.collect(),
+        ..request
+    }
+}
+
+/// How many texts the answer to one request may still carry. A request can name very many partitions, and a few bytes
+/// unpack to a batch of very many bad records.
+#[derive(Debug)]
+struct TextBudget {
+    record_errors: usize,
+    messages: usize,
+}
+
+impl Default for TextBudget {
+    fn default() -> Self {
+        Self {
+            record_errors: 1_000,
+            messages: 1_000,
+        }
+    }
+}
+
+impl TextBudget {
+    /// The refusal with the texts that there is room for; its code always stays.
+    fn spend(&mut self, mut refusal: Refusal) -> Refusal {
+        refusal.record_errors.truncate(self.record_errors);
+        refusal.record_errors.shrink_to_fit();
+        self.record_errors -= refusal.record_errors.len();
+        match self.messages.checked_sub(usize::from(refusal.message.is_some())) {
+            Some(left) => self.messages = left,
+            None => refusal.message = None,
+        }
+        refusal
     }
 }
 
@@ -355,15 +423,94 @@ fn partition_response(version: i16, index: i32, outcome: Result<Placed, Refusal>
             if version < 8 {
                 return answer;
             }
-            let text = |message: String| Some(StrBytes::from_string(message));
-            let record_errors = refusal.record_errors.into_iter().map(|(batch_index, message)| {
+            let record_errors = refusal.record_errors.into_iter().map(|(batch_index, why)| {
                 BatchIndexAndErrorMessage::default()
                     .with_batch_index(batch_index)
-                    .with_batch_index_error_message(text(message))
+                    .with_batch_index_error_message(Some(message(why)))
             });
             answer
                 .with_record_errors(record_errors.collect())
-                .with_error_message(refusal.message.and_then(text))
+                .with_error_message(refusal.message.map(message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(record_errors: usize) -> Refusal {
+        Refusal {
+            code: ErrorCode::InvalidRecord,
+            message: Some("why".to_owned()),
+            record_errors: vec![(7, "which".to_owned()); record_errors],
+        }
+    }
+
+    #[test]
+    fn the_texts_of_one_answer_are_bounded_and_its_codes_are_not() {
+        let mut texts = TextBudget::default();
+        let spent: Vec<_> = (0..2_000).map(|_| texts.spend(refusal(300))).collect();
+        let named: Vec<_> = spent
+            .iter()
+            .take(5)
+            .map(|refusal| refusal.record_errors.len())
+            .collect();
+        assert_eq!(named, [300, 300, 300, 100, 0]);
+        assert_eq!(spent.iter().filter(|refusal| refusal.message.is_some()).count(), 1_000);
+        assert!(spent.iter().all(|refusal| refusal.code == ErrorCode::InvalidRecord));
+    }
+
+    #[test]
+    fn a_waiting_request_keeps_nothing_of_its_frame() {
+        let frame = Bytes::from(b"name and records".to_vec());
+        let request = ProduceRequest {
+            transactional_id: Some(StrBytes::from_utf8(frame.slice(..4)).expect("text")),
+            acks: -1,
+            timeout_ms: 9,
+            topics: vec![ProduceTopic {
+                name: StrBytes::from_utf8(frame.slice(..4)).expect("text"),
+                topic_id: uuid::Uuid::from_u128(3),
+                partitions: 0..1,
+            }],
+            partitions: vec![ProducePartition {
+                index: 5,
+                records: Some(frame.slice(5..)),
+            }],
+        };
+        let kept = without_frame(request);
+        assert!(frame.is_unique(), "no slice is left");
+        assert_eq!((&*kept.topics[0].name, kept.partitions[0].index), ("name", 5));
+        let refused = response(3, &kept, vec![Some(Err(ErrorCode::RequestTimedOut.into()))]);
+        let answer = &refused.responses[0];
+        assert_eq!((&**answer.name, answer.partition_responses[0].error_code), ("name", 7));
+    }
+
+    #[test]
+    fn every_version_can_tell_a_place_and_a_refusal() {
+        let (name, topic_id) = (StrBytes::from_static_str("t"), uuid::Uuid::from_u128(3));
+        for version in 3..=13 {
+            let partition = |index| ProducePartition { index, records: None };
+            let request = ProduceRequest {
+                transactional_id: None,
+                acks: 1,
+                timeout_ms: 0,
+                topics: vec![ProduceTopic {
+                    name: name.clone(),
+                    topic_id,
+                    partitions: 0..2,
+                }],
+                partitions: vec![partition(0), partition(1)],
+            };
+            let placed = Placed {
+                base_offset: 5,
+                log_append_time_ms: -1,
+                log_start_offset: 2,
+            };
+            let mut long = refusal(2);
+            long.message = Some("é".repeat(40_000));
+            let response = response(version, &request, vec![Some(Ok(placed)), Some(Err(long))]);
+            protocol::encode::encode_response(0, version, 1, &response).expect("fields of the version");
         }
     }
 }

@@ -8,7 +8,26 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use kafka_protocol::protocol::StrBytes;
 use storage::log::read_plan::FileSlice;
+
+/// Longest message that an answer carries. Messages repeat what the client sent, which may be as long as any string
+/// can be; one that is longer than an int16 can say could not be sent at all.
+pub const MAX_MESSAGE_BYTES: usize = 1_000;
+
+/// A message for the client's user, cut to [`MAX_MESSAGE_BYTES`]. Every error message of an answer is made here.
+pub fn message(text: impl Into<String>) -> StrBytes {
+    let mut text = text.into();
+    if text.len() > MAX_MESSAGE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES - CUT.len()));
+        text.push_str(CUT);
+        text.shrink_to_fit();
+    }
+    StrBytes::from_string(text)
+}
+
+/// Stands at the end of a message that was cut.
+const CUT: &str = "...";
 
 /// A future of one response frame.
 pub type FrameFuture = Pin<Box<dyn Future<Output = ResponseFrame> + Send>>;
@@ -43,6 +62,9 @@ pub enum ResponseFrame {
     Whole(Bytes),
     /// Pieces in order, memory and file slices mixed.
     Parts(Vec<FramePart>),
+    /// The response cannot be written: a fault of this broker, which is in the log. The client waits for an answer
+    /// that will never come, so the connection is closed when it is this one's turn.
+    Unencodable,
 }
 
 /// One piece of a response.
@@ -60,10 +82,11 @@ impl ResponseFrame {
         match self {
             Self::Whole(bytes) => bytes.len(),
             Self::Parts(parts) => parts.iter().map(FramePart::len).sum(),
+            Self::Unencodable => 0,
         }
     }
 
-    /// Whether nothing would be sent; a response never is empty.
+    /// Whether nothing would be sent; of all responses only the unencodable one is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -81,5 +104,30 @@ impl FramePart {
     /// Whether nothing would be sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        assert_eq!(&*message("short"), "short");
+        let longest = "x".repeat(MAX_MESSAGE_BYTES);
+        assert_eq!(&*message(longest.as_str()), longest);
+        for character in ["x", "é", "€", "🐦"] {
+            for shift in 0..4 {
+                let text = format!("{}{}", "y".repeat(shift), character.repeat(40_000));
+                let cut = message(text.as_str());
+                assert!(
+                    (MAX_MESSAGE_BYTES - 4..=MAX_MESSAGE_BYTES).contains(&cut.len()),
+                    "{}",
+                    cut.len()
+                );
+                let kept = cut.strip_suffix("...").expect("one sees that it was cut");
+                assert!(text.starts_with(kept));
+            }
+        }
     }
 }

@@ -46,6 +46,7 @@ impl Outbox {
         match frame {
             ResponseFrame::Whole(bytes) => self.parts.push_back(FramePart::Memory(bytes)),
             ResponseFrame::Parts(parts) => self.parts.extend(parts.into_iter().filter(|part| !part.is_empty())),
+            ResponseFrame::Unencodable => {}
         }
     }
 

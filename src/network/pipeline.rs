@@ -110,7 +110,7 @@ mod tests {
     fn text(frame: Option<ResponseFrame>) -> Option<Bytes> {
         frame.map(|frame| match frame {
             ResponseFrame::Whole(bytes) => bytes,
-            ResponseFrame::Parts(_) => panic!("whole frames only"),
+            ResponseFrame::Parts(_) | ResponseFrame::Unencodable => panic!("whole frames only"),
         })
     }
 

@@ -205,13 +205,10 @@ fn check_produced_header(header: &BatchHeader) -> Result<(), BatchError> {
         return Err(BatchError::invalid(message));
     }
     if header.attributes.is_log_append_time() {
-        let mut faults = Faults::default();
-        for index in 0..header.records_count.min(MAX_RECORD_ERRORS as i32) {
-            faults.timestamp(index, || {
-                "producers may not set the timestamp type to LogAppendTime".to_owned()
-            });
-        }
-        return faults.into_result();
+        // Kafka names every record; but nobody has counted them yet, and the count is the client's word only.
+        let message = "producers may not set the timestamp type to LogAppendTime".to_owned();
+        let record_errors = vec![(0, message.clone())];
+        return Err(BatchError::InvalidTimestamp { message, record_errors });
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! much for.
 //!
 //! Invariants: the length prefix is right when the frame is finished; strings and arrays are compact
-//! exactly in the flexible versions. What is too long for its length field is a mistake of ours and
-//! panics.
+//! exactly in the flexible versions. What is too long for its length field is a mistake of ours; it is
+//! left out, and finishing the frame then fails.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
@@ -16,6 +16,9 @@ use crate::frame::LENGTH_BYTES;
 pub struct FrameWriter {
     buffer: BytesMut,
     flexible: bool,
+    api_key: i16,
+    /// Length of the first field that did not fit.
+    too_long: Option<usize>,
 }
 
 impl FrameWriter {
@@ -26,6 +29,8 @@ impl FrameWriter {
         Ok(Self {
             buffer,
             flexible: api.is_flexible(version),
+            api_key,
+            too_long: None,
         })
     }
 
@@ -80,21 +85,30 @@ impl FrameWriter {
 
     /// A string that can be null.
     pub fn nullable_string(&mut self, value: Option<&str>) {
-        match value.map(|text| i16::try_from(text.len()).expect("strings of responses are short")) {
-            Some(length) if self.flexible => self.unsigned_varint(u32::from(length.unsigned_abs()) + 1),
+        let length = value.map(|text| i16::try_from(text.len()));
+        match length {
+            Some(Err(_)) => return self.leave_out(value.map_or(0, str::len)),
+            Some(Ok(length)) if self.flexible => self.unsigned_varint(u32::from(length.unsigned_abs()) + 1),
+            Some(Ok(length)) => self.buffer.put_i16(length),
             None if self.flexible => self.unsigned_varint(0),
-            length => self.buffer.put_i16(length.unwrap_or(-1)),
+            None => self.buffer.put_i16(-1),
         }
         self.buffer.put_slice(value.unwrap_or_default().as_bytes());
     }
 
     /// The count of an array; `None` = null.
     pub fn array_length(&mut self, count: Option<usize>) {
-        match count.map(|count| i32::try_from(count).expect("arrays of responses fit memory many times over")) {
-            Some(count) if self.flexible => self.unsigned_varint(count.unsigned_abs() + 1),
+        match count.map(|count| i32::try_from(count).map_err(|_| count)) {
+            Some(Err(count)) => self.leave_out(count),
+            Some(Ok(count)) if self.flexible => self.unsigned_varint(count.unsigned_abs() + 1),
+            Some(Ok(count)) => self.buffer.put_i32(count),
             None if self.flexible => self.unsigned_varint(0),
-            count => self.buffer.put_i32(count.unwrap_or(-1)),
+            None => self.buffer.put_i32(-1),
         }
+    }
+
+    fn leave_out(&mut self, length: usize) {
+        self.too_long.get_or_insert(length);
     }
 
     /// The length of bytes or records; they follow.
@@ -119,10 +133,16 @@ impl FrameWriter {
         let mut value = Self {
             buffer: BytesMut::new(),
             flexible: true,
+            api_key: self.api_key,
+            too_long: None,
         };
         write(&mut value);
+        self.too_long = self.too_long.or(value.too_long);
+        let Ok(length) = u32::try_from(value.buffer.len()) else {
+            return self.leave_out(value.buffer.len());
+        };
         self.unsigned_varint(tag);
-        self.unsigned_varint(u32::try_from(value.buffer.len()).expect("tagged fields of responses are short"));
+        self.unsigned_varint(length);
         self.buffer.put_slice(&value.buffer);
     }
 
@@ -133,6 +153,10 @@ impl FrameWriter {
 
     /// The finished frame when `extra_bytes` are sent in between or behind.
     pub(super) fn finish_with(mut self, extra_bytes: usize) -> Result<Bytes, EncodeError> {
+        if let Some(length) = self.too_long {
+            let api_key = self.api_key;
+            return Err(EncodeError::FieldTooLong { api_key, length });
+        }
         let bytes = self.buffer.len() - LENGTH_BYTES + extra_bytes;
         let length = i32::try_from(bytes).map_err(|_| EncodeError::TooLarge { bytes })?;
         self.buffer[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
@@ -150,6 +174,29 @@ mod tests {
         FindCoordinatorResponse, SyncGroupResponse, find_coordinator_response::Coordinator,
     };
     use kafka_protocol::protocol::StrBytes;
+
+    #[test]
+    fn what_does_not_fit_its_length_field_makes_the_frame_fail() {
+        let longest = "x".repeat(i16::MAX as usize);
+        for version in [2, 4] {
+            for (text, fits) in [(longest.clone(), true), (format!("{longest}x"), false)] {
+                let mut writer = FrameWriter::new(api::FIND_COORDINATOR, version, 9, 0).expect("served");
+                writer.string(&text);
+                assert_eq!(writer.finish().is_ok(), fits, "version {version}, {} bytes", text.len());
+                let mut writer = FrameWriter::new(api::FIND_COORDINATOR, version, 9, 0).expect("served");
+                writer.tagged_field(0, |field| field.string(&text));
+                assert_eq!(writer.finish().is_ok(), fits, "version {version}, {} bytes", text.len());
+            }
+            let mut writer = FrameWriter::new(api::FIND_COORDINATOR, version, 9, 0).expect("served");
+            writer.array_length(Some(1 << 31));
+            let api_key = api::FIND_COORDINATOR;
+            let expected = EncodeError::FieldTooLong {
+                api_key,
+                length: 1 << 31,
+            };
+            assert_eq!(writer.finish(), Err(expected));
+        }
+    }
 
     #[test]
     fn writes_the_same_bytes_as_the_encoder() {

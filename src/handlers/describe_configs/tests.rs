@@ -182,6 +182,20 @@ fn refusals_have_kafkas_codes() {
 }
 
 #[test]
+fn the_longest_names_are_refused_in_every_version() {
+    let longest = "z".repeat(i16::MAX as usize);
+    let number = "9".repeat(i16::MAX as usize);
+    let resources = [
+        (BROKER, &longest),
+        (BROKER, &number),
+        (TOPIC, &longest),
+        (GROUP, &longest),
+    ];
+    let resources = resources.map(|(kind, name)| resource(kind, name, None));
+    assert!(outcome(&resources).iter().all(|(code, ..)| *code != 0));
+}
+
+#[test]
 fn a_broker_answers_for_itself_and_for_what_was_changed_for_all() {
     assert_eq!(outcome(&[resource(BROKER, "", None)]), [(0, String::new(), 0)]);
     assert_eq!(
