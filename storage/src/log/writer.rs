@@ -428,15 +428,17 @@ impl LogWriter {
         let (base_offset, next_offset) = (self.active.base_offset(), self.shared.marks.load().log_end_offset);
         assert!(next_offset > base_offset, "an empty segment is not rolled");
         let path = segment_path(self.shared.path(), next_offset, LOG_SUFFIX);
-        // A file of this name can only be left over from a roll that failed: the log ends here.
+        self.write_snapshot(next_offset)?;
+        let sealed = self.seal()?;
+        // Last of all that can fail: were the file there and the roll given up, a batch that still fits into the old
+        // segment would be acknowledged although its offset belongs to the new one. What stands above does no harm when
+        // the roll ends here. A file of this name can only be left over from a kill in this place: the log ends here.
         let file = self
             .shared
             .fs()
             .open(&path, OpenMode::Truncate)
             .context("create", &path)?;
         self.shared.mark_names_dirty();
-        self.write_snapshot(next_offset)?;
-        let sealed = self.seal()?;
         let dir = self.shared.path();
         let active = ActiveSegment::new(dir, next_offset, now.wall_ms, file, ActiveIndex::new(next_offset));
         self.active = Arc::new(active);
