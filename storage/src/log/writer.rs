@@ -152,15 +152,21 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Takes new settings; what is already written stays as it is.
+    /// Takes new settings; what is already written stays as it is. It is synced at once when it would now have to be
+    /// sooner than before.
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
+        let is_sooner = self.config.flush_ms < old.flush_ms || self.config.flush_messages < old.flush_messages;
+        if is_sooner && self.shared.is_dirty() {
+            self.shared.request_sync(Urgency::Now);
+        }
     }
 
     /// Makes everything appended so far durable before it returns.
     ///
     /// # Errors
-    /// A failed sync, after which the log is offline.
+    /// A failed sync, after which the log is offline; or a small file that cannot be written or opened, which the
+    /// flusher tries again.
     pub fn flush(&mut self) -> Result<(), StorageError> {
         self.shared.sync()?;
         self.unflushed_messages = 0;
