@@ -30,6 +30,12 @@ const CHECKED_HEADER_BYTES: usize = 24;
 
 /// Replaces `path` by `bytes`, durably.
 pub fn write_atomic(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    replace(fs, path, bytes)?;
+    sync_parent(fs, path)
+}
+
+/// As [`write_atomic`], without syncing the directory: until the caller does, a crash may bring the old content back.
+pub(crate) fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let temporary = temporary_name(path);
     let result = write_and_rename(fs, &temporary, path, bytes);
     if result.is_err() {
@@ -43,8 +49,7 @@ fn write_and_rename(fs: &dyn FileSystem, temporary: &Path, path: &Path, bytes: &
     let file = fs.open(temporary, OpenMode::Truncate).context("create", temporary)?;
     file.write_at(&[IoSlice::new(bytes)], 0).context("write", temporary)?;
     file.sync_data().context("sync", temporary)?;
-    fs.rename(temporary, path).context("replace", path)?;
-    sync_parent(fs, path)
+    fs.rename(temporary, path).context("replace", path)
 }
 
 fn temporary_name(path: &Path) -> PathBuf {
@@ -55,11 +60,15 @@ fn temporary_name(path: &Path) -> PathBuf {
 
 /// Makes the name of `path` durable in its directory.
 pub fn sync_parent(fs: &dyn FileSystem, path: &Path) -> Result<(), StorageError> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
+    let parent = parent_of(path);
     fs.sync_dir(parent).context("sync directory", parent)
+}
+
+/// The directory that has the name of `path`.
+pub(crate) fn parent_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
 }
 
 /// The whole file, or `None` when it does not exist. For files that were written by [`write_atomic`] or are as small.

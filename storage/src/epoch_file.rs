@@ -1,11 +1,11 @@
 //! The file `leader-epoch-checkpoint` of a partition directory: Kafka's text form of [`EpochCache`].
 //!
 //! Invariant: a missing entry cannot be found again, a stale one is cut by the log's recovery; so the file is written
-//! durably before an assigned epoch is used, and may lag behind truncations. (Kafka's `LeaderEpochCheckpointFile`.)
+//! before any record of an epoch counts as durable, and may lag behind truncations. (Kafka's `LeaderEpochCheckpointFile`.)
 
 use std::path::Path;
 
-use crate::checkpoint::{read_text_checkpoint, text_checkpoint, write_atomic};
+use crate::checkpoint::{read_text_checkpoint, replace, text_checkpoint};
 use crate::epoch::{EpochCache, EpochEntry};
 use crate::error::StorageError;
 use crate::io::file_system::FileSystem;
@@ -13,14 +13,15 @@ use crate::io::file_system::FileSystem;
 /// Name of the file in the partition's directory.
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 
-/// Replaces the checkpoint in `partition_dir`, durably.
+/// Replaces the checkpoint in `partition_dir`. Its content is on the disk then, its name once the caller has synced the
+/// directory.
 pub fn write_epochs(fs: &dyn FileSystem, partition_dir: &Path, cache: &EpochCache) -> Result<(), StorageError> {
     let lines = cache
         .entries()
         .iter()
         .map(|entry| format!("{} {}", entry.epoch, entry.start_offset));
     let text = text_checkpoint(cache.entries().len(), lines);
-    write_atomic(fs, &partition_dir.join(LEADER_EPOCH_CHECKPOINT), text.as_bytes())
+    replace(fs, &partition_dir.join(LEADER_EPOCH_CHECKPOINT), text.as_bytes())
 }
 
 /// Reads the checkpoint in `partition_dir`; an absent file is an empty cache.

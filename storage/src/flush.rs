@@ -1,9 +1,10 @@
 //! Owns the thread that brings logs to the disk: one per log directory, syncing within `flush.ms` of the first dirty
 //! byte, at once for logs whose acknowledgements wait for it (group commit), and starting write-back early.
 //!
-//! Invariants: the queue holds a log at most twice (once per urgency), so it is bounded by the number of logs; urgent
-//! logs go before all others; a failed sync takes the log offline and is never tried again; stopping waits for the
-//! sync that is under way, never for a deadline. Logs are closed by their owners, not here.
+//! Invariants: each of the three queues (urgent, timed, retries) holds a log at most once, so they are bounded by the
+//! number of logs; urgent logs go before all others; a failed sync of the log's own files takes it offline and is never
+//! tried again, whatever else goes wrong is tried again a second later; stopping waits for the sync that is under way,
+//! never for a deadline. Logs are closed by their owners, not here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -30,6 +31,8 @@ const MAX_WRITE_BACKS: usize = 1024;
 
 /// A longer `flush.ms` means never, as Kafka's default does; the queue would hold on to such logs.
 const LONGEST_DELAY_MS: u64 = 24 * 3_600_000;
+/// When a sync is tried again that failed without a loss (no room for a small file, no free descriptor).
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Logs taken out of the queue at once: between two turns urgent logs get their chance.
 const MAX_LOGS_PER_TURN: usize = 64;
 /// Syncs that run at the same time; measured on ext4, more bring nothing.
@@ -47,10 +50,34 @@ pub(crate) enum Urgency {
 }
 
 impl Urgency {
-    pub(crate) fn level(self) -> u8 {
+    /// The queue for this urgency; `None` when it means never.
+    pub(crate) fn queue(self) -> Option<QueueKind> {
         match self {
-            Self::Within(_) => 1,
-            Self::Now => 2,
+            Self::Now => Some(QueueKind::Urgent),
+            Self::Within(delay_ms) if delay_ms > LONGEST_DELAY_MS => None,
+            Self::Within(_) => Some(QueueKind::Timed),
+        }
+    }
+}
+
+/// The queues in which a log may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueueKind {
+    /// Logs that somebody waits for.
+    Urgent,
+    /// Logs with a deadline.
+    Timed,
+    /// Logs that could not be synced although nothing is lost.
+    Retry,
+}
+
+impl QueueKind {
+    /// The bit that stands for a place in this queue.
+    pub(crate) fn bit(self) -> u8 {
+        match self {
+            Self::Urgent => 1,
+            Self::Timed => 2,
+            Self::Retry => 4,
         }
     }
 }
@@ -67,6 +94,8 @@ struct Queue {
     /// By deadline; the number tells entries with the same deadline apart.
     timed: BTreeMap<(Instant, u64), Arc<LogShared>>,
     next_number: u64,
+    /// By deadline: all wait equally long.
+    retries: VecDeque<(Instant, Arc<LogShared>)>,
     write_backs: Vec<WriteBack>,
     /// Logs that went offline, still to be reported; at most one per log.
     failures: Vec<(PathBuf, StorageError)>,
@@ -77,20 +106,34 @@ struct Queue {
 struct Turn {
     write_backs: Vec<WriteBack>,
     failures: Vec<(PathBuf, StorageError)>,
-    logs: Vec<Arc<LogShared>>,
+    logs: Vec<QueuedLog>,
 }
+
+/// A log and the queue that it was taken from.
+type QueuedLog = (Arc<LogShared>, QueueKind);
 
 impl Queue {
     /// Takes out what is due at `now` (`None`: everything is), at most `max_logs`. Urgent logs go alone.
     fn next_turn(&mut self, now: Option<Instant>, max_logs: usize) -> Option<Turn> {
-        let mut logs: Vec<_> = self.urgent.drain(..self.urgent.len().min(max_logs)).collect();
+        let urgent = self.urgent.drain(..self.urgent.len().min(max_logs));
+        let mut logs: Vec<QueuedLog> = urgent.map(|log| (log, QueueKind::Urgent)).collect();
         let is_due = |deadline: Instant| now.is_none_or(|now| deadline <= now);
         while logs.len() < max_logs
             && self.urgent.is_empty()
             && let Some(first) = self.timed.first_entry()
             && is_due(first.key().0)
         {
-            logs.push(first.remove());
+            logs.push((first.remove(), QueueKind::Timed));
+        }
+        while logs.len() < max_logs
+            && self.urgent.is_empty()
+            && let Some((deadline, log)) = self.retries.pop_front()
+        {
+            if !is_due(deadline) {
+                self.retries.push_front((deadline, log));
+                break;
+            }
+            logs.push((log, QueueKind::Retry));
         }
         let turn = Turn {
             write_backs: take(&mut self.write_backs),
@@ -99,6 +142,13 @@ impl Queue {
         };
         let is_empty = turn.logs.is_empty() && turn.write_backs.is_empty() && turn.failures.is_empty();
         (!is_empty).then_some(turn)
+    }
+
+    /// When the next log is due that is not urgent.
+    fn first_deadline(&self) -> Option<Instant> {
+        let timed = self.timed.first_key_value().map(|((deadline, _), _)| *deadline);
+        let retry = self.retries.front().map(|(deadline, _)| *deadline);
+        timed.into_iter().chain(retry).min()
     }
 }
 
@@ -125,6 +175,7 @@ impl std::fmt::Debug for FlusherHandle {
         f.debug_struct("FlusherHandle")
             .field("urgent", &queue.urgent.len())
             .field("timed", &queue.timed.len())
+            .field("retries", &queue.retries.len())
             .finish_non_exhaustive()
     }
 }
@@ -185,11 +236,18 @@ impl FlusherHandle {
         }))
     }
 
-    /// Syncs every queued log now, whatever its deadline. Returns how many.
+    /// Syncs every queued log now, whatever its deadline; what fails and is to be tried again waits for the next call.
+    /// Returns how many were tried.
     pub fn run_pending(&self) -> usize {
         let mut count = 0;
+        let mut retries = take(&mut self.queue().retries);
         loop {
-            let Some(turn) = self.queue().next_turn(None, 1) else {
+            let mut queue = self.queue();
+            let later = std::mem::replace(&mut queue.retries, take(&mut retries));
+            let turn = queue.next_turn(None, 1);
+            retries = std::mem::replace(&mut queue.retries, later);
+            drop(queue);
+            let Some(turn) = turn else {
                 return count;
             };
             count += turn.logs.len();
@@ -197,29 +255,48 @@ impl FlusherHandle {
         }
     }
 
-    /// Queues a log; [`LogShared::request_sync`] sees to it that it is not queued already.
+    /// Lengths of the urgent, the timed and the retry queue.
+    #[cfg(test)]
+    pub(crate) fn queue_lengths(&self) -> [usize; 3] {
+        let queue = self.queue();
+        [queue.urgent.len(), queue.timed.len(), queue.retries.len()]
+    }
+
+    /// What the thread would do now.
+    #[cfg(test)]
+    pub(crate) fn run_due(&self) {
+        loop {
+            let turn = self.queue().next_turn(Some(Instant::now()), MAX_LOGS_PER_TURN);
+            let Some(turn) = turn else { return };
+            self.run_turn(turn);
+        }
+    }
+
+    /// Queues a log; [`LogShared::request_sync`] sees to it that it does not wait in this queue already.
     pub(crate) fn enqueue(&self, log: Arc<LogShared>, urgency: Urgency) {
         let mut queue = self.queue();
         match urgency {
             Urgency::Now => queue.urgent.push_back(log),
             Urgency::Within(delay_ms) => {
-                if delay_ms > LONGEST_DELAY_MS {
-                    return;
-                }
-                let deadline = Instant::now() + Duration::from_millis(delay_ms);
+                let deadline = Instant::now() + Duration::from_millis(delay_ms.min(LONGEST_DELAY_MS));
                 let number = queue.next_number;
                 queue.next_number += 1;
                 // the thread sleeps until its first deadline: it must know of an earlier one
-                let is_first = queue
-                    .timed
-                    .first_key_value()
-                    .is_none_or(|((first, _), _)| deadline < *first);
+                let is_first = queue.first_deadline().is_none_or(|first| deadline < first);
                 queue.timed.insert((deadline, number), log);
                 if !is_first {
                     return;
                 }
             }
         }
+        drop(queue);
+        self.0.changed.notify_one();
+    }
+
+    /// Queues a log for another attempt; [`LogShared::request_retry`] sees to it that it does not wait for one already.
+    pub(crate) fn enqueue_retry(&self, log: Arc<LogShared>) {
+        let mut queue = self.queue();
+        queue.retries.push_back((Instant::now() + RETRY_DELAY, log));
         drop(queue);
         self.0.changed.notify_one();
     }
@@ -248,7 +325,7 @@ impl FlusherHandle {
         while !queue.stopping {
             let now = Instant::now();
             let Some(turn) = queue.next_turn(Some(now), MAX_LOGS_PER_TURN) else {
-                let first = queue.timed.first_key_value().map(|((deadline, _), _)| *deadline);
+                let first = queue.first_deadline();
                 queue = self.wait(queue, first.map(|deadline| deadline.saturating_duration_since(now)));
                 continue;
             };
@@ -285,12 +362,12 @@ impl FlusherHandle {
 }
 
 /// Syncs logs, several at a time when there are many: the file system's journal then commits them together.
-fn sync_logs(logs: &[Arc<LogShared>]) {
+fn sync_logs(logs: &[QueuedLog]) {
     let threads = (logs.len() / LOGS_PER_SYNC_THREAD).min(MAX_SYNC_THREADS);
     let next = AtomicUsize::new(0);
     let sync_all = || {
-        while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            sync_log(log);
+        while let Some((log, queue)) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            sync_log(log, *queue);
         }
     };
     std::thread::scope(|scope| {
@@ -307,11 +384,11 @@ fn sync_logs(logs: &[Arc<LogShared>]) {
     });
 }
 
-fn sync_log(log: &LogShared) {
-    log.on_dequeued();
+fn sync_log(log: &Arc<LogShared>, queue: QueueKind) {
+    log.on_dequeued(queue);
     match log.sync() {
         Ok(()) => log.tell_listener(),
-        // An offline log is reported where it goes offline.
+        // An offline log is reported where it goes offline, another one is queued again.
         Err(error) => tracing::debug!(log = %log.path().display(), %error, "not synced"),
     }
 }

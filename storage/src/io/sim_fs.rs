@@ -102,7 +102,7 @@ impl SimFileSystem {
         self.lock_state().faults.clear();
     }
 
-    /// Operations so far, reads not counted: a test that halts at each of them sees every crash point.
+    /// Operations so far, those that change nothing not counted: a test that halts at each of them sees every crash point.
     pub fn operations(&self) -> u64 {
         self.lock_state().operations
     }
@@ -152,7 +152,7 @@ impl State {
         if self.halted {
             return Err(FaultKind::Halt);
         }
-        if operation != Operation::Read {
+        if operation.changes() {
             self.operations += 1;
         }
         let hits: Vec<bool> = self.faults.iter_mut().map(|fault| fault.hits(operation)).collect();
@@ -214,7 +214,10 @@ impl FileSystem for SimFileSystem {
         let node = match (present, mode) {
             (None, OpenMode::Read | OpenMode::ReadWrite) => return Err(io::ErrorKind::NotFound.into()),
             (Some(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(file), OpenMode::Read | OpenMode::ReadWrite | OpenMode::OpenOrCreate) => file,
+            (Some(file), OpenMode::Read | OpenMode::ReadWrite | OpenMode::OpenOrCreate) => {
+                state.begin(Operation::Open).map_err(Fault::error)?;
+                file
+            }
             (Some(file), OpenMode::Truncate) => {
                 state.begin(Operation::Change).map_err(Fault::error)?;
                 lock_content(&file).set_len(0);

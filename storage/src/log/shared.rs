@@ -2,7 +2,9 @@
 //! epochs, how far the disk has it, and whether the log is still usable.
 //!
 //! Invariants: the writer publishes in the order bytes, index, watermarks; `durable_offset` moves only after everything
-//! below it (data, indexes, epochs, names) was synced; an offline log never becomes usable again in this process.
+//! below it (data, indexes, epochs, names) was synced; an offline log never becomes usable again in this process. A sync
+//! of the log's own files that failed is final, as nobody knows what the disk has; a small file that could not be
+//! written or a file that could not be opened is not: nothing becomes durable, and it is tried again.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -10,14 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::checkpoint::parent_of;
 use crate::dir::partition_dir::PARTITION_METADATA;
 use crate::epoch::EpochCache;
 use crate::epoch_file::write_epochs;
 use crate::error::{IoContext, StorageError};
-use crate::flush::{DurableListener, FlusherHandle, Urgency};
+use crate::flush::{DurableListener, FlusherHandle, QueueKind, Urgency};
 use crate::io::file_system::{FileSystem, OpenMode};
 use crate::log::watermarks::{WatermarkCell, Watermarks};
-use crate::segment::{SegmentDir, SegmentList};
+use crate::segment::{SegmentDir, SegmentList, SyncFailure};
 
 /// State shared by everybody who works with one log.
 pub(crate) struct LogShared {
@@ -39,8 +42,10 @@ pub(crate) struct LogShared {
     epochs_dirty: AtomicBool,
     /// Something besides new records waits for a sync (truncation).
     must_sync: AtomicBool,
-    /// Highest urgency that is queued at the flusher; 0 = not queued.
+    /// The flusher's queues in which the log waits, as bits of [`QueueKind`].
     queued: AtomicU8,
+    /// The last sync failed and is tried again.
+    is_retrying: AtomicBool,
     offline: AtomicBool,
     /// Held during a sync and during anything that takes synced bytes away.
     sync_lock: Mutex<()>,
@@ -88,6 +93,7 @@ impl LogShared {
             epochs_dirty: AtomicBool::new(start.epochs_dirty),
             must_sync: AtomicBool::new(false),
             queued: AtomicU8::new(0),
+            is_retrying: AtomicBool::new(false),
             offline: AtomicBool::new(false),
             sync_lock: Mutex::new(()),
         }
@@ -148,17 +154,34 @@ impl LogShared {
 
     /// Asks the flusher for a sync.
     pub(crate) fn request_sync(self: &Arc<Self>, urgency: Urgency) {
-        let level = urgency.level();
-        // A read-modify-write on both sides: either this sees that the flusher has taken the log out of its queue, or
-        // the flusher sees the log end that was published before.
-        if self.queued.fetch_max(level, Ordering::AcqRel) < level {
+        let Some(queue) = urgency.queue() else { return };
+        if self.enters(queue) {
             self.flusher.enqueue(Arc::clone(self), urgency);
         }
     }
 
-    /// The flusher has taken the log out of its queue.
-    pub(crate) fn on_dequeued(&self) {
-        self.queued.swap(0, Ordering::AcqRel);
+    /// Asks the flusher for another attempt.
+    fn request_retry(self: &Arc<Self>) {
+        if self.enters(QueueKind::Retry) {
+            self.flusher.enqueue_retry(Arc::clone(self));
+        }
+    }
+
+    /// Whether the log does not wait in this queue yet; from now on it does.
+    fn enters(&self, queue: QueueKind) -> bool {
+        // A read-modify-write on both sides: either this sees that the flusher has taken the log out of its queue, or
+        // the flusher sees the log end that was published before.
+        self.queued.fetch_or(queue.bit(), Ordering::AcqRel) & queue.bit() == 0
+    }
+
+    /// The flusher has taken the log out of one of its queues.
+    pub(crate) fn on_dequeued(&self, queue: QueueKind) {
+        self.queued.fetch_and(!queue.bit(), Ordering::AcqRel);
+    }
+
+    /// Whether something waits for a sync.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.durable_offset() < self.marks.load().log_end_offset || self.must_sync.load(Ordering::Acquire)
     }
 
     /// Keeps syncs out while bytes that may have been synced are taken away.
@@ -179,21 +202,38 @@ impl LogShared {
         self.offline.store(true, Ordering::Release);
     }
 
-    /// Makes everything appended so far durable. A failure takes the log offline.
-    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+    /// Makes everything appended so far durable.
+    ///
+    /// # Errors
+    /// A failed sync of the log's own files takes it offline; after any other failure it stays in use and the flusher
+    /// tries again.
+    pub(crate) fn sync(self: &Arc<Self>) -> Result<(), StorageError> {
         let _one_at_a_time = self.block_syncs();
         self.check_online()?;
         // The end first, the segments second: whatever is below the end is in these segments.
         let end_offset = self.marks.load().log_end_offset;
-        let result = self.sync_up_to(end_offset);
-        match &result {
-            Ok(()) => _ = self.durable_offset.fetch_max(end_offset, Ordering::AcqRel),
-            Err(error) => self.go_offline(error),
+        match self.sync_up_to(end_offset) {
+            Ok(()) => {
+                self.durable_offset.fetch_max(end_offset, Ordering::AcqRel);
+                self.is_retrying.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err(SyncFailure::Final(error)) => {
+                self.go_offline(&error);
+                Err(error)
+            }
+            Err(SyncFailure::Again(error)) => {
+                self.must_sync.store(true, Ordering::Release);
+                if !self.is_retrying.swap(true, Ordering::AcqRel) {
+                    tracing::warn!(log = %self.path().display(), %error, "not on the disk yet, trying again");
+                }
+                self.request_retry();
+                Err(error)
+            }
         }
-        result
     }
 
-    fn sync_up_to(&self, end_offset: i64) -> Result<(), StorageError> {
+    fn sync_up_to(&self, end_offset: i64) -> Result<(), SyncFailure> {
         let segments = self.segments.load_full();
         let durable_offset = self.durable_offset();
         let forced = self.must_sync.swap(false, Ordering::AcqRel);
@@ -201,12 +241,12 @@ impl LogShared {
             if segment.next_offset() <= durable_offset && !segment.index_unsynced() {
                 continue;
             }
-            let synced = self
-                .dir
-                .files(segment)
-                .and_then(|files| segment.sync(self.fs(), self.path(), &files));
+            let synced = match self.dir.files(segment) {
+                Ok(files) => segment.sync(self.fs(), self.path(), &files),
+                Err(error) => Err(SyncFailure::Again(error)),
+            };
             match synced {
-                Err(error) if error.is_not_found() && self.is_removed(segment.base_offset()) => {}
+                Err(SyncFailure::Again(error)) if error.is_not_found() && self.is_removed(segment.base_offset()) => {}
                 other => other?,
             }
         }
@@ -217,23 +257,33 @@ impl LogShared {
             .active
             .file()
             .sync_data()
-            .context("sync", segments.active.path())?;
-        if self.epochs_dirty.swap(false, Ordering::AcqRel) {
-            write_epochs(self.fs(), self.path(), &self.epochs.load())?;
+            .context("sync", segments.active.path())
+            .map_err(SyncFailure::Final)?;
+        Self::while_dirty(&self.epochs_dirty, || {
+            // The directory is synced below.
+            write_epochs(self.fs(), self.path(), &self.epochs.load()).map_err(SyncFailure::Again)?;
             self.names_dirty.store(true, Ordering::Release);
+            Ok(())
+        })?;
+        Self::while_dirty(&self.metadata_dirty, || self.sync_metadata())?;
+        Self::while_dirty(&self.names_dirty, || sync_directory(self.fs(), self.path()))?;
+        Self::while_dirty(&self.dir_is_new, || sync_directory(self.fs(), parent_of(self.path())))
+    }
+
+    /// Does `clean` if the flag is up, and puts the flag up again when that fails.
+    fn while_dirty(flag: &AtomicBool, clean: impl FnOnce() -> Result<(), SyncFailure>) -> Result<(), SyncFailure> {
+        // Down before the work: who puts it up meanwhile is not forgotten.
+        if !flag.swap(false, Ordering::AcqRel) {
+            return Ok(());
         }
-        if self.metadata_dirty.swap(false, Ordering::AcqRel) {
-            let path = self.path().join(PARTITION_METADATA);
-            let file = self.fs().open(&path, OpenMode::ReadWrite).context("open", &path)?;
-            file.sync_data().context("sync", &path)?;
-        }
-        if self.names_dirty.swap(false, Ordering::AcqRel) {
-            self.fs().sync_dir(self.path()).context("sync directory", self.path())?;
-        }
-        if self.dir_is_new.swap(false, Ordering::AcqRel) {
-            crate::checkpoint::sync_parent(self.fs(), self.path())?;
-        }
-        Ok(())
+        clean().inspect_err(|_| flag.store(true, Ordering::Release))
+    }
+
+    fn sync_metadata(&self) -> Result<(), SyncFailure> {
+        let path = self.path().join(PARTITION_METADATA);
+        let file = self.fs().open(&path, OpenMode::ReadWrite).context("open", &path);
+        let file = file.map_err(SyncFailure::Again)?;
+        file.sync_data().context("sync", &path).map_err(SyncFailure::Final)
     }
 
     fn is_removed(&self, base_offset: i64) -> bool {
@@ -253,4 +303,20 @@ impl LogShared {
             listener(durable_offset);
         }
     }
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(fs: &dyn FileSystem, dir: &Path) -> Result<(), SyncFailure> {
+    fs.sync_dir(dir).map_err(|error| {
+        // These come from opening the directory, never from the sync itself.
+        let is_unopened = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+        let error = StorageError::io("sync directory", dir, error);
+        if is_unopened {
+            SyncFailure::Again(error)
+        } else {
+            SyncFailure::Final(error)
+        }
+    })
 }

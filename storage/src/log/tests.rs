@@ -3,6 +3,7 @@
 mod append;
 mod crash;
 mod faults;
+mod flushing;
 mod model;
 mod real_disk;
 mod recovery;

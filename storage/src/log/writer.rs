@@ -152,15 +152,21 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Takes new settings; what is already written stays as it is.
+    /// Takes new settings; what is already written stays as it is. It is synced at once when it would now have to be
+    /// sooner than before.
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
+        let is_sooner = self.config.flush_ms < old.flush_ms || self.config.flush_messages < old.flush_messages;
+        if is_sooner && self.shared.is_dirty() {
+            self.shared.request_sync(Urgency::Now);
+        }
     }
 
     /// Makes everything appended so far durable before it returns.
     ///
     /// # Errors
-    /// A failed sync, after which the log is offline.
+    /// A failed sync, after which the log is offline; or a small file that cannot be written or opened, which the
+    /// flusher tries again.
     pub fn flush(&mut self) -> Result<(), StorageError> {
         self.shared.sync()?;
         self.unflushed_messages = 0;
@@ -428,15 +434,17 @@ impl LogWriter {
         let (base_offset, next_offset) = (self.active.base_offset(), self.shared.marks.load().log_end_offset);
         assert!(next_offset > base_offset, "an empty segment is not rolled");
         let path = segment_path(self.shared.path(), next_offset, LOG_SUFFIX);
-        // A file of this name can only be left over from a roll that failed: the log ends here.
+        self.write_snapshot(next_offset)?;
+        let sealed = self.seal()?;
+        // Last of all that can fail: were the file there and the roll given up, a batch that still fits into the old
+        // segment would be acknowledged although its offset belongs to the new one. What stands above does no harm when
+        // the roll ends here. A file of this name can only be left over from a kill in this place: the log ends here.
         let file = self
             .shared
             .fs()
             .open(&path, OpenMode::Truncate)
             .context("create", &path)?;
         self.shared.mark_names_dirty();
-        self.write_snapshot(next_offset)?;
-        let sealed = self.seal()?;
         let dir = self.shared.path();
         let active = ActiveSegment::new(dir, next_offset, now.wall_ms, file, ActiveIndex::new(next_offset));
         self.active = Arc::new(active);

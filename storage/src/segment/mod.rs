@@ -54,6 +54,15 @@ pub(crate) fn scan_for_offset(
     Ok(None)
 }
 
+/// Why files could not be made durable.
+#[derive(Debug)]
+pub(crate) enum SyncFailure {
+    /// A sync failed: nobody knows what the disk has, and the next sync would succeed and lie.
+    Final(StorageError),
+    /// Something failed that can be done again: nothing that counts as written is lost.
+    Again(StorageError),
+}
+
 /// The segments of a log, oldest first.
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentList {

@@ -14,7 +14,7 @@ use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
 use crate::segment::offset_index::{OffsetEntry, OffsetIndexFile};
 use crate::segment::time_index::TimeIndexFile;
-use crate::segment::{Located, scan_for_offset};
+use crate::segment::{Located, SyncFailure, scan_for_offset};
 
 /// A sealed segment.
 #[derive(Debug)]
@@ -80,16 +80,21 @@ impl SealedSegment {
     }
 
     /// Makes data and indexes durable.
-    pub(crate) fn sync(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), StorageError> {
+    pub(crate) fn sync(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), SyncFailure> {
         files
             .log
             .sync_data()
-            .context("sync", segment_path(dir, self.base_offset, LOG_SUFFIX))?;
+            .context("sync", segment_path(dir, self.base_offset, LOG_SUFFIX))
+            .map_err(SyncFailure::Final)?;
         if self.index_unsynced() {
-            self.offsets(fs, dir, files)?
-                .sync(&segment_path(dir, self.base_offset, INDEX_SUFFIX))?;
-            self.times(fs, dir, files)?
-                .sync(&segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX))?;
+            self.offsets(fs, dir, files)
+                .map_err(SyncFailure::Again)?
+                .sync(&segment_path(dir, self.base_offset, INDEX_SUFFIX))
+                .map_err(SyncFailure::Final)?;
+            self.times(fs, dir, files)
+                .map_err(SyncFailure::Again)?
+                .sync(&segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX))
+                .map_err(SyncFailure::Final)?;
             self.index_unsynced.store(false, Ordering::Release);
         }
         Ok(())

@@ -13,8 +13,17 @@ pub enum Operation {
     SyncData,
     /// `sync_dir`.
     SyncDir,
+    /// Opening a file that exists without changing it.
+    Open,
     /// Making, renaming and removing names, `truncate`, `preallocate`.
     Change,
+}
+
+impl Operation {
+    /// Whether a crash before it and one behind it may leave different disks.
+    pub(super) fn changes(self) -> bool {
+        !matches!(self, Self::Read | Self::Open)
+    }
 }
 
 /// What happens instead of the operation's success.
@@ -33,7 +42,7 @@ pub enum FaultKind {
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// Only this kind of operation counts and is hit; `None`: all but reads.
+    /// Only this kind of operation counts and is hit; `None`: all that change something.
     pub operation: Option<Operation>,
     /// How many such operations succeed before.
     pub after: u64,
@@ -57,7 +66,7 @@ impl Fault {
     pub(super) fn hits(&mut self, operation: Operation) -> bool {
         let aimed = self
             .operation
-            .map_or(operation != Operation::Read, |aimed| aimed == operation);
+            .map_or_else(|| operation.changes(), |aimed| aimed == operation);
         if !aimed {
             return false;
         }

@@ -69,6 +69,51 @@ fn a_full_disk_at_the_roll_keeps_what_was_written_and_recovers() {
     }
 }
 
+/// A roll that fails must not claim the offset at which it failed: the next batch may fit into the old segment.
+#[test]
+fn a_small_batch_after_a_failed_roll_survives_a_restart() {
+    for after in 0..12 {
+        for is_clean in [false, true] {
+            let context = format!("operation {after} of the roll fails, clean: {is_clean}");
+            let fixture = Fixture::new(small_segments());
+            let OpenedLog { mut writer, reader, .. } = fixture.open();
+            for n in 0..6 {
+                writer.append(vec![plain(&[n, n])], 0, now())[0]
+                    .as_ref()
+                    .expect("appended");
+            }
+            fixture.fs.inject(Fault {
+                operation: None,
+                after,
+                kind: FaultKind::NoSpace,
+                lasting: false,
+            });
+            let is_rolled = writer.append(vec![plain(&[6; 20])], 0, now())[0].is_ok();
+            fixture.fs.clear_faults();
+            assert!(is_rolled || reader.segment_count() <= 2, "{context}");
+            let small = writer.append(vec![plain(&[7])], 0, now())[0]
+                .clone()
+                .expect("room again");
+            writer.flush().expect("synced");
+            assert_eq!(reader.durable_offset(), small.last_offset + 1);
+            let written = read_all(&reader);
+            let opened = if is_clean {
+                let recovery_point = writer.close().expect("closed");
+                fixture.try_open(true, recovery_point)
+            } else {
+                fixture.try_open(false, 0)
+            };
+            let opened = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(read_all(&opened.reader), written, "{context}");
+            assert_eq!(
+                opened.reader.watermarks().log_end_offset,
+                small.last_offset + 1,
+                "{context}"
+            );
+        }
+    }
+}
+
 #[test]
 fn one_call_over_several_segments_acknowledges_exactly_what_is_in_the_log() {
     for after in 0..10 {
