@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config::value::Listener;
 use crate::dispatch::{Dispatcher, Origin, is_used_in_place};
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::network::limits::{ConnectionCount, ConnectionLimits};
 use crate::network::memory::{MemoryPermit, RequestMemory};
 use crate::network::outbox::{Flushed, Outbox};
@@ -319,7 +319,7 @@ impl Connection {
     fn queue(&mut self, replies: Vec<Reply>) {
         for reply in replies {
             match reply {
-                Reply::Now(frame) if self.pipeline.is_empty() => self.outbox.push(frame),
+                Reply::Now(frame) if self.pipeline.is_empty() => self.deliver(frame),
                 Reply::Now(frame) => self.pipeline.push_ready(frame),
                 Reply::Later(future) => self.pipeline.push_pending(future),
                 Reply::Silent => {}
@@ -341,9 +341,18 @@ impl Connection {
         }
     }
 
+    fn deliver(&mut self, frame: ResponseFrame) {
+        if matches!(frame, ResponseFrame::Unencodable) {
+            self.frames.clear();
+            self.refused = self.refused.or(Some("an answer could not be written"));
+        } else {
+            self.outbox.push(frame);
+        }
+    }
+
     fn send(&mut self) -> Result<(), End> {
         while let Some(frame) = self.pipeline.pop_ready() {
-            self.outbox.push(frame);
+            self.deliver(frame);
         }
         if self.outbox.is_empty() {
             return Ok(());
