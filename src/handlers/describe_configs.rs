@@ -7,6 +7,7 @@
 //! twice is answered twice. Other than in Kafka, an answer that would grow beyond `socket.request.max.bytes` refuses the
 //! resources that remain, because a small request can ask for very much.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::DescribeConfigsRequest;
@@ -29,6 +30,10 @@ const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
+
+/// What a row that is looked at counts in bytes of the answer, whether it is in it or not: a resource without an answer
+/// takes four bytes of a request and all of its rows must be made.
+const ROW_COST: usize = 64;
 
 /// Answers each resource.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DescribeConfigsRequest) -> Reply {
@@ -77,8 +82,8 @@ impl Describer<'_> {
                 continue;
             }
             match self.describe(&resource) {
-                Ok(configs) => {
-                    bytes += configs.iter().map(approximate_bytes).sum::<usize>();
+                Ok((configs, looked_at)) => {
+                    bytes += configs.iter().map(approximate_bytes).sum::<usize>() + looked_at * ROW_COST;
                     results.push(named(&resource).with_configs(configs));
                 }
                 Err((code, why)) => results.push(refused(resource, code, why)),
@@ -87,10 +92,11 @@ impl Describer<'_> {
         results
     }
 
+    /// The rows that are asked for, and how many were looked at.
     fn describe(
         &self,
         resource: &DescribeConfigsResource,
-    ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
+    ) -> Result<(Vec<DescribeConfigsResourceResult>, usize), (ErrorCode, String)> {
         let rows = match resource.resource_type {
             TOPIC => self.topic_rows(&resource.resource_name)?,
             BROKER => self.broker_rows(&resource.resource_name)?,
@@ -103,9 +109,12 @@ impl Describer<'_> {
                 return Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {name}")));
             }
         };
-        let keys = resource.configuration_keys.as_deref().unwrap_or_default();
-        let wanted = |row: &DescribedConfig| keys.is_empty() || keys.iter().any(|key| **key == *row.name);
-        Ok(rows.into_iter().filter(wanted).map(|row| self.result(row)).collect())
+        let looked_at = rows.len();
+        let keys = resource.configuration_keys.iter().flatten();
+        let keys: BTreeSet<&str> = keys.map(StrBytes::as_str).collect();
+        let wanted = |row: &DescribedConfig| keys.is_empty() || keys.contains(&*row.name);
+        let results = rows.into_iter().filter(wanted).map(|row| self.result(row));
+        Ok((results.collect(), looked_at))
     }
 
     fn topic_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {

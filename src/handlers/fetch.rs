@@ -7,6 +7,7 @@
 //! (KIP-320), 12 last fetched epoch and flexible, 13 topic ids. Records of an empty or failed partition are empty, never
 //! null. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER [6]: this broker has no followers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ use crate::partition::registry::HostedTopic;
 /// Records below this size are copied into the answer; above, the kernel sends them from the file. One more system
 /// call and packet per partition costs more than copying less than this.
 const SENDFILE_MIN_BYTES: usize = 16 << 10;
+/// No more than this is copied into one answer; the rest is sent from the files however small it is.
+const COPY_MAX_BYTES: usize = 4 << 20;
+/// What a frame can hold, less what may stand around the records (every partition of the longest request).
+const RECORDS_MAX_BYTES: usize = (1 << 31) - (256 << 20);
 
 /// Reads, and waits if that is not enough.
 pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
@@ -95,7 +100,10 @@ impl Fetch {
             _ => Isolation::ReadUncommitted,
         };
         let limit = usize::try_from(cx.services.config.fetch_max_bytes).unwrap_or(0);
-        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(limit);
+        let max_bytes = usize::try_from(request.max_bytes)
+            .unwrap_or(0)
+            .min(limit)
+            .min(RECORDS_MAX_BYTES);
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
         let unknown_topic = if by_id {
             ErrorCode::UnknownTopicId
@@ -112,9 +120,10 @@ impl Fetch {
         }
     }
 
-    /// Every hosted partition of the request.
+    /// Every hosted partition of the request once, however often it is named: each append looks at all who wait.
     fn partitions(&self) -> Vec<Arc<Partition>> {
         let wanted = self.request.topics.iter().zip(&self.topics);
+        let mut seen = BTreeSet::new();
         wanted
             .filter_map(|(wanted, topic)| Some((wanted, topic.as_ref()?)))
             .flat_map(|(wanted, topic)| {
@@ -123,6 +132,7 @@ impl Fetch {
                     .iter()
                     .filter_map(|partition| topic.partition(partition.partition).map(Arc::clone))
             })
+            .filter(|partition| seen.insert(Arc::as_ptr(partition).addr()))
             .collect()
     }
 
@@ -204,23 +214,36 @@ impl Fetch {
             session_id: 0,
             topics: self.request.topics.len(),
         };
-        let mut writer = FetchResponseWriter::new(cx.api_version, cx.correlation_id, &head)
-            .expect("the version is served and the head is small");
+        let mut writer = match FetchResponseWriter::new(cx.api_version, cx.correlation_id, &head) {
+            Ok(writer) => writer,
+            Err(error) => return cx.unencodable(&error),
+        };
+        let mut copy_bytes_left = COPY_MAX_BYTES;
         let mut partitions = pass.partitions.into_iter();
         for topic in &self.request.topics {
             writer.topic(&topic.name, topic.topic_id, topic.partitions.len());
-            for (partition, slice) in partitions.by_ref().take(topic.partitions.len()) {
-                match slice.map(Chunk::take).transpose() {
+            for (mut partition, slice) in partitions.by_ref().take(topic.partitions.len()) {
+                partition.error_code = told(cx.api_version, partition.error_code);
+                match slice.map(|slice| Chunk::take(slice, &mut copy_bytes_left)).transpose() {
                     Ok(chunk) => writer.partition(&partition, chunk),
                     Err(error) => {
                         tracing::error!(%error, topic = %topic.name, partition = partition.partition_index, "read failed");
-                        let failed = FetchedPartition::error(partition.partition_index, ErrorCode::KafkaStorageError);
-                        writer.partition(&failed, None);
+                        let code = told(cx.api_version, ErrorCode::KafkaStorageError);
+                        writer.partition(&FetchedPartition::error(partition.partition_index, code), None);
                     }
                 }
             }
         }
-        into_frame(writer)
+        into_frame(cx, writer)
+    }
+}
+
+/// The code as clients of this version know it: KAFKA_STORAGE_ERROR [56] came with version 6 (KIP-112), before that a
+/// client that does not know it would fail for good instead of asking again.
+fn told(version: i16, code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::KafkaStorageError if version <= 5 => ErrorCode::NotLeaderOrFollower,
+        code => code,
     }
 }
 
@@ -245,12 +268,17 @@ fn refuse(cx: &RequestContext, error_code: ErrorCode) -> ResponseFrame {
         session_id: 0,
         topics: 0,
     };
-    let writer = FetchResponseWriter::<Chunk>::new(cx.api_version, cx.correlation_id, &head);
-    into_frame(writer.expect("the version is served and the head is small"))
+    match FetchResponseWriter::new(cx.api_version, cx.correlation_id, &head) {
+        Ok(writer) => into_frame(cx, writer),
+        Err(error) => cx.unencodable(&error),
+    }
 }
 
-fn into_frame(writer: FetchResponseWriter<Chunk>) -> ResponseFrame {
-    let frame = writer.finish(&[]).expect("the limits keep a response below 2 GiB");
+fn into_frame(cx: &RequestContext, writer: FetchResponseWriter<Chunk>) -> ResponseFrame {
+    let frame = match writer.finish(&[]) {
+        Ok(frame) => frame,
+        Err(error) => return cx.unencodable(&error),
+    };
     let parts = frame.parts.into_iter().map(|part| match part {
         Part::Bytes(bytes) | Part::Records(Chunk::Memory(bytes)) => FramePart::Memory(bytes),
         Part::Records(Chunk::File(slice)) => FramePart::File(slice),
@@ -266,12 +294,16 @@ enum Chunk {
 }
 
 impl Chunk {
-    fn take(slice: FileSlice) -> std::io::Result<Self> {
-        if slice.length < SENDFILE_MIN_BYTES {
-            slice.read().map(Self::Memory)
-        } else {
-            Ok(Self::File(slice))
+    /// Copies what is small, within `copy_bytes_left` and in memory; nothing waits for the disk here.
+    fn take(slice: FileSlice, copy_bytes_left: &mut usize) -> std::io::Result<Self> {
+        if slice.length >= SENDFILE_MIN_BYTES || slice.length > *copy_bytes_left {
+            return Ok(Self::File(slice));
         }
+        let Some(bytes) = slice.read_nowait()? else {
+            return Ok(Self::File(slice));
+        };
+        *copy_bytes_left -= bytes.len();
+        Ok(Self::Memory(bytes))
     }
 }
 
@@ -280,6 +312,53 @@ impl RecordChunk for Chunk {
         match self {
             Self::Memory(bytes) => bytes.len(),
             Self::File(slice) => slice.length,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::path::Path;
+
+    use storage::io::file_system::{FileSystem, OpenMode};
+    use storage::io::sim_fs::SimFileSystem;
+
+    use super::*;
+
+    #[test]
+    fn small_slices_in_memory_are_copied_up_to_a_limit() {
+        let fs = SimFileSystem::new(1);
+        let file = fs.open(Path::new("/s"), OpenMode::CreateNew).expect("made");
+        file.write_at(&[IoSlice::new(&vec![7; 1 << 20])], 0).expect("written");
+        let slice = |length| FileSlice {
+            file: Arc::clone(&file),
+            position: 9,
+            length,
+        };
+        let mut left = SENDFILE_MIN_BYTES + 10;
+        let taken = |length, left: &mut usize| {
+            let chunk = Chunk::take(slice(length), left).expect("readable");
+            assert_eq!(chunk.size_bytes(), length);
+            matches!(chunk, Chunk::Memory(_))
+        };
+        assert!(!taken(SENDFILE_MIN_BYTES, &mut left), "large ones never");
+        assert!(taken(SENDFILE_MIN_BYTES - 1, &mut left));
+        assert_eq!(left, 11);
+        assert!(!taken(12, &mut left), "not beyond the limit");
+        fs.set_cold(true);
+        assert!(!taken(11, &mut left), "not from the disk");
+        fs.set_cold(false);
+        assert!(taken(11, &mut left));
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn old_clients_are_not_told_of_storage_errors() {
+        for version in 4..=18 {
+            let expected = if version <= 5 { 6 } else { 56 };
+            assert_eq!(told(version, ErrorCode::KafkaStorageError).code(), expected);
+            assert_eq!(told(version, ErrorCode::OffsetOutOfRange), ErrorCode::OffsetOutOfRange);
         }
     }
 }

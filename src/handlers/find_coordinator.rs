@@ -2,9 +2,10 @@
 //!
 //! Versions: 1 key types (group 0, transaction 1) and error messages, 3 flexible, 4 many keys, 6 share groups (2).
 //! Behaviour that differs from Apache Kafka: the offsets topic exists from the first start, so COORDINATOR_NOT_AVAILABLE
-//! [15] is not the usual first answer. Transactions and share groups are not served: such keys get INVALID_REQUEST [42]
+//! [15] is not the usual first answer. A key that is named twice is answered once. Transactions and share groups are not served: such keys get INVALID_REQUEST [42]
 //! with a message, because 15 would be retried for ever.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -40,13 +41,16 @@ pub fn handle(cx: &Arc<RequestContext>, request: FindCoordinatorRequest) -> Repl
     let response = if cx.api_version < 4 {
         single(cx.api_version, find(&request.key))
     } else {
-        let coordinators = request
-            .coordinator_keys
-            .iter()
-            .map(|key| coordinator(key.clone(), find(key)));
+        let coordinators = distinct(&request.coordinator_keys).map(|key| coordinator(key.clone(), find(key)));
         FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
     };
     cx.reply(&response)
+}
+
+/// Every key once, in the order of their first mention: a key can take one byte, its answer takes a hundred.
+fn distinct(keys: &[StrBytes]) -> impl Iterator<Item = &StrBytes> {
+    let mut seen = BTreeSet::new();
+    keys.iter().filter(move |key| seen.insert(key.as_str()))
 }
 
 fn find_group_coordinator(cx: &RequestContext, group_id: &str) -> Found {
@@ -108,6 +112,13 @@ fn coordinator(key: StrBytes, found: Found) -> Coordinator {
 mod tests {
     use super::*;
     use protocol::encode::encode_response;
+
+    #[test]
+    fn a_key_is_answered_once() {
+        let keys = ["b", "a", "b", "b"].map(StrBytes::from_static_str);
+        let answered: Vec<_> = distinct(&keys).map(StrBytes::as_str).collect();
+        assert_eq!(answered, ["b", "a"]);
+    }
 
     #[test]
     fn all_versions_can_tell_a_coordinator_and_an_error() {

@@ -13,12 +13,17 @@ use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use protocol::error_code::ErrorCode;
+use tokio::sync::Semaphore;
 
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::Reply;
 use crate::partition::offsets::{FoundOffset, OffsetQuery};
 use crate::partition::read::Isolation;
 use crate::partition::registry::HostedTopic;
+
+/// Requests of the whole broker that look up times at once. Each can read from the disk for long, and the threads that
+/// wait for the disk are shared with everything else that does.
+static LOOKUPS: Semaphore = Semaphore::const_new(4);
 
 /// Answers each partition. Lookups by time may read from the disk, so they run beside the connection's next requests.
 pub fn handle(cx: &Arc<RequestContext>, request: ListOffsetsRequest) -> Reply {
@@ -32,9 +37,13 @@ pub fn handle(cx: &Arc<RequestContext>, request: ListOffsetsRequest) -> Reply {
     }
     let context = Arc::clone(cx);
     cx.later(async move {
-        tokio::task::spawn_blocking(move || answer(&context, request))
-            .await
-            .expect("lookups do not panic")
+        let turn = LOOKUPS.acquire().await.expect("never closed");
+        let lookup = tokio::task::spawn_blocking(move || {
+            // given back by the thread: a client that goes away does not stop its lookup
+            let _turn = turn;
+            answer(&context, request)
+        });
+        lookup.await.expect("lookups do not panic")
     })
 }
 

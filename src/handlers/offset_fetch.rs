@@ -3,8 +3,10 @@
 //! Versions: 2 null topics = all, and an error for the whole answer (before, each partition carries it), 5 leader epochs,
 //! 6 flexible, 7 require stable, 8 many groups, 9 member id and epoch (they count for consumer groups of the new protocol
 //! only), 10 topic ids. A partition that was never committed has offset -1 and no error. Behaviour that differs from Apache
-//! Kafka: a partition that is named twice is answered once. KIP-211, KIP-320, KIP-447, KIP-709, KIP-848.
+//! Kafka: a partition that is named twice is answered once, a group that is named again gets INVALID_REQUEST [42], since a
+//! short request could ask for all offsets of a group very many times. KIP-211, KIP-320, KIP-447, KIP-709, KIP-848.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -34,7 +36,8 @@ pub fn handle(cx: &Arc<RequestContext>, request: OffsetFetchRequest) -> Reply {
     let (version, image) = (cx.api_version, cx.services.publisher.current());
     let require_stable = request.require_stable;
     let mut pending = Vec::new();
-    for group in groups_of(version, request) {
+    let (wanted, repeated) = split_repeated(groups_of(version, request));
+    for group in wanted {
         let (topics, unknown_topics) = topics_of(version, &image, &group);
         let group_id: Arc<str> = Arc::from(group.group_id.as_str());
         let wanted = FetchRequest {
@@ -62,11 +65,32 @@ pub fn handle(cx: &Arc<RequestContext>, request: OffsetFetchRequest) -> Reply {
             ));
         }
         if version >= MANY_GROUPS_SINCE {
+            groups.extend(repeated.into_iter().map(repeated_group));
             OffsetFetchResponse::default().with_groups(groups)
         } else {
             single(version, groups)
         }
     })
+}
+
+/// The groups in the order of their first mention, and the ids of those that were mentioned before.
+fn split_repeated(groups: Vec<OffsetFetchRequestGroup>) -> (Vec<OffsetFetchRequestGroup>, Vec<GroupId>) {
+    let mut seen = BTreeSet::new();
+    let (mut wanted, mut repeated) = (Vec::new(), Vec::new());
+    for group in groups {
+        if seen.insert(group.group_id.clone()) {
+            wanted.push(group);
+        } else {
+            repeated.push(group.group_id);
+        }
+    }
+    (wanted, repeated)
+}
+
+fn repeated_group(group_id: GroupId) -> OffsetFetchResponseGroup {
+    OffsetFetchResponseGroup::default()
+        .with_group_id(group_id)
+        .with_error_code(ErrorCode::InvalidRequest.code())
 }
 
 /// The groups asked for; old versions name one.
@@ -277,6 +301,21 @@ mod tests {
                 _ => response.groups[0].error_code,
             };
             assert_eq!(error, 14, "version {version}");
+            encode_response(9, version, 1, &response).expect("all fields exist in the version");
+        }
+    }
+
+    #[test]
+    fn a_group_is_asked_for_once() {
+        let group = |name| OffsetFetchRequestGroup::default().with_group_id(GroupId(StrBytes::from_static_str(name)));
+        let (wanted, repeated) = split_repeated(vec![group("b"), group("a"), group("b"), group("b")]);
+        let wanted: Vec<_> = wanted.iter().map(|group| &**group.group_id).collect();
+        assert_eq!(wanted, ["b", "a"]);
+        assert_eq!(repeated.len(), 2);
+        let groups = repeated.into_iter().map(repeated_group).collect();
+        let response = OffsetFetchResponse::default().with_groups(groups);
+        assert_eq!(response.groups[1].error_code, 42);
+        for version in 8..=10 {
             encode_response(9, version, 1, &response).expect("all fields exist in the version");
         }
     }
