@@ -37,7 +37,7 @@ pub(crate) struct LogShared {
     names_dirty: AtomicBool,
     /// `partition.metadata` is not synced.
     metadata_dirty: AtomicBool,
-    /// The directory itself is new.
+    /// The directory itself is new, or was made by a process that was killed.
     dir_is_new: AtomicBool,
     epochs_dirty: AtomicBool,
     /// Something besides new records waits for a sync (truncation).

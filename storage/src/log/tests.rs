@@ -60,6 +60,16 @@ impl Fixture {
     }
 
     fn try_open(&self, clean_shutdown: bool, recovery_point: i64) -> Result<OpenedLog, StorageError> {
+        self.try_open_at(clean_shutdown, recovery_point, self.log_start_offset, 0)
+    }
+
+    fn try_open_at(
+        &self,
+        clean_shutdown: bool,
+        recovery_point: i64,
+        log_start_offset: i64,
+        high_watermark: i64,
+    ) -> Result<OpenedLog, StorageError> {
         open_log(OpenLog {
             fs: self.fs.shared(),
             dir: PathBuf::from(DIR),
@@ -69,8 +79,8 @@ impl Fixture {
             config: Arc::new(self.config.clone()),
             clean_shutdown,
             recovery_point,
-            log_start_offset: self.log_start_offset,
-            high_watermark: 0,
+            log_start_offset,
+            high_watermark,
             flusher: self.flusher.clone(),
             now: now(),
         })

@@ -243,6 +243,28 @@ fn a_segment_that_does_not_continue_the_one_before_it_is_removed() {
     );
 }
 
+/// The checkpoints may still speak of a deleted topic of the same name.
+#[test]
+fn a_new_directory_has_no_past() {
+    let fixture = Fixture::new(small_segments());
+    let opened = fixture.try_open_at(false, 50, 40, 45).expect("opens");
+    let marks = opened.reader.watermarks();
+    assert_eq!(
+        (marks.log_start_offset, marks.high_watermark, marks.log_end_offset),
+        (0, 0, 0)
+    );
+    assert_eq!(opened.reader.durable_offset(), 0);
+    let mut writer = opened.writer;
+    let appended = writer.append(vec![plain(&[1])], 0, now()).remove(0).expect("appended");
+    assert_eq!(appended.base_offset, 0);
+    fixture.flusher.run_pending();
+    drop(writer);
+    // a directory that was there keeps its bounds
+    let opened = fixture.try_open_at(false, 1, 1, 1).expect("opens");
+    assert_eq!(opened.reader.watermarks().log_start_offset, 1);
+    assert_eq!(opened.reader.watermarks().high_watermark, 1);
+}
+
 #[test]
 fn a_directory_of_another_topic_is_refused() {
     let fixture = Fixture::new(small_segments());
