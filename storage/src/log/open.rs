@@ -11,7 +11,7 @@ use std::sync::Arc;
 use protocol::types::Now;
 use uuid::Uuid;
 
-use crate::checkpoint::read_whole;
+use crate::checkpoint::{TEMPORARY_SUFFIX, read_whole};
 use crate::config::LogConfig;
 use crate::dir::partition_dir::{PARTITION_METADATA, partition_metadata_text, read_partition_metadata};
 use crate::epoch::EpochCache;
@@ -215,11 +215,11 @@ fn is_metadata_right(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, Storag
     }
 }
 
-/// The `.log` files of the directory, ascending. Removes what an interrupted removal has left.
+/// The `.log` files of the directory, ascending. Removes what an interrupted removal or replacement has left.
 fn find_segments(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<FoundSegment>, StorageError> {
     let mut found = Vec::new();
     for entry in fs.list(dir).context("list", dir)? {
-        if entry.name.ends_with(DELETED_SUFFIX) {
+        if entry.name.ends_with(DELETED_SUFFIX) || entry.name.ends_with(TEMPORARY_SUFFIX) {
             remove_if_present(fs, &dir.join(&entry.name))?;
         }
         let Some(base_offset) = base_offset_of(&entry.name, LOG_SUFFIX) else {

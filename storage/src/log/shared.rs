@@ -179,6 +179,11 @@ impl LogShared {
         self.queued.fetch_and(!queue.bit(), Ordering::AcqRel);
     }
 
+    /// The next sync does everything even when no record waits for it.
+    pub(crate) fn force_next_sync(&self) {
+        self.must_sync.store(true, Ordering::Release);
+    }
+
     /// Whether something waits for a sync.
     pub(crate) fn is_dirty(&self) -> bool {
         self.durable_offset() < self.marks.load().log_end_offset || self.must_sync.load(Ordering::Acquire)

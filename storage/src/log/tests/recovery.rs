@@ -338,9 +338,8 @@ fn after_a_checkpoint_a_kill_reads_only_what_came_later() {
     });
     let OpenedLog { mut writer, reader, .. } = fixture.open();
     for n in 0..60 {
-        writer.append(vec![produced(n % 4, 0, (n / 4) as i32 * 2, 2)], 0, now())[0]
-            .as_ref()
-            .expect("appended");
+        let batch = produced_at(now().wall_ms + n, n % 4, 0, (n / 4) as i32 * 2, 2);
+        writer.append(vec![batch], 0, now())[0].as_ref().expect("appended");
         if n % 20 == 19 {
             writer.write_checkpoint().expect("written");
         }
