@@ -36,8 +36,17 @@ pub fn write_atomic(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<()
 
 /// As [`write_atomic`], without syncing the directory: until the caller does, a crash may bring the old content back.
 pub(crate) fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    replace_in_steps(fs, path, bytes, true)
+}
+
+/// As [`replace`], without syncing the content either: a power loss may leave a part of it. For what can be made again.
+pub(crate) fn replace_unsynced(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    replace_in_steps(fs, path, bytes, false)
+}
+
+fn replace_in_steps(fs: &dyn FileSystem, path: &Path, bytes: &[u8], sync: bool) -> Result<(), StorageError> {
     let temporary = temporary_name(path);
-    let result = write_and_rename(fs, &temporary, path, bytes);
+    let result = write_and_rename(fs, &temporary, path, bytes, sync);
     if result.is_err() {
         // The half-written file takes room, which may be what is missing; a failure to remove it changes nothing.
         let _ = fs.remove_file(&temporary);
@@ -45,16 +54,29 @@ pub(crate) fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<
     result
 }
 
-fn write_and_rename(fs: &dyn FileSystem, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+fn write_and_rename(
+    fs: &dyn FileSystem,
+    temporary: &Path,
+    path: &Path,
+    bytes: &[u8],
+    sync: bool,
+) -> Result<(), StorageError> {
     let file = fs.open(temporary, OpenMode::Truncate).context("create", temporary)?;
-    file.write_at(&[IoSlice::new(bytes)], 0).context("write", temporary)?;
-    file.sync_data().context("sync", temporary)?;
+    if !bytes.is_empty() {
+        file.write_at(&[IoSlice::new(bytes)], 0).context("write", temporary)?;
+    }
+    if sync {
+        file.sync_data().context("sync", temporary)?;
+    }
     fs.rename(temporary, path).context("replace", path)
 }
 
+/// End of the names of files that are to replace others; what a crash leaves of them is worth nothing.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+
 fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
+    name.push(TEMPORARY_SUFFIX);
     PathBuf::from(name)
 }
 

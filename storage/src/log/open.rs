@@ -11,7 +11,7 @@ use std::sync::Arc;
 use protocol::types::Now;
 use uuid::Uuid;
 
-use crate::checkpoint::read_whole;
+use crate::checkpoint::{TEMPORARY_SUFFIX, read_whole};
 use crate::config::LogConfig;
 use crate::dir::partition_dir::{PARTITION_METADATA, partition_metadata_text, read_partition_metadata};
 use crate::epoch::EpochCache;
@@ -77,12 +77,18 @@ pub struct OpenedLog {
 ///
 /// # Errors
 /// Disk failures; `Corrupt` when the directory belongs to another topic or the log is damaged below its recovery point.
-pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
+pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
     let fs = Arc::clone(&open.fs);
     let Prepared {
         dir_is_new,
-        metadata_dirty,
+        metadata_is_new,
     } = prepare_dir(fs.as_ref(), &open)?;
+    if dir_is_new {
+        // It has no past: what the checkpoints say is of a deleted topic of this name.
+        (open.recovery_point, open.log_start_offset, open.high_watermark) = (0, 0, 0);
+    }
+    // A killed process may not have come to sync the names that it made, and nobody else ever would.
+    let names_are_unsynced = dir_is_new || !open.clean_shutdown;
     let dir = SegmentDir::new(Arc::clone(&fs), &open.dir);
     let found = if dir_is_new {
         Vec::new()
@@ -95,22 +101,7 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
         read_epochs(fs.as_ref(), &open.dir)?
     };
     let known_epochs = epochs.clone();
-    let mut recovered = if found.is_empty() {
-        begin_at(&dir, open.log_start_offset.max(0), open.now)?
-    } else {
-        let input = RecoveryInput {
-            clean_shutdown: open.clean_shutdown,
-            recovery_point: open.recovery_point,
-            index_interval_bytes: open.config.index_interval_bytes,
-            now: open.now,
-        };
-        recover(&dir, &found, input, &mut epochs)?
-    };
-    let log_start_offset = open.log_start_offset.max(recovered.segments.first_base_offset());
-    if log_start_offset > recovered.segments.active.index().next_offset() {
-        tracing::warn!(log = %open.dir.display(), log_start_offset, "log ends before its start, beginning anew");
-        recovered = restart_at(&dir, &found, log_start_offset, recovered.report, open.now)?;
-    }
+    let (recovered, log_start_offset) = open_segments(&open, &dir, &found, &mut epochs)?;
     let log_end_offset = recovered.segments.active.index().next_offset();
     epochs.truncate_from_end(log_end_offset);
     epochs.truncate_from_start(log_start_offset);
@@ -130,9 +121,9 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
         epochs_dirty: epochs != known_epochs,
         epochs,
         durable_offset: open.recovery_point.clamp(log_start_offset, log_end_offset),
-        metadata_dirty,
-        names_dirty: metadata_dirty || dir_is_new || recovered.names_changed || found.is_empty(),
-        dir_is_new,
+        metadata_dirty: metadata_is_new || (names_are_unsynced && !open.topic_id.is_nil()),
+        names_dirty: metadata_is_new || names_are_unsynced || recovered.names_changed || found.is_empty(),
+        dir_is_new: names_are_unsynced,
         flusher: open.flusher,
     };
     let shared = Arc::new(LogShared::new(start));
@@ -148,11 +139,37 @@ pub fn open_log(open: OpenLog) -> Result<OpenedLog, StorageError> {
     })
 }
 
+/// The segments of the log and the offset at which it starts.
+fn open_segments(
+    open: &OpenLog,
+    dir: &SegmentDir,
+    found: &[FoundSegment],
+    epochs: &mut EpochCache,
+) -> Result<(Recovered, i64), StorageError> {
+    let mut recovered = if found.is_empty() {
+        begin_at(dir, open.log_start_offset.max(0), open.now)?
+    } else {
+        let input = RecoveryInput {
+            clean_shutdown: open.clean_shutdown,
+            recovery_point: open.recovery_point,
+            index_interval_bytes: open.config.index_interval_bytes,
+            now: open.now,
+        };
+        recover(dir, found, input, epochs)?
+    };
+    let log_start_offset = open.log_start_offset.max(recovered.segments.first_base_offset());
+    if log_start_offset > recovered.segments.active.index().next_offset() {
+        tracing::warn!(log = %open.dir.display(), log_start_offset, "log ends before its start, beginning anew");
+        recovered = restart_at(dir, found, log_start_offset, recovered.report, open.now)?;
+    }
+    Ok((recovered, log_start_offset))
+}
+
 /// What was made of the directory.
 struct Prepared {
     dir_is_new: bool,
-    /// `partition.metadata` was written and is not synced.
-    metadata_dirty: bool,
+    /// `partition.metadata` was written just now.
+    metadata_is_new: bool,
 }
 
 /// Makes the directory and its metadata file. Neither is synced here, so that a topic of many partitions is made
@@ -163,8 +180,8 @@ fn prepare_dir(fs: &dyn FileSystem, open: &OpenLog) -> Result<Prepared, StorageE
         fs.create_dir_all(&open.dir).context("create directory", &open.dir)?;
     }
     let is_right = open.topic_id.is_nil() || (exists && is_metadata_right(fs, open)?);
-    let metadata_dirty = !is_right;
-    if metadata_dirty {
+    let metadata_is_new = !is_right;
+    if metadata_is_new {
         let path = open.dir.join(PARTITION_METADATA);
         let text = partition_metadata_text(open.topic_id);
         let file = fs.open(&path, OpenMode::Truncate).context("create", &path)?;
@@ -173,7 +190,7 @@ fn prepare_dir(fs: &dyn FileSystem, open: &OpenLog) -> Result<Prepared, StorageE
     }
     Ok(Prepared {
         dir_is_new: !exists,
-        metadata_dirty,
+        metadata_is_new,
     })
 }
 
@@ -198,11 +215,11 @@ fn is_metadata_right(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, Storag
     }
 }
 
-/// The `.log` files of the directory, ascending. Removes what an interrupted removal has left.
+/// The `.log` files of the directory, ascending. Removes what an interrupted removal or replacement has left.
 fn find_segments(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<FoundSegment>, StorageError> {
     let mut found = Vec::new();
     for entry in fs.list(dir).context("list", dir)? {
-        if entry.name.ends_with(DELETED_SUFFIX) {
+        if entry.name.ends_with(DELETED_SUFFIX) || entry.name.ends_with(TEMPORARY_SUFFIX) {
             remove_if_present(fs, &dir.join(&entry.name))?;
         }
         let Some(base_offset) = base_offset_of(&entry.name, LOG_SUFFIX) else {

@@ -24,7 +24,7 @@ use crate::segment::file::{
     HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path,
 };
 use crate::segment::offset_index::{OffsetEntry, decode_entries as decode_offsets};
-use crate::segment::sealed::{SealedFiles, SealedSegment, write_index_files};
+use crate::segment::sealed::{IndexSync, SealedFiles, SealedSegment, write_index_files};
 use crate::segment::time_index::{TimeEntry, decode_entries as decode_times};
 
 /// What opening a log found and did.
@@ -165,7 +165,8 @@ impl Recovery<'_> {
         } else {
             self.input.recovery_point
         };
-        let resumed = resume_index(fs, &self.dir.path, file.as_ref(), &path, range, trusted_to)?;
+        let is_complete = self.input.clean_shutdown;
+        let resumed = resume_index(fs, &self.dir.path, file.as_ref(), &path, range, trusted_to, is_complete)?;
         let from_index = resumed.is_some();
         let mut index = resumed.unwrap_or_else(|| ActiveIndex::new(base_offset));
         let rest = ScanRange {
@@ -240,7 +241,8 @@ impl Recovery<'_> {
 
     /// A scanned segment has a successor: its index goes into files.
     fn seal(&mut self, base_offset: i64, mut scanned: Scanned, next_offset: i64) -> Result<(), StorageError> {
-        write_index_files(self.dir.fs.as_ref(), &self.dir.path, base_offset, &mut scanned.index)?;
+        let fs = self.dir.fs.as_ref();
+        write_index_files(fs, &self.dir.path, base_offset, &mut scanned.index, IndexSync::Later)?;
         let size_bytes = scanned.index.size_bytes();
         self.sealed
             .push(Arc::new(SealedSegment::new(base_offset, next_offset, size_bytes, true)));
@@ -308,8 +310,9 @@ fn resume_index(
     path: &Path,
     range: ScanRange,
     trusted_to: i64,
+    is_complete: bool,
 ) -> Result<Option<ActiveIndex>, StorageError> {
-    let Some((offsets, times)) = read_entries(fs, dir, range, trusted_to)? else {
+    let Some((offsets, times)) = read_entries(fs, dir, range, trusted_to, is_complete)? else {
         return Ok(None);
     };
     let Some(last) = offsets.last().copied() else {
@@ -346,6 +349,7 @@ fn read_entries(
     dir: &Path,
     range: ScanRange,
     trusted_to: i64,
+    is_complete: bool,
 ) -> Result<Option<IndexEntries>, StorageError> {
     let offsets_file = read_whole(fs, &segment_path(dir, range.base_offset, INDEX_SUFFIX))?;
     let times_file = read_whole(fs, &segment_path(dir, range.base_offset, TIME_INDEX_SUFFIX))?;
@@ -363,6 +367,13 @@ fn read_entries(
     let relative = u32::try_from(relative).expect("clamped");
     offsets.truncate(offsets.partition_point(|entry| entry.relative_offset < relative));
     // Time entries behind the last kept offset entry would speak of batches that are noted later.
+    if !is_complete {
+        // After a crash the time index may lack entries that the offset index has: what it does not reach is noted
+        // again, or larger timestamps there would go unseen.
+        let reached = times.last().map(|entry| entry.relative_offset);
+        offsets
+            .truncate(offsets.partition_point(|entry| reached.is_some_and(|reached| entry.relative_offset <= reached)));
+    }
     let last_kept = offsets.last().map_or(0, |entry| entry.relative_offset);
     times.truncate(times.partition_point(|entry| entry.relative_offset <= last_kept));
     Ok(Some((offsets, times)))

@@ -37,7 +37,7 @@ pub(crate) struct LogShared {
     names_dirty: AtomicBool,
     /// `partition.metadata` is not synced.
     metadata_dirty: AtomicBool,
-    /// The directory itself is new.
+    /// The directory itself is new, or was made by a process that was killed.
     dir_is_new: AtomicBool,
     epochs_dirty: AtomicBool,
     /// Something besides new records waits for a sync (truncation).
@@ -177,6 +177,11 @@ impl LogShared {
     /// The flusher has taken the log out of one of its queues.
     pub(crate) fn on_dequeued(&self, queue: QueueKind) {
         self.queued.fetch_and(!queue.bit(), Ordering::AcqRel);
+    }
+
+    /// The next sync does everything even when no record waits for it.
+    pub(crate) fn force_next_sync(&self) {
+        self.must_sync.store(true, Ordering::Release);
     }
 
     /// Whether something waits for a sync.

@@ -4,6 +4,7 @@ mod append;
 mod crash;
 mod faults;
 mod flushing;
+mod index_files;
 mod model;
 mod real_disk;
 mod recovery;
@@ -60,6 +61,16 @@ impl Fixture {
     }
 
     fn try_open(&self, clean_shutdown: bool, recovery_point: i64) -> Result<OpenedLog, StorageError> {
+        self.try_open_at(clean_shutdown, recovery_point, self.log_start_offset, 0)
+    }
+
+    fn try_open_at(
+        &self,
+        clean_shutdown: bool,
+        recovery_point: i64,
+        log_start_offset: i64,
+        high_watermark: i64,
+    ) -> Result<OpenedLog, StorageError> {
         open_log(OpenLog {
             fs: self.fs.shared(),
             dir: PathBuf::from(DIR),
@@ -69,8 +80,8 @@ impl Fixture {
             config: Arc::new(self.config.clone()),
             clean_shutdown,
             recovery_point,
-            log_start_offset: self.log_start_offset,
-            high_watermark: 0,
+            log_start_offset,
+            high_watermark,
             flusher: self.flusher.clone(),
             now: now(),
         })
@@ -130,11 +141,21 @@ fn plain(timestamps: &[i64]) -> ValidatedBatch {
 
 /// A batch of an idempotent producer.
 fn produced(producer_id: i64, producer_epoch: i16, base_sequence: i32, count: i32) -> ValidatedBatch {
+    produced_at(now().wall_ms, producer_id, producer_epoch, base_sequence, count)
+}
+
+fn produced_at(
+    timestamp_ms: i64,
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+    count: i32,
+) -> ValidatedBatch {
     let builder = BatchBuilder::new(TimestampType::CreateTime, Compression::None);
     let mut builder = builder.with_producer(producer_id, producer_epoch, base_sequence);
     for n in 0..count {
         builder.append(
-            now().wall_ms,
+            timestamp_ms,
             None,
             Some(format!("{producer_id}/{}", base_sequence + n).as_bytes()),
             &[],

@@ -19,7 +19,7 @@ use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{
     HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path,
 };
-use crate::segment::sealed::write_index_files;
+use crate::segment::sealed::{IndexSync, write_index_files};
 use crate::segment::{SegmentList, SegmentRef, scan_for_offset};
 
 impl LogWriter {
@@ -265,19 +265,27 @@ impl LogWriter {
             return self.shared.sync().map(|()| log_end_offset);
         }
         self.release_surplus()?;
-        self.shared.sync()?;
-        if !self.is_new() {
-            let mut index = self.active.index().clone();
-            write_index_files(
-                self.shared.fs(),
-                self.shared.path(),
-                self.active.base_offset(),
-                &mut index,
-            )?;
-            self.write_snapshot(log_end_offset)?;
-            self.remove_stray_snapshots(log_end_offset)?;
+        if self.is_new() {
+            return self.shared.sync().map(|()| log_end_offset);
         }
+        let written = self.write_closing_files(log_end_offset);
+        // Also when there was no room for them: the records are worth more.
+        self.shared.sync()?;
+        written?;
+        self.remove_stray_snapshots(log_end_offset)?;
         Ok(log_end_offset)
+    }
+
+    /// Writes what the next start believes without a look. All of it, the names too, is durable with the next sync:
+    /// before the stop is called clean.
+    fn write_closing_files(&self, log_end_offset: i64) -> Result<(), StorageError> {
+        let (fs, dir) = (self.shared.fs(), self.shared.path());
+        let mut index = self.active.index().clone();
+        write_index_files(fs, dir, self.active.base_offset(), &mut index, IndexSync::Now)?;
+        self.write_snapshot(log_end_offset)?;
+        self.shared.mark_names_dirty();
+        self.shared.force_next_sync();
+        Ok(())
     }
 
     /// Nothing was ever written: there is nothing to index or to remember.

@@ -24,7 +24,7 @@ use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{LOG_SUFFIX, segment_path};
 use crate::segment::roll::{NextBatch, RollReason, SegmentFill, roll_reason, segment_jitter_ms};
-use crate::segment::sealed::{SealedFiles, SealedSegment, write_index_files};
+use crate::segment::sealed::{IndexSync, SealedFiles, SealedSegment, write_index_files};
 
 /// Linux takes at most 1024 slices in one `pwritev`; half of that per call keeps the calls short. Even: a batch is two.
 const MAX_SLICES: usize = 512;
@@ -464,7 +464,8 @@ impl LogWriter {
     pub(super) fn seal(&mut self) -> Result<Arc<SealedSegment>, StorageError> {
         let active = &self.active;
         let mut index = active.index().clone();
-        write_index_files(self.shared.fs(), self.shared.path(), active.base_offset(), &mut index)?;
+        let (fs, dir) = (self.shared.fs(), self.shared.path());
+        write_index_files(fs, dir, active.base_offset(), &mut index, IndexSync::Later)?;
         self.release_surplus()?;
         let active = &self.active;
         self.shared.dir.keep_open(

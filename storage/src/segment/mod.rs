@@ -6,6 +6,7 @@
 pub(crate) mod active;
 pub(crate) mod active_index;
 pub(crate) mod file;
+pub(crate) mod index_bytes;
 pub(crate) mod offset_index;
 pub(crate) mod roll;
 pub(crate) mod sealed;

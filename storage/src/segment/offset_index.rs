@@ -5,11 +5,9 @@
 //! file holds whole 8-byte entries. A file that breaks these is never used: it is made again from the batches.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::error::{IoContext, StorageError};
-use crate::io::file_system::File;
-use crate::segment::file::read_exact_at;
+use crate::error::StorageError;
+use crate::segment::index_bytes::IndexBytes;
 
 /// Size of an entry in the file.
 pub(crate) const OFFSET_ENTRY_BYTES: u64 = 8;
@@ -63,7 +61,7 @@ pub(crate) fn decode_entries(bytes: &[u8], size_bytes: u32) -> Option<Vec<Offset
 /// The index file of a sealed segment, looked up by binary search with positioned reads: it costs no memory.
 #[derive(Debug)]
 pub(crate) struct OffsetIndexFile {
-    file: Arc<dyn File>,
+    bytes: IndexBytes,
     entries: u64,
 }
 
@@ -71,11 +69,11 @@ impl OffsetIndexFile {
     /// Entries read in one go at the end of the search.
     const BLOCK_ENTRIES: u64 = 64;
 
-    /// Takes an opened index file; `None` when its length or its last entry cannot be right.
-    pub(crate) fn new(file: Arc<dyn File>, path: &Path, size_bytes: u32) -> Result<Option<Self>, StorageError> {
-        let len = file.len().context("read length of", path)?;
+    /// Takes the content of an index file; `None` when its length or its last entry cannot be right.
+    pub(crate) fn new(bytes: IndexBytes, path: &Path, size_bytes: u32) -> Result<Option<Self>, StorageError> {
+        let len = bytes.len(path)?;
         let index = Self {
-            file,
+            bytes,
             entries: len / OFFSET_ENTRY_BYTES,
         };
         if !len.is_multiple_of(OFFSET_ENTRY_BYTES) {
@@ -103,7 +101,7 @@ impl OffsetIndexFile {
         }
         let mut block = [0; (Self::BLOCK_ENTRIES * OFFSET_ENTRY_BYTES) as usize];
         let block = &mut block[..((high - low) * OFFSET_ENTRY_BYTES) as usize];
-        read_exact_at(self.file.as_ref(), path, block, low * OFFSET_ENTRY_BYTES)?;
+        self.bytes.read(path, block, low * OFFSET_ENTRY_BYTES)?;
         let (chunks, _) = block.as_chunks::<8>();
         let entries = chunks.iter().map(|chunk| OffsetEntry::decode(*chunk));
         Ok(entries
@@ -113,12 +111,12 @@ impl OffsetIndexFile {
 
     /// Makes the file durable.
     pub(crate) fn sync(&self, path: &Path) -> Result<(), StorageError> {
-        self.file.sync_data().context("sync", path)
+        self.bytes.sync(path)
     }
 
     fn entry(&self, path: &Path, index: u64) -> Result<OffsetEntry, StorageError> {
         let mut bytes = [0; 8];
-        read_exact_at(self.file.as_ref(), path, &mut bytes, index * OFFSET_ENTRY_BYTES)?;
+        self.bytes.read(path, &mut bytes, index * OFFSET_ENTRY_BYTES)?;
         Ok(OffsetEntry::decode(bytes))
     }
 }
@@ -158,7 +156,9 @@ mod tests {
             let file = StdFileSystem.open(&path, OpenMode::Truncate).expect("open");
             file.write_at(&[IoSlice::new(&encode_entries(&entries))], 0)
                 .expect("write");
-            let index = OffsetIndexFile::new(file, &path, 50_001).expect("read").expect("valid");
+            let index = OffsetIndexFile::new(IndexBytes::File(file), &path, 50_001)
+                .expect("read")
+                .expect("valid");
             for target in 0..count * 10 + 20 {
                 assert_eq!(
                     index.floor(&path, target).expect("read"),

@@ -1,17 +1,19 @@
 //! Owns a segment that is no longer written: looked up through its index files, opened only when somebody reads it.
 //!
 //! Invariants: the `.log` file has exactly `size_bytes`; a missing or broken index file is made again from the batches
-//! when it is first needed; an index entry is believed only if the batch at its position has that last offset.
+//! when it is first needed, in memory if it cannot be written; an index file never has a part of its content under its
+//! name; an index entry is believed only if the batch at its position has that last offset.
 
-use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::checkpoint::{replace, replace_unsynced};
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
 use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
+use crate::segment::index_bytes::IndexBytes;
 use crate::segment::offset_index::{OffsetEntry, OffsetIndexFile};
 use crate::segment::time_index::TimeIndexFile;
 use crate::segment::{Located, SyncFailure, scan_for_offset};
@@ -24,6 +26,8 @@ pub(crate) struct SealedSegment {
     size_bytes: u32,
     /// The index files were written but not made durable yet.
     index_unsynced: AtomicBool,
+    /// It is known that no batch has a timestamp, so that the time index is rightly empty.
+    has_no_timestamp: AtomicBool,
     /// Largest timestamp and the last offset of the batch that has it, once somebody asked.
     max_timestamp: OnceLock<Option<(i64, i64)>>,
 }
@@ -57,6 +61,7 @@ impl SealedSegment {
             next_offset,
             size_bytes,
             index_unsynced: AtomicBool::new(index_unsynced),
+            has_no_timestamp: AtomicBool::new(false),
             max_timestamp: OnceLock::new(),
         }
     }
@@ -208,22 +213,18 @@ impl SealedSegment {
         dir: &Path,
         files: &'a SealedFiles,
     ) -> Result<&'a OffsetIndexFile, StorageError> {
-        if let Some(index) = files.offsets.get() {
-            return Ok(index);
-        }
-        let path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
-        let open = || match open_if_present(fs, &path)? {
-            Some(file) => OffsetIndexFile::new(file, &path, self.size_bytes),
-            None => Ok(None),
-        };
-        let index = match open()? {
-            Some(index) => index,
-            None => {
-                self.rebuild(fs, dir, files)?;
-                open()?.ok_or_else(|| StorageError::corrupt(&path, 0, "the index is unusable although just made"))?
+        if files.offsets.get().is_none() {
+            let path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
+            let found = match open_if_present(fs, &path)? {
+                Some(bytes) => OffsetIndexFile::new(bytes, &path, self.size_bytes)?,
+                None => None,
+            };
+            match found {
+                Some(index) => drop(files.offsets.set(index)),
+                None => self.rebuild(fs, dir, files)?,
             }
-        };
-        Ok(files.offsets.get_or_init(|| index))
+        }
+        Ok(files.offsets.get().expect("just set"))
     }
 
     fn times<'a>(
@@ -232,25 +233,23 @@ impl SealedSegment {
         dir: &Path,
         files: &'a SealedFiles,
     ) -> Result<&'a TimeIndexFile, StorageError> {
-        if let Some(index) = files.times.get() {
-            return Ok(index);
-        }
-        let path = segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX);
-        let open = || match open_if_present(fs, &path)? {
-            Some(file) => TimeIndexFile::new(file, &path),
-            None => Ok(None),
-        };
-        let index = match open()? {
-            Some(index) => index,
-            None => {
-                self.rebuild(fs, dir, files)?;
-                open()?.ok_or_else(|| StorageError::corrupt(&path, 0, "the index is unusable although just made"))?
+        if files.times.get().is_none() {
+            let path = segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX);
+            let found = match open_if_present(fs, &path)? {
+                Some(bytes) => TimeIndexFile::new(bytes, &path)?,
+                None => None,
+            };
+            // The largest timestamp always has an entry, so an empty file is one that lost its content.
+            let may_be_empty = self.size_bytes == 0 || self.has_no_timestamp.load(Ordering::Acquire);
+            match found.filter(|index| may_be_empty || !index.is_empty()) {
+                Some(index) => drop(files.times.set(index)),
+                None => self.rebuild(fs, dir, files)?,
             }
-        };
-        Ok(files.times.get_or_init(|| index))
+        }
+        Ok(files.times.get().expect("just set"))
     }
 
-    /// Makes both index files again from the batches.
+    /// Makes both indexes again from the batches and, if possible, their files.
     fn rebuild(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), StorageError> {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
         tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
@@ -268,35 +267,66 @@ impl SealedSegment {
                 Err(error) => return Err(error),
             }
         }
-        self.index_unsynced.store(true, Ordering::Release);
-        write_index_files(fs, dir, self.base_offset, &mut index)
+        self.has_no_timestamp
+            .store(index.max_timestamp().is_none(), Ordering::Release);
+        // Durable at once: the log may long be behind its recovery point, so nobody would look at the files again.
+        if let Err(error) = write_index_files(fs, dir, self.base_offset, &mut index, IndexSync::Now) {
+            tracing::warn!(segment = %path.display(), %error, "index kept in memory only");
+        }
+        let (offsets, times) = index.encode_files();
+        let (offsets_path, times_path) = index_paths(dir, self.base_offset);
+        let unusable = |path: &Path| StorageError::corrupt(path, 0, "the index is unusable although just made");
+        let offsets = OffsetIndexFile::new(IndexBytes::Memory(offsets), &offsets_path, self.size_bytes)?
+            .ok_or_else(|| unusable(&offsets_path))?;
+        let times = TimeIndexFile::new(IndexBytes::Memory(times), &times_path)?.ok_or_else(|| unusable(&times_path))?;
+        // One of them may have been usable and in use all the time; it stays.
+        drop(files.offsets.set(offsets));
+        drop(files.times.set(times));
+        Ok(())
     }
 }
 
 /// Kafka's default `index.interval.bytes`; the interval in force is not known to a reader.
 const REBUILT_INDEX_INTERVAL_BYTES: u32 = 4096;
 
-/// Writes `.index` and `.timeindex` of a segment; not durable until synced.
+/// When index files become durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexSync {
+    /// Before they have their names.
+    Now,
+    /// With the next sync of the log.
+    Later,
+}
+
+/// Replaces `.index` and `.timeindex` of a segment. Their names are durable only once the directory is synced.
 pub(crate) fn write_index_files(
     fs: &dyn FileSystem,
     dir: &Path,
     base_offset: i64,
     index: &mut ActiveIndex,
+    sync: IndexSync,
 ) -> Result<(), StorageError> {
     let (offsets, times) = index.encode_files();
-    for (suffix, bytes) in [(INDEX_SUFFIX, offsets), (TIME_INDEX_SUFFIX, times)] {
-        let path = segment_path(dir, base_offset, suffix);
-        let file = fs.open(&path, OpenMode::Truncate).context("create", &path)?;
-        if !bytes.is_empty() {
-            file.write_at(&[IoSlice::new(&bytes)], 0).context("write", &path)?;
+    let (offsets_path, times_path) = index_paths(dir, base_offset);
+    for (path, bytes) in [(offsets_path, offsets), (times_path, times)] {
+        match sync {
+            IndexSync::Now => replace(fs, &path, &bytes)?,
+            IndexSync::Later => replace_unsynced(fs, &path, &bytes)?,
         }
     }
     Ok(())
 }
 
-fn open_if_present(fs: &dyn FileSystem, path: &Path) -> Result<Option<Arc<dyn File>>, StorageError> {
+fn index_paths(dir: &Path, base_offset: i64) -> (PathBuf, PathBuf) {
+    (
+        segment_path(dir, base_offset, INDEX_SUFFIX),
+        segment_path(dir, base_offset, TIME_INDEX_SUFFIX),
+    )
+}
+
+fn open_if_present(fs: &dyn FileSystem, path: &Path) -> Result<Option<IndexBytes>, StorageError> {
     match fs.open(path, OpenMode::Read) {
-        Ok(file) => Ok(Some(file)),
+        Ok(file) => Ok(Some(IndexBytes::File(file))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StorageError::io("open", path, error)),
     }

@@ -6,11 +6,9 @@
 //! holds whole 12-byte entries; the last entry of a sealed segment names the segment's largest timestamp.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::error::{IoContext, StorageError};
-use crate::io::file_system::File;
-use crate::segment::file::read_exact_at;
+use crate::error::StorageError;
+use crate::segment::index_bytes::IndexBytes;
 
 /// Size of an entry in the file.
 pub(crate) const TIME_ENTRY_BYTES: u64 = 12;
@@ -64,16 +62,16 @@ pub(crate) fn decode_entries(bytes: &[u8]) -> Option<Vec<TimeEntry>> {
 /// The index file of a sealed segment, looked up by binary search with positioned reads.
 #[derive(Debug)]
 pub(crate) struct TimeIndexFile {
-    file: Arc<dyn File>,
+    bytes: IndexBytes,
     entries: u64,
 }
 
 impl TimeIndexFile {
-    /// Takes an opened index file; `None` when its length or its ends cannot be right.
-    pub(crate) fn new(file: Arc<dyn File>, path: &Path) -> Result<Option<Self>, StorageError> {
-        let len = file.len().context("read length of", path)?;
+    /// Takes the content of an index file; `None` when its length or its ends cannot be right.
+    pub(crate) fn new(bytes: IndexBytes, path: &Path) -> Result<Option<Self>, StorageError> {
+        let len = bytes.len(path)?;
         let index = Self {
-            file,
+            bytes,
             entries: len / TIME_ENTRY_BYTES,
         };
         if !len.is_multiple_of(TIME_ENTRY_BYTES) {
@@ -101,6 +99,11 @@ impl TimeIndexFile {
         low.checked_sub(1).map(|index| self.entry(path, index)).transpose()
     }
 
+    /// Whether there is no entry at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
     /// The last entry: the segment's largest timestamp. `None` when no batch had one.
     pub(crate) fn last(&self, path: &Path) -> Result<Option<TimeEntry>, StorageError> {
         self.entries
@@ -111,12 +114,12 @@ impl TimeIndexFile {
 
     /// Makes the file durable.
     pub(crate) fn sync(&self, path: &Path) -> Result<(), StorageError> {
-        self.file.sync_data().context("sync", path)
+        self.bytes.sync(path)
     }
 
     fn entry(&self, path: &Path, index: u64) -> Result<TimeEntry, StorageError> {
         let mut bytes = [0; 12];
-        read_exact_at(self.file.as_ref(), path, &mut bytes, index * TIME_ENTRY_BYTES)?;
+        self.bytes.read(path, &mut bytes, index * TIME_ENTRY_BYTES)?;
         Ok(TimeEntry::decode(bytes))
     }
 }
@@ -156,7 +159,9 @@ mod tests {
             let file = StdFileSystem.open(&path, OpenMode::Truncate).expect("open");
             file.write_at(&[IoSlice::new(&encode_entries(&entries))], 0)
                 .expect("write");
-            let index = TimeIndexFile::new(file, &path).expect("read").expect("valid");
+            let index = TimeIndexFile::new(IndexBytes::File(file), &path)
+                .expect("read")
+                .expect("valid");
             assert_eq!(index.last(&path).expect("read"), entries.last().copied());
             for target in -5..i64::from(count) * 10 + 20 {
                 assert_eq!(

@@ -213,3 +213,45 @@ fn a_crash_during_truncation_leaves_a_prefix_of_the_old_log() {
         }
     }
 }
+
+/// A killed process may leave names that no crash of the machine would spare: its successor must sync them before it
+/// calls anything durable.
+#[test]
+fn what_a_successor_of_a_killed_process_calls_durable_survives_a_power_loss() {
+    for seed in 0..30 {
+        for killed_after in 0..12 {
+            let config = LogConfig {
+                flush_messages: 1,
+                segment_bytes: 200,
+                ..small_segments()
+            };
+            let context = format!("seed {seed}, killed after {killed_after} operations");
+            let fixture = Fixture::on(SimFileSystem::new(seed), config);
+            fixture.fs.inject(Fault {
+                operation: None,
+                after: killed_after,
+                kind: FaultKind::Halt,
+                lasting: true,
+            });
+            if let Ok(mut killed) = fixture.try_open(false, 0) {
+                for n in 0..3 {
+                    killed.writer.append(vec![plain(&[n])], 0, now());
+                }
+            }
+            fixture.fs.crash(CrashKind::ProcessKill);
+            let OpenedLog { mut writer, reader, .. } = fixture.open();
+            writer.append(vec![plain(&[9])], 0, now())[0]
+                .as_ref()
+                .expect("appended");
+            fixture.flusher.run_pending();
+            let durable_offset = reader.durable_offset();
+            let written = read_all(&reader);
+            assert_eq!(durable_offset, written.len() as i64, "{context}");
+            fixture.fs.crash(CrashKind::PowerLoss);
+            assert!(fixture.names().contains(&"partition.metadata".to_owned()), "{context}");
+            let opened = fixture.try_open(false, durable_offset);
+            let opened = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(read_all(&opened.reader), written, "{context}");
+        }
+    }
+}

@@ -243,6 +243,28 @@ fn a_segment_that_does_not_continue_the_one_before_it_is_removed() {
     );
 }
 
+/// The checkpoints may still speak of a deleted topic of the same name.
+#[test]
+fn a_new_directory_has_no_past() {
+    let fixture = Fixture::new(small_segments());
+    let opened = fixture.try_open_at(false, 50, 40, 45).expect("opens");
+    let marks = opened.reader.watermarks();
+    assert_eq!(
+        (marks.log_start_offset, marks.high_watermark, marks.log_end_offset),
+        (0, 0, 0)
+    );
+    assert_eq!(opened.reader.durable_offset(), 0);
+    let mut writer = opened.writer;
+    let appended = writer.append(vec![plain(&[1])], 0, now()).remove(0).expect("appended");
+    assert_eq!(appended.base_offset, 0);
+    fixture.flusher.run_pending();
+    drop(writer);
+    // a directory that was there keeps its bounds
+    let opened = fixture.try_open_at(false, 1, 1, 1).expect("opens");
+    assert_eq!(opened.reader.watermarks().log_start_offset, 1);
+    assert_eq!(opened.reader.watermarks().high_watermark, 1);
+}
+
 #[test]
 fn a_directory_of_another_topic_is_refused() {
     let fixture = Fixture::new(small_segments());
@@ -316,9 +338,8 @@ fn after_a_checkpoint_a_kill_reads_only_what_came_later() {
     });
     let OpenedLog { mut writer, reader, .. } = fixture.open();
     for n in 0..60 {
-        writer.append(vec![produced(n % 4, 0, (n / 4) as i32 * 2, 2)], 0, now())[0]
-            .as_ref()
-            .expect("appended");
+        let batch = produced_at(now().wall_ms + n, n % 4, 0, (n / 4) as i32 * 2, 2);
+        writer.append(vec![batch], 0, now())[0].as_ref().expect("appended");
         if n % 20 == 19 {
             writer.write_checkpoint().expect("written");
         }
