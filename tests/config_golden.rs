@@ -24,6 +24,8 @@ const OTHER_DEFAULTS: &[&str] = &[
     "queued.max.request.bytes",
     "share.coordinator.state.topic.min.isr",
     "share.coordinator.state.topic.replication.factor",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
     "transaction.state.log.min.isr",
     "transaction.state.log.replication.factor",
 ];

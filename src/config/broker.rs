@@ -210,13 +210,15 @@ broker_config! {
             acting("socket.listen.backlog.size", Int, Some("50"), Medium, ReadOnly, AtLeast(1));
         /// Receive buffer of a connection's socket; -1 leaves it to the system.
         socket_receive_buffer_bytes: i32 =
-            acting("socket.receive.buffer.bytes", Int, Some("102400"), High, ReadOnly, Any);
+            acting("socket.receive.buffer.bytes", Int, Some("-1"), High, ReadOnly, Any)
+                .differs("102400", "a fixed size ends the system's own sizing, which follows the connection and costs fewer wake-ups");
         /// Largest request; a connection that announces a larger one is closed.
         socket_request_max_bytes: i32 =
             acting("socket.request.max.bytes", Int, Some("104857600"), High, ReadOnly, AtLeast(1));
         /// Send buffer of a connection's socket; -1 leaves it to the system.
         socket_send_buffer_bytes: i32 =
-            acting("socket.send.buffer.bytes", Int, Some("102400"), High, ReadOnly, Any);
+            acting("socket.send.buffer.bytes", Int, Some("-1"), High, ReadOnly, Any)
+                .differs("102400", "a fixed size ends the system's own sizing, which follows the connection and costs fewer wake-ups");
     }
     resolved {
         /// Addresses that clients are told, as name://host:port per listener; without it, a client is told the address that it dialled itself.

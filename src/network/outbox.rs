@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::Buf;
+use rustix::net::SendFlags;
 use storage::log::read_plan::FileSlice;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -95,7 +96,15 @@ impl Outbox {
             slices[count] = IoSlice::new(bytes);
             count += 1;
         }
-        match stream.try_write_vectored(&slices[..count])? {
+        let before_file = matches!(self.parts.get(count), Some(FramePart::File(_)));
+        let sent = if before_file && count == 1 {
+            // the head of a response travels with the first bytes of its records, not in a packet of its own
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+            stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, &slices[0], flags)?))?
+        } else {
+            stream.try_write_vectored(&slices[..count])?
+        };
+        match sent {
             0 => Err(io::ErrorKind::WriteZero.into()),
             bytes => Ok(bytes),
         }
