@@ -121,13 +121,18 @@ pub fn read_partition_metadata(fs: &dyn FileSystem, partition_dir: &Path) -> Res
     let Some(bytes) = read_whole(fs, &path)? else {
         return Ok(None);
     };
-    let topic_id = std::str::from_utf8(&bytes).ok().and_then(|text| {
+    parse_partition_metadata(&path, &bytes).map(Some)
+}
+
+/// The topic id in the content of `partition.metadata`; `Corrupt` when there is none.
+pub(crate) fn parse_partition_metadata(path: &Path, bytes: &[u8]) -> Result<Uuid, StorageError> {
+    let topic_id = std::str::from_utf8(bytes).ok().and_then(|text| {
         let (version, rest) = text.split_once('\n')?;
         let topic_id = rest.trim_end().strip_prefix("topic_id: ")?;
         (version.trim_end() == "version: 0").then(|| uuid_from_text(topic_id))?
     });
     match topic_id {
-        Some(topic_id) if !topic_id.is_nil() => Ok(Some(topic_id)),
+        Some(topic_id) if !topic_id.is_nil() => Ok(topic_id),
         _ => Err(StorageError::corrupt(path, 0, "not \"version: 0\" and a topic_id")),
     }
 }

@@ -115,10 +115,11 @@ impl FileSystem for StdFileSystem {
             .open(path)?;
         // flock belongs to the open file description: a second opening in this process conflicts as well.
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
-        // The process id only serves the message that a second process prints.
+        // The process id only serves the message that a second process prints: on a full disk the lock holds as well.
         let pid = format!("{}\n", std::process::id());
-        file.set_len(0)?;
-        file.write_all_at(pid.as_bytes(), 0)?;
+        if let Err(error) = file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0)) {
+            tracing::debug!(path = %path.display(), %error, "process id not written");
+        }
         Ok(Box::new(StdLock { _file: file }))
     }
 }

@@ -13,18 +13,20 @@ use uuid::Uuid;
 
 use crate::checkpoint::{TEMPORARY_SUFFIX, read_whole};
 use crate::config::LogConfig;
-use crate::dir::partition_dir::{PARTITION_METADATA, partition_metadata_text, read_partition_metadata};
+use crate::dir::partition_dir::{PARTITION_METADATA, parse_partition_metadata, partition_metadata_text};
 use crate::epoch::EpochCache;
 use crate::epoch_file::read_epochs;
 use crate::error::{IoContext, StorageError};
 use crate::flush::FlusherHandle;
-use crate::io::file_system::{FileSystem, OpenMode};
+use crate::io::file_system::{DirEntry, FileSystem, OpenMode};
 use crate::log::reader::LogReader;
 use crate::log::recovery::{
     FoundSegment, Recovered, RecoveryInput, RecoveryReport, recover, remove_if_present, remove_segment_files,
 };
 use crate::log::shared::{LogShared, SharedStart};
-use crate::log::snapshots::{RestoreLimits, remove_snapshots, restore_producers};
+use crate::log::snapshots::{
+    RestoreLimits, remove_snapshots, remove_snapshots_of, restore_producers, snapshot_offsets,
+};
 use crate::log::watermarks::Watermarks;
 use crate::log::writer::LogWriter;
 use crate::segment::SegmentDir;
@@ -90,11 +92,13 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
     // A killed process may not have come to sync the names that it made, and nobody else ever would.
     let names_are_unsynced = dir_is_new || !open.clean_shutdown;
     let dir = SegmentDir::new(Arc::clone(&fs), &open.dir);
-    let found = if dir_is_new {
+    // Listed once: with thousands of partitions on a disk this is what a start waits for.
+    let entries = if dir_is_new {
         Vec::new()
     } else {
-        find_segments(fs.as_ref(), &open.dir)?
+        fs.list(&open.dir).context("list", &open.dir)?
     };
+    let found = find_segments(fs.as_ref(), &open.dir, &entries)?;
     let mut epochs = if dir_is_new {
         EpochCache::new()
     } else {
@@ -105,14 +109,16 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
     let log_end_offset = recovered.segments.active.index().next_offset();
     epochs.truncate_from_end(log_end_offset);
     epochs.truncate_from_start(log_start_offset);
-    remove_snapshots(fs.as_ref(), &open.dir, |offset| offset > log_end_offset)?;
+    let mut snapshots = snapshot_offsets(&entries);
+    remove_snapshots_of(fs.as_ref(), &open.dir, &snapshots, |offset| offset > log_end_offset)?;
+    snapshots.retain(|offset| *offset <= log_end_offset);
     let limits = RestoreLimits {
         log_start_offset,
         log_end_offset,
         producer_id_expiration_ms: open.config.producer_id_expiration_ms,
         now: open.now,
     };
-    let producers = restore_producers(&dir, &recovered.segments, limits)?;
+    let producers = restore_producers(&dir, &recovered.segments, &snapshots, limits)?;
     let unstable = producers.first_unstable_offset();
     let start = SharedStart {
         dir,
@@ -196,29 +202,30 @@ fn prepare_dir(fs: &dyn FileSystem, open: &OpenLog) -> Result<Prepared, StorageE
 
 /// Whether the directory says that it belongs to this topic id; `false` when it does not say.
 fn is_metadata_right(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, StorageError> {
-    match read_partition_metadata(fs, &open.dir) {
-        Ok(Some(known)) if known == open.topic_id => Ok(true),
-        Ok(Some(known)) => {
+    let path = open.dir.join(PARTITION_METADATA);
+    let Some(bytes) = read_whole(fs, &path)? else {
+        return Ok(false);
+    };
+    match parse_partition_metadata(&path, &bytes) {
+        Ok(known) if known == open.topic_id => Ok(true),
+        Ok(known) => {
             let why = format!("the directory belongs to topic id {known}, not to {}", open.topic_id);
-            Err(StorageError::corrupt(open.dir.join(PARTITION_METADATA), 0, why))
+            Err(StorageError::corrupt(path, 0, why))
         }
-        Ok(None) => Ok(false),
-        Err(error @ StorageError::Corrupt { .. }) => {
+        Err(error) => {
             // A crash before the first sync may leave a part of it, with zeros where nothing arrived.
             let expected = partition_metadata_text(open.topic_id);
-            let bytes = read_whole(fs, &open.dir.join(PARTITION_METADATA))?.unwrap_or_default();
             let arrived = |(byte, expected): (&u8, &u8)| *byte == 0 || byte == expected;
             let is_part = bytes.len() <= expected.len() && bytes.iter().zip(expected.as_bytes()).all(arrived);
             if is_part { Ok(false) } else { Err(error) }
         }
-        Err(error) => Err(error),
     }
 }
 
 /// The `.log` files of the directory, ascending. Removes what an interrupted removal or replacement has left.
-fn find_segments(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<FoundSegment>, StorageError> {
+fn find_segments(fs: &dyn FileSystem, dir: &Path, entries: &[DirEntry]) -> Result<Vec<FoundSegment>, StorageError> {
     let mut found = Vec::new();
-    for entry in fs.list(dir).context("list", dir)? {
+    for entry in entries {
         if entry.name.ends_with(DELETED_SUFFIX) || entry.name.ends_with(TEMPORARY_SUFFIX) {
             remove_if_present(fs, &dir.join(&entry.name))?;
         }

@@ -2,8 +2,8 @@
 //!
 //! Invariants: after an unclean stop everything from the recovery point on is checked (chain, offsets, CRC) and the log
 //! is cut at the first thing that is wrong: a prefix of what was written stays, later segments go with the cut. Nothing
-//! before the recovery point is ever cut: if the chain of batches is broken there, opening fails and names file and
-//! position. Files are changed from the log's end towards its begin, so that a crash while recovering leaves a log that
+//! before the recovery point, and nothing at all after a clean stop, is ever cut: if the chain of batches is broken
+//! there, opening fails and names file and position. Files are changed from the log's end towards its begin, so that a crash while recovering leaves a log that
 //! recovers again. Sources: Kafka's `LogLoader`, `LogSegment.recover`.
 
 use std::path::{Path, PathBuf};
@@ -82,6 +82,8 @@ pub(super) struct Recovered {
 struct Scanned {
     file: Arc<dyn File>,
     index: ActiveIndex,
+    /// The index files hold all that there is to note.
+    index_files_complete: bool,
     bad: Option<BadBatch>,
     /// Bytes behind the last good batch.
     surplus_bytes: u64,
@@ -183,17 +185,22 @@ impl Recovery<'_> {
         let bad = self.scan_batches(&mut scan, &mut index, epochs)?;
         let end = u64::from(index.size_bytes());
         let bad = match bad {
-            Some(bad) if index.next_offset() < self.input.recovery_point => {
-                tracing::error!(from_index, "the log is damaged before its recovery point");
+            // After a clean stop nothing can be torn, so it is damage too, wherever it lies.
+            Some(bad) if self.input.clean_shutdown || index.next_offset() < self.input.recovery_point => {
+                tracing::error!(from_index, "the log is damaged where all of it was on the disk");
                 return Err(StorageError::corrupt(&bad.path, bad.position, bad.why));
             }
             Some(bad) => (!scan.is_zero_from(end)?).then_some(bad),
             None => None,
         };
         drop(scan);
+        // Files with no entry for an offset are nothing to resume from, but for a small segment they are right.
+        let index_files_complete =
+            self.input.clean_shutdown && (from_index || index_files_match(fs, &self.dir.path, base_offset, &index)?);
         Ok(Scanned {
             file,
             index,
+            index_files_complete,
             bad,
             surplus_bytes: range.end - end,
         })
@@ -287,6 +294,7 @@ impl Recovery<'_> {
             }
         }
         let created_ms = self.input.now.wall_ms;
+        let index_files_complete = newest.index_files_complete && !is_cut;
         let active = ActiveSegment::new(dir, base_offset, created_ms, newest.file, newest.index);
         let segments = SegmentList {
             sealed: self.sealed,
@@ -296,7 +304,7 @@ impl Recovery<'_> {
             segments,
             report: self.report,
             names_changed: is_cut,
-            index_files_complete: self.input.clean_shutdown && !is_cut,
+            index_files_complete,
         })
     }
 }
@@ -377,6 +385,22 @@ fn read_entries(
     let last_kept = offsets.last().map_or(0, |entry| entry.relative_offset);
     times.truncate(times.partition_point(|entry| entry.relative_offset <= last_kept));
     Ok(Some((offsets, times)))
+}
+
+/// Whether the index files of a segment are as they would be written now.
+fn index_files_match(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    base_offset: i64,
+    index: &ActiveIndex,
+) -> Result<bool, StorageError> {
+    let (offsets, times) = index.clone().encode_files();
+    for (suffix, expected) in [(INDEX_SUFFIX, offsets), (TIME_INDEX_SUFFIX, times)] {
+        if read_whole(fs, &segment_path(dir, base_offset, suffix))?.as_ref() != Some(&expected) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Removes all files of a segment; the batches last, so that what is left after a crash still says what it was.

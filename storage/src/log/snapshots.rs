@@ -12,8 +12,9 @@ use protocol::types::Now;
 
 use crate::checkpoint::read_whole;
 use crate::error::{IoContext, StorageError};
-use crate::io::file_system::{File, FileSystem, OpenMode};
+use crate::io::file_system::{DirEntry, File, FileSystem, OpenMode};
 use crate::log::append::{marker_of, replay_producer};
+use crate::log::recovery::remove_if_present;
 use crate::log::writer::LogWriter;
 use crate::producer::snapshot::{decode_snapshot, encode_snapshot, snapshot_file_name, snapshot_offset};
 use crate::producer::{ProducerStates, is_expired};
@@ -37,13 +38,17 @@ impl LogWriter {
     }
 }
 
-/// Offsets of the snapshots in a directory, ascending.
-pub(super) fn snapshot_offsets(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<i64>, StorageError> {
-    let entries = fs.list(dir).context("list", dir)?;
-    Ok(entries
+/// Offsets of the snapshots among the entries of a directory, ascending as these are.
+pub(super) fn snapshot_offsets(entries: &[DirEntry]) -> Vec<i64> {
+    entries
         .iter()
         .filter_map(|entry| snapshot_offset(&entry.name))
-        .collect())
+        .collect()
+}
+
+/// Offsets of the snapshots in a directory, ascending.
+pub(super) fn list_snapshots(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<i64>, StorageError> {
+    Ok(snapshot_offsets(&fs.list(dir).context("list", dir)?))
 }
 
 /// Removes the snapshots for which `unwanted` says so.
@@ -52,12 +57,18 @@ pub(super) fn remove_snapshots(
     dir: &Path,
     unwanted: impl Fn(i64) -> bool,
 ) -> Result<(), StorageError> {
-    for offset in snapshot_offsets(fs, dir)?
-        .into_iter()
-        .filter(|offset| unwanted(*offset))
-    {
-        let path = dir.join(snapshot_file_name(offset));
-        fs.remove_file(&path).context("remove", &path)?;
+    remove_snapshots_of(fs, dir, &list_snapshots(fs, dir)?, unwanted)
+}
+
+/// As [`remove_snapshots`], of those that are known to be there.
+pub(super) fn remove_snapshots_of(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    snapshots: &[i64],
+    unwanted: impl Fn(i64) -> bool,
+) -> Result<(), StorageError> {
+    for offset in snapshots.iter().filter(|offset| unwanted(**offset)) {
+        remove_if_present(fs, &dir.join(snapshot_file_name(*offset)))?;
     }
     Ok(())
 }
@@ -71,17 +82,18 @@ pub(super) struct RestoreLimits {
     pub(super) now: Now,
 }
 
-/// Producer state at the log end: newest usable snapshot and the batches behind it.
+/// Producer state at the log end: newest usable one of the snapshots (ascending) and the batches behind it.
 pub(super) fn restore_producers(
     dir: &SegmentDir,
     segments: &SegmentList,
+    snapshots: &[i64],
     limits: RestoreLimits,
 ) -> Result<ProducerStates, StorageError> {
     let mut states = ProducerStates::default();
     let mut from = limits.log_start_offset;
-    let offsets = snapshot_offsets(dir.fs.as_ref(), &dir.path)?;
-    for offset in offsets
-        .into_iter()
+    for offset in snapshots
+        .iter()
+        .copied()
         .rev()
         .filter(|offset| *offset <= limits.log_end_offset)
     {

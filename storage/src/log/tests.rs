@@ -6,6 +6,7 @@ mod faults;
 mod flushing;
 mod index_files;
 mod model;
+mod opening;
 mod real_disk;
 mod recovery;
 

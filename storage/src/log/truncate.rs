@@ -12,7 +12,7 @@ use crate::error::{IoContext, StorageError};
 use crate::io::file_system::OpenMode;
 use crate::log::checkpoint::CheckpointState;
 use crate::log::recovery::{remove_if_present, remove_segment_files};
-use crate::log::snapshots::{RestoreLimits, remove_snapshots, restore_producers};
+use crate::log::snapshots::{RestoreLimits, list_snapshots, remove_snapshots, restore_producers};
 use crate::log::writer::LogWriter;
 use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
@@ -95,7 +95,8 @@ impl LogWriter {
             producer_id_expiration_ms: self.config.producer_id_expiration_ms,
             now: self.last_seen,
         };
-        self.producers = restore_producers(&shared.dir, &shared.segments.load(), limits)?;
+        let snapshots = list_snapshots(shared.fs(), shared.path())?;
+        self.producers = restore_producers(&shared.dir, &shared.segments.load(), &snapshots, limits)?;
         self.publish(log_start_offset, marks.high_watermark.min(end_offset), end_offset);
         Ok(())
     }

@@ -195,6 +195,80 @@ fn damage_before_the_recovery_point_is_never_cut() {
     assert_eq!(fixture.contents(files.last().expect("there")).len(), before.len());
 }
 
+/// After a clean stop nothing can be torn: what is broken then is damage, and nothing is cut.
+#[test]
+fn damage_after_a_clean_stop_is_never_cut() {
+    let fixture = Fixture::new(small_segments());
+    write_log(&fixture);
+    let end = fixture.open().writer.close().expect("closed");
+    let name = segment_files(&fixture).pop().expect("there");
+    let path = Path::new(DIR).join(&name);
+    let whole = fixture.contents(&name);
+    let last_batch = {
+        let opened = fixture.try_open(true, end).expect("opens");
+        whole.len() - read_all(&opened.reader).last().expect("a batch").len()
+    };
+    // a header that is none, a file cut inside its last batch, bytes behind the end
+    let mut broken = whole.clone();
+    broken[last_batch + 16] ^= 1;
+    let longer = [whole.as_slice(), &[0; 100]].concat();
+    for (content, position) in [
+        (broken.as_slice(), last_batch),
+        (&whole[..whole.len() - 3], last_batch),
+        (longer.as_slice(), whole.len()),
+    ] {
+        let file = fixture.fs.shared().open(&path, OpenMode::Truncate).expect("opened");
+        file.write_at(&[IoSlice::new(content)], 0).expect("written");
+        // also when the checkpoint with the recovery point was lost
+        for recovery_point in [end, 0] {
+            let error = fixture.try_open(true, recovery_point).map(drop).expect_err("damaged");
+            assert!(
+                matches!(&error, StorageError::Corrupt { path: named, offset, .. }
+                    if *named == path && *offset == position as u64),
+                "{error}"
+            );
+            assert_eq!(fixture.contents(&name), content, "nothing is touched");
+        }
+    }
+}
+
+#[test]
+fn a_missing_index_is_written_again_by_the_next_clean_stop() {
+    for (batches, lost) in [(40, "index"), (40, "timeindex"), (1, "index")] {
+        let fixture = Fixture::new(LogConfig {
+            segment_bytes: 1 << 20,
+            ..small_segments()
+        });
+        let mut writer = fixture.open().writer;
+        for n in 0..batches {
+            writer.append(vec![plain(&[n, n])], 0, now())[0]
+                .as_ref()
+                .expect("appended");
+        }
+        let end = writer.close().expect("closed");
+        let name = format!("{:020}.{lost}", 0);
+        let content = fixture.contents(&name);
+        fixture
+            .fs
+            .shared()
+            .remove_file(&Path::new(DIR).join(&name))
+            .expect("removed");
+        let end_again = fixture
+            .try_open(true, end)
+            .expect("opens")
+            .writer
+            .close()
+            .expect("closed");
+        assert_eq!(end_again, end);
+        assert_eq!(fixture.contents(&name), content);
+        // now there is nothing left to do
+        let opened = fixture.try_open(true, end).expect("opens");
+        let operations = fixture.fs.operations();
+        opened.writer.close().expect("closed");
+        assert_eq!(fixture.fs.operations(), operations, "{batches} batches");
+    }
+}
+
 #[test]
 fn a_tail_of_zeros_is_cut_without_a_word() {
     let fixture = Fixture::new(small_segments());
