@@ -23,7 +23,7 @@ use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{FramePart, Reply, ResponseFrame};
 use crate::partition::fetch_wait::{Look, wait_for_bytes};
 use crate::partition::partition::Partition;
-use crate::partition::read::Isolation;
+use crate::partition::read::{Isolation, PartitionRead};
 use crate::partition::registry::HostedTopic;
 
 /// Records below this size are copied into the answer; above, the kernel sends them from the file. One more system
@@ -78,7 +78,7 @@ struct Fetch {
 struct ReadPass {
     partitions: Vec<(FetchedPartition, Option<FileSlice>)>,
     bytes: usize,
-    /// An error or a diverging epoch, which the client must hear at once.
+    /// Something that the client must hear at once: an error, a diverging epoch, the end of a segment.
     urgent: bool,
 }
 
@@ -144,10 +144,12 @@ impl Fetch {
         };
         for (wanted, topic) in self.request.topics.iter().zip(&self.topics) {
             for partition in &wanted.partitions {
-                let read = self.read_partition(topic.as_deref(), partition, pass.bytes);
-                pass.bytes += read.1.as_ref().map_or(0, |slice| slice.length);
-                pass.urgent |= read.0.error_code != ErrorCode::None || read.0.diverging_epoch.is_some();
-                pass.partitions.push(read);
+                let (found, read) = self.read_partition(topic.as_deref(), partition, pass.bytes);
+                let (records, goes_on) = read.map_or((None, false), |read| (read.records, read.goes_on));
+                pass.bytes += records.as_ref().map_or(0, |slice| slice.length);
+                // a wait for more bytes would be in vain where the next segment begins: they come with the next fetch
+                pass.urgent |= goes_on || found.error_code != ErrorCode::None || found.diverging_epoch.is_some();
+                pass.partitions.push((found, records));
             }
         }
         pass
@@ -158,7 +160,7 @@ impl Fetch {
         topic: Option<&HostedTopic>,
         wanted: &FetchPartition,
         bytes_before: usize,
-    ) -> (FetchedPartition, Option<FileSlice>) {
+    ) -> (FetchedPartition, Option<PartitionRead>) {
         let read = || {
             let partition = topic.ok_or(self.unknown_topic)?.hosted(wanted.partition)?;
             if self.request.replica_id >= 0 {
@@ -184,7 +186,7 @@ impl Fetch {
             found.high_watermark = read.watermarks.high_watermark;
             found.last_stable_offset = read.watermarks.last_stable_offset;
             found.log_start_offset = read.watermarks.log_start_offset;
-            Ok((found, read.records))
+            Ok((found, Some(read)))
         };
         read().unwrap_or_else(|code| (FetchedPartition::error(wanted.partition, code), None))
     }

@@ -27,6 +27,8 @@ pub struct PartitionRead {
     pub watermarks: Watermarks,
     /// Records, still in their file; `None` when there is nothing to read.
     pub records: Option<FileSlice>,
+    /// There is more to read, but in another segment: the reader should come back at once.
+    pub goes_on: bool,
 }
 
 impl PartitionRead {
@@ -70,6 +72,7 @@ impl Partition {
             return Ok(PartitionRead {
                 watermarks,
                 records: None,
+                goes_on: false,
             });
         }
         match self
@@ -79,6 +82,7 @@ impl Partition {
             Ok(plan) => Ok(PartitionRead {
                 watermarks,
                 records: plan.slice,
+                goes_on: plan.goes_on,
             }),
             Err(ReadError::Storage(error)) => Err(error.into()),
             Err(ReadError::OutOfRange { .. }) => Err(out_of_range(fetch_offset, &self.watermarks())),

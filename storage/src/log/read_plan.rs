@@ -19,6 +19,8 @@ pub struct ReadPlan {
     pub slice: Option<FileSlice>,
     /// Base offset of the first batch in `slice`, else the offset asked for.
     pub first_offset: i64,
+    /// `slice` ends only because its segment does: below the end offset there is more, in the next segment.
+    pub goes_on: bool,
 }
 
 /// A range of a segment's file.

@@ -65,6 +65,7 @@ impl LogReader {
             return Ok(ReadPlan {
                 slice: None,
                 first_offset: fetch_offset,
+                goes_on: false,
             });
         }
         let segments = self.shared.segments.load();
@@ -106,7 +107,10 @@ impl LogReader {
                 position: first.position,
                 length,
             };
+            let next = segments.get(index + 1);
             return Ok(ReadPlan {
+                goes_on: slice.position + length as u64 == end_position
+                    && next.is_some_and(|next| next.base_offset() < end_offset),
                 slice: Some(slice),
                 first_offset: first.base_offset,
             });
@@ -114,6 +118,7 @@ impl LogReader {
         Ok(ReadPlan {
             slice: None,
             first_offset: fetch_offset,
+            goes_on: false,
         })
     }
 

@@ -160,6 +160,10 @@ fn reads_keep_to_limits_ends_and_segments() {
     );
     assert_eq!(length(plan(4, 5, 10_000, true)), 0);
     assert_eq!(length(plan(80, 80, 10_000, true)), 0, "the log end is no error");
+    assert!(plan(0, 80, 10_000, true).goes_on, "the rest is in the next segment");
+    assert!(!plan(0, 80, size_bytes, true).goes_on, "the limit ends it");
+    assert!(!plan(0, 4, 10_000, true).goes_on, "the end offset ends it");
+    assert!(!plan(78, 80, 10_000, true).goes_on, "there is no more");
     assert_eq!(
         length(plan(8, 4, 10_000, true)),
         0,
