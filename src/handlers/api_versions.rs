@@ -1,8 +1,8 @@
 //! ApiVersions (18), versions 0-4.
 //!
 //! Answers the API table. Version 3 added the client's software name and version, which must match Kafka's pattern
-//! (INVALID_REQUEST [42] else, the connection stays). An unknown version is answered in version 0 with
-//! UNSUPPORTED_VERSION [35] and this API's own range only, so that the client can ask again (KIP-511); the response
+//! (INVALID_REQUEST (42) else, the connection stays). An unknown version is answered in version 0 with
+//! UNSUPPORTED_VERSION (35) and this API's own range only, so that the client can ask again (KIP-511); the response
 //! header is version 0 in every version. No features are reported: the ones that exist belong to what is not here yet.
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! Versions: 4 defaults by -1, 5 the resulting configs, counts and flexible encoding, 7 topic ids. Other than Kafka,
 //! the answer comes when the topics can be used: Kafka's may name topics whose leaders do not serve yet.
-//! `timeout_ms` bounds the wait; what was not answered in time is REQUEST_TIMED_OUT [7] and may still be made. The
+//! `timeout_ms` bounds the wait; what was not answered in time is REQUEST_TIMED_OUT (7) and may still be made. The
 //! checks and their codes are those of `controller::topics`.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! DeleteTopics (20), versions 1-6.
 //!
 //! Versions: 4 flexible, 5 error messages, 6 by name or by id. With `delete.topic.enable=false` every topic is refused:
-//! TOPIC_DELETION_DISABLED [73], before version 3 INVALID_REQUEST [42]. The answer comes when the topics are gone from
+//! TOPIC_DELETION_DISABLED (73), before version 3 INVALID_REQUEST (42). The answer comes when the topics are gone from
 //! metadata; their files go later. Other than in Kafka, internal topics cannot be deleted. Codes: `controller::deletion`.
 
 use std::sync::Arc;

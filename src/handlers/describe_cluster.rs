@@ -1,7 +1,7 @@
 //! DescribeCluster (60), versions 0-2.
 //!
 //! Versions: 1 endpoint type, 2 fenced brokers. Only brokers can be described here: asking for controllers is
-//! MISMATCHED_ENDPOINT_TYPE [114], for anything else UNSUPPORTED_ENDPOINT_TYPE [115] (`AuthHelper`). Without an
+//! MISMATCHED_ENDPOINT_TYPE (114), for anything else UNSUPPORTED_ENDPOINT_TYPE (115) (`AuthHelper`). Without an
 //! authorizer every operation is allowed.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! DescribeGroups (15), versions 0-6.
 //!
-//! An unknown group is described as Dead, since version 6 with GROUP_ID_NOT_FOUND [69]. Versions: 3 authorized operations
+//! An unknown group is described as Dead, since version 6 with GROUP_ID_NOT_FOUND (69). Versions: 3 authorized operations
 //! (all of them: there is no authorizer), 4 static members, 5 flexible, 6 error messages. KIP-345, KIP-430, KIP-1043.
 //! Behaviour that differs from Apache Kafka: a group that is named twice is described once.
 

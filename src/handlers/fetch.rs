@@ -3,9 +3,9 @@
 //! Answers when `min_bytes` are there, on any error, or after `max_wait_ms`, woken by the append itself. The first
 //! partition with data gives at least one whole batch whatever the limits say; order in the request is priority.
 //! Fetch sessions (version 7, KIP-227) are not kept: every full fetch is answered with session id 0, an incremental one
-//! with FETCH_SESSION_ID_NOT_FOUND [70], both of which clients know. Versions: 5 log start offset, 9 leader epochs
+//! with FETCH_SESSION_ID_NOT_FOUND (70), both of which clients know. Versions: 5 log start offset, 9 leader epochs
 //! (KIP-320), 12 last fetched epoch and flexible, 13 topic ids. Records of an empty or failed partition are empty, never
-//! null. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER [6]: this broker has no followers.
+//! null. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER (6): this broker has no followers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -240,7 +240,7 @@ impl Fetch {
     }
 }
 
-/// The code as clients of this version know it: KAFKA_STORAGE_ERROR [56] came with version 6 (KIP-112), before that a
+/// The code as clients of this version know it: KAFKA_STORAGE_ERROR (56) came with version 6 (KIP-112), before that a
 /// client that does not know it would fail for good instead of asking again.
 fn told(version: i16, code: ErrorCode) -> ErrorCode {
     match code {

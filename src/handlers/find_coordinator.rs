@@ -2,7 +2,7 @@
 //!
 //! Versions: 1 key types (group 0, transaction 1) and error messages, 3 flexible, 4 many keys, 6 share groups (2).
 //! Behaviour that differs from Apache Kafka: the offsets topic exists from the first start, so COORDINATOR_NOT_AVAILABLE
-//! [15] is not the usual first answer. A key that is named twice is answered once. Transactions and share groups are not served: such keys get INVALID_REQUEST [42]
+//! (15) is not the usual first answer. A key that is named twice is answered once. Transactions and share groups are not served: such keys get INVALID_REQUEST (42)
 //! with a message, because 15 would be retried for ever.
 
 use std::collections::BTreeSet;

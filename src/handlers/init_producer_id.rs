@@ -2,8 +2,8 @@
 //!
 //! Versions: 2 flexible, 3 the producer's own id and epoch (used with a transactional id only). Without a transactional
 //! id the answer is a fresh id with epoch 0, whatever else the request says (`TransactionCoordinator`). An empty
-//! transactional id is INVALID_REQUEST [42].
-//! Transactions are not served. A transactional id gets TRANSACTIONAL_ID_AUTHORIZATION_FAILED [53], the one code that
+//! transactional id is INVALID_REQUEST (42).
+//! Transactions are not served. A transactional id gets TRANSACTIONAL_ID_AUTHORIZATION_FAILED (53), the one code that
 //! the Java client, librdkafka and kafka-python all take as final; others are retried without end by some of them.
 
 use std::sync::Arc;

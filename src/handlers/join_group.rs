@@ -1,7 +1,7 @@
 //! JoinGroup (11), versions 0-9.
 //!
 //! Versions: 1 rebalance timeout (before, the session timeout counts for both), 4 new members are first given their id
-//! (MEMBER_ID_REQUIRED [79]), 5 static members, 7 protocol type and null protocol name, 8 reason, 9 skip assignment.
+//! (MEMBER_ID_REQUIRED (79)), 5 static members, 7 protocol type and null protocol name, 8 reason, 9 skip assignment.
 //! KIP-62, KIP-345, KIP-394, KIP-559, KIP-800, KIP-814.
 
 use std::net::SocketAddr;

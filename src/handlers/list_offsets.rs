@@ -1,8 +1,8 @@
 //! ListOffsets (2), versions 1-10.
 //!
 //! Versions: 2 isolation level, 4 leader epochs, 7 largest timestamp (-3), 8 local log start (-4), 9 and 10 tiered (-5).
-//! A special value that is newer than the request's version gets UNSUPPORTED_VERSION [35] for its partition, the same
-//! partition twice INVALID_REQUEST [42] (`ReplicaManager.fetchOffset`). Lookup by time is exact to the record.
+//! A special value that is newer than the request's version gets UNSUPPORTED_VERSION (35) for its partition, the same
+//! partition twice INVALID_REQUEST (42) (`ReplicaManager.fetchOffset`). Lookup by time is exact to the record.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! Addresses are those of the listener that the request came in on. A topic is given at most once, as in Kafka, and a
 //! request with ids is answered for its ids only. Without an authorizer every operation is allowed.
 //!
-//! Other than Kafka, which answers UNKNOWN_TOPIC_OR_PARTITION [3] while it makes a missing topic and lets the client ask
+//! Other than Kafka, which answers UNKNOWN_TOPIC_OR_PARTITION (3) while it makes a missing topic and lets the client ask
 //! again, this broker answers when the topic can be used, or says why it cannot be made.
 
 use std::collections::{BTreeMap, BTreeSet};

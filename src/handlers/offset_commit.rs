@@ -1,8 +1,8 @@
 //! OffsetCommit (8), versions 2-10.
 //!
-//! Versions: 2-4 the client's own retention time, 6 leader epochs, 7 static members, 8 flexible, 9 GROUP_ID_NOT_FOUND [69]
+//! Versions: 2-4 the client's own retention time, 6 leader epochs, 7 static members, 8 flexible, 9 GROUP_ID_NOT_FOUND (69)
 //! for unknown groups with a generation, 10 topic ids. Topics and partitions that do not exist get
-//! UNKNOWN_TOPIC_OR_PARTITION [3] (or UNKNOWN_TOPIC_ID [100]), the others are committed. KIP-211, KIP-320, KIP-345,
+//! UNKNOWN_TOPIC_OR_PARTITION (3) (or UNKNOWN_TOPIC_ID (100)), the others are committed. KIP-211, KIP-320, KIP-345,
 //! KIP-848.
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! Versions: 2 null topics = all, and an error for the whole answer (before, each partition carries it), 5 leader epochs,
 //! 6 flexible, 7 require stable, 8 many groups, 9 member id and epoch (they count for consumer groups of the new protocol
 //! only), 10 topic ids. A partition that was never committed has offset -1 and no error. Behaviour that differs from Apache
-//! Kafka: a partition that is named twice is answered once, a group that is named again gets INVALID_REQUEST [42], since a
+//! Kafka: a partition that is named twice is answered once, a group that is named again gets INVALID_REQUEST (42), since a
 //! short request could ask for all offsets of a group very many times. KIP-211, KIP-320, KIP-447, KIP-709, KIP-848.
 
 use std::collections::BTreeSet;

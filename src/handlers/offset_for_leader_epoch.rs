@@ -1,7 +1,7 @@
 //! OffsetForLeaderEpoch (23), versions 2-4.
 //!
 //! Tells where a leader epoch ended, so that clients and followers notice a truncated log (KIP-101, KIP-320).
-//! Unknown topic or partition: UNKNOWN_TOPIC_OR_PARTITION [3]; the client's current epoch is checked ([74], [75]).
+//! Unknown topic or partition: UNKNOWN_TOPIC_OR_PARTITION (3); the client's current epoch is checked ((74), (75)).
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! Produce (0), versions 3-13; listed from 0 so that old librdkafka compresses (KAFKA-18659), refused below 3.
 //!
 //! Exactly one batch of format 2 per partition. acks 0: no answer, and an error closes the connection so that the
-//! client notices; 1: answered when appended; -1: when the high watermark passes the batch, REQUEST_TIMED_OUT [7] after
+//! client notices; 1: answered when appended; -1: when the high watermark passes the batch, REQUEST_TIMED_OUT (7) after
 //! the request's timeout. With `flush.messages=1` every ack waits for the disk. Never creates topics. Versions: 5 log
 //! start offset, 7 zstd, 8 record errors, 9 flexible, 13 topic ids (KIP-516).
-//! Transactional batches are refused: [53] without a transactional id, else [48] ([120] from version 11 on, KIP-890),
+//! Transactional batches are refused: (53) without a transactional id, else (48) ((120) from version 11 on, KIP-890),
 //! since no transaction can be open.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! SyncGroup (14), versions 0-5.
 //!
 //! Versions: 3 static members, 4 flexible, 5 protocol type and name, which are mandatory then:
-//! INCONSISTENT_GROUP_PROTOCOL [23] without them. KIP-345, KIP-559.
+//! INCONSISTENT_GROUP_PROTOCOL (23) without them. KIP-345, KIP-559.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 
 use protocol::record::TimestampType;
 
-/// Settings of one log, immutable; a change replaces the whole value ([`crate::log::LogWriter::set_config`]).
+/// Settings of one log, immutable; a change replaces the whole value ([`crate::log::writer::LogWriter::set_config`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is rolled before it would grow beyond this.
