@@ -121,7 +121,7 @@ fn the_only_frame_that_trickles_is_given_up_while_others_wait() {
     if external_address().is_some() {
         return;
     }
-    let settings = [QUICK, &["queued.max.request.bytes=1048576"]].concat();
+    let settings = [QUICK, &["queued.max.request.bytes=104857600"]].concat();
     let mut bench = Bench::on(Broker::start(&settings));
     let mut slow = [announcing(&bench, 100 << 20)];
     produce_beside(&mut bench, &mut slow);
