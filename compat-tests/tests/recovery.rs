@@ -140,8 +140,9 @@ fn a_topic_made_again_after_much_data_and_checkpoints() {
 const PARTITIONS: i32 = 3;
 const BATCHES: usize = 20;
 const PADDING: usize = 1_000;
-/// The batch in the middle of which bytes are flipped, in partition [`DAMAGED`].
-const BROKEN: usize = 10;
+/// The batch in which bytes are flipped, in partition [`DAMAGED`]: in the middle of the log, or behind its last index entry.
+const MIDDLE: usize = 10;
+const LATE: usize = 18;
 const DAMAGED: i32 = 1;
 
 /// Where in the broken batch the disk fails.
@@ -167,11 +168,11 @@ fn damaged_file(broker: &Broker) -> PathBuf {
 }
 
 /// Flips bytes; returns what the file now holds.
-fn flip(broker: &Broker, place: Where) -> Vec<u8> {
+fn flip(broker: &Broker, broken: usize, place: Where) -> Vec<u8> {
     let path = damaged_file(broker);
     let mut bytes = fs::read(&path).expect("the log");
     let mut at = 0;
-    for _ in 0..BROKEN {
+    for _ in 0..broken {
         let length: [u8; 4] = bytes[at + 8..at + 12].try_into().expect("four bytes");
         at += 12 + usize::try_from(u32::from_be_bytes(length)).expect("a small batch");
     }
@@ -188,7 +189,7 @@ fn flip(broker: &Broker, place: Where) -> Vec<u8> {
 
 /// Reads every offset of the damaged partition: sound records at their offsets, an error code, or bytes whose CRC tells
 /// every client that they are not sound, as Apache Kafka answers. Returns how many could be read.
-fn read_damaged(connection: &mut Connection, count: usize) -> usize {
+fn read_damaged(connection: &mut Connection, broken: usize, count: usize) -> usize {
     let mut sound = 0;
     for number in 0..count {
         let offset = i64::try_from(number).expect("a small number");
@@ -214,14 +215,14 @@ fn read_damaged(connection: &mut Connection, count: usize) -> usize {
             assert_eq!(records.len(), 1, "offset {offset}");
             assert_eq!(records[0].offset, offset);
             assert_eq!(records[0].value, value("d", DAMAGED, number, PADDING).as_bytes());
-            assert_ne!(number, BROKEN, "the flipped bytes cannot be sound");
+            assert_ne!(number, broken, "the flipped bytes cannot be sound");
             sound += 1;
         }
     }
     sound
 }
 
-fn damage(end: End, place: Where) {
+fn damage(end: End, broken: usize, place: Where) {
     let Some(mut broker) = own_broker(&[CHECKPOINTS]) else {
         return;
     };
@@ -242,14 +243,14 @@ fn damage(end: End, place: Where) {
             broker.kill();
         }
     }
-    let bytes = flip(&broker, place);
+    let bytes = flip(&broker, broken, place);
     for round in 0..3 {
         broker.restart();
         let mut connection = broker.connect();
         for partition in (0..PARTITIONS).filter(|&partition| partition != DAMAGED) {
             holds(&mut connection, "d", partition, count, PADDING);
         }
-        let sound = read_damaged(&mut connection, count);
+        let sound = read_damaged(&mut connection, broken, count);
         if let Where::Body = place {
             assert_eq!(sound, count - 1, "all records but one can be read");
         }
@@ -263,22 +264,30 @@ fn damage(end: End, place: Where) {
 
 #[test]
 fn flipped_records_after_a_clean_stop() {
-    damage(End::Stop, Where::Body);
+    for broken in [MIDDLE, LATE] {
+        damage(End::Stop, broken, Where::Body);
+    }
 }
 
 #[test]
 fn a_flipped_length_after_a_clean_stop() {
-    damage(End::Stop, Where::Length);
+    for broken in [MIDDLE, LATE] {
+        damage(End::Stop, broken, Where::Length);
+    }
 }
 
 #[test]
 fn flipped_records_before_the_recovery_point() {
-    damage(End::Kill, Where::Body);
+    for broken in [MIDDLE, LATE] {
+        damage(End::Kill, broken, Where::Body);
+    }
 }
 
 #[test]
 fn a_flipped_length_before_the_recovery_point() {
-    damage(End::Kill, Where::Length);
+    for broken in [MIDDLE, LATE] {
+        damage(End::Kill, broken, Where::Length);
+    }
 }
 
 /// One batch of two records; returns error code and base offset.

@@ -17,9 +17,7 @@ use crate::Bench;
 
 /// What may pile up: less than a third of what all answers together take.
 const GROWTH_BYTES: u64 = 100 << 20;
-const ANSWERS: usize = 60;
 const RECORD_BYTES: usize = 1_000_000;
-const RECORDS: usize = 6;
 
 /// Asserts that memory stays below `limit` for as long as a bad client gives no sign.
 fn stays_below(bench: &Bench, limit: Option<u64>, moments: u32) {
@@ -31,23 +29,21 @@ fn stays_below(bench: &Bench, limit: Option<u64>, moments: u32) {
     }
 }
 
-#[test]
-fn answers_behind_a_waiting_one_are_bounded() {
+/// Sends so many fetches of so many megabytes behind one that waits, and takes the answers late.
+fn pile_up(answers: usize, records: usize) {
     let mut bench = Bench::new();
     let (empty, full) = (new_topic(&mut bench), new_topic(&mut bench));
-    for number in 0..RECORDS {
+    for number in 0..records {
         let value = vec![b'a' + u8::try_from(number).expect("few records"); RECORD_BYTES];
-        assert_eq!(
-            produce(&mut bench, &full, 0, Batch::of(&[value]).encode()).error_code,
-            0
-        );
+        let answer = produce(&mut bench, &full, 0, Batch::of(&[value]).encode());
+        assert_eq!(answer.error_code, 0);
     }
     let limit = bench.broker.resident_bytes().map(|before| before + GROWTH_BYTES);
     let mut greedy = bench.connect();
     let waiting = greedy.send(FETCH_BY_NAME, &fetch_request(&empty, 0, 0, 25_000, 1));
     let mut request = fetch_request(&full, 0, 0, 0, 1);
     request.max_bytes = 50_000_000;
-    let sent: Vec<i32> = (0..ANSWERS).map(|_| greedy.send(FETCH_BY_NAME, &request)).collect();
+    let sent: Vec<i32> = (0..answers).map(|_| greedy.send(FETCH_BY_NAME, &request)).collect();
     stays_below(&bench, limit, 50);
     let other = new_topic(&mut bench);
     assert_eq!(produce_values(&mut bench, &other, &["good"]), 0, "others are served");
@@ -65,9 +61,19 @@ fn answers_behind_a_waiting_one_are_bounded() {
         assert_eq!(bytes.len(), sound.len());
         assert!(bytes == *sound, "an answer with other bytes");
     }
-    let records = parse_all(&sound.expect("there were answers")).expect("sound batches");
-    assert_eq!(records.len(), RECORDS);
+    let found = parse_all(&sound.expect("there were answers")).expect("sound batches");
+    assert_eq!(found.len(), records);
     stays_below(&bench, limit, 1);
+}
+
+#[test]
+fn many_answers_behind_a_waiting_one_are_bounded() {
+    pile_up(350, 1);
+}
+
+#[test]
+fn large_answers_behind_a_waiting_one_are_bounded() {
+    pile_up(60, 6);
 }
 
 /// Sends a byte a second on each of `slow`, and meanwhile a produce of 200 KB on the bench's own connection, which must be
