@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use compat_tests::broker::{Broker, binary, command, external_address, free_port, wait_for_exit};
-use compat_tests::requests::{create_topic, fetch, produce_values, values};
+use compat_tests::batch::Batch;
+use compat_tests::broker::{Broker, QUICK, binary, command, external_address, free_port, wait_for_exit};
+use compat_tests::requests::{create_topic, fetch, produce, produce_values, values};
 
 /// How long a start that cannot succeed may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -200,6 +201,146 @@ fn damaged_meta_properties() {
     }
     fs::write(&path, sound).expect("our own file");
     broker.restart();
+}
+
+/// What a first start leaves that is killed right after it has formatted the directory: there is nothing to lose yet.
+#[test]
+fn a_first_start_that_was_killed() {
+    let Some(mut broker) = own_broker() else { return };
+    for with_metadata_dir in [false, true] {
+        assert!(broker.stop().success());
+        let data = broker.data_dir();
+        let meta = fs::read(data.join("meta.properties")).expect("every directory has it");
+        fs::remove_dir_all(&data).expect("our own directory");
+        fs::create_dir_all(&data).expect("a directory");
+        fs::write(data.join("meta.properties"), &meta).expect("our own file");
+        if with_metadata_dir {
+            fs::create_dir(data.join("__cluster_metadata-0")).expect("a directory");
+        }
+        broker.restart();
+        with_a_record(&broker)(&broker);
+        assert_eq!(
+            fs::read(data.join("meta.properties")).expect("it is still there"),
+            meta,
+            "the identity stays"
+        );
+    }
+}
+
+/// Without it nobody knows what the partitions are: a new cluster would set all of them aside.
+#[test]
+fn partitions_without_the_metadata_log() {
+    let Some(mut broker) = own_broker() else { return };
+    let check = with_a_record(&broker);
+    assert!(broker.stop().success());
+    let path = broker.data_dir().join("__cluster_metadata-0/raft.log");
+    let aside = broker.data_dir().join("../raft.log");
+    fs::rename(&path, &aside).expect("our own file");
+    let before = names_below(&broker.data_dir());
+    for _ in 0..2 {
+        let line = refused_with(broker.address().port(), &broker.data_dir(), &[]);
+        says(&line, &[&path.display().to_string()]);
+    }
+    let after = names_below(&broker.data_dir());
+    let lost: Vec<_> = before
+        .iter()
+        .filter(|name| !after.contains(name) && !name.starts_with('.'))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(!path.exists(), "no new one was made");
+    fs::rename(&aside, &path).expect("our own file");
+    broker.restart();
+    check(&broker);
+}
+
+fn names_below(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("a directory");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    names
+}
+
+const SPREAD: i32 = 8;
+
+/// Partitions in two directories, with a record each.
+fn spread(broker: &Broker) {
+    let mut connection = broker.connect();
+    create_topic(&mut connection, "spread", SPREAD, &[]);
+    for partition in 0..SPREAD {
+        let bytes = Batch::of(&[partition.to_string()]).encode();
+        assert_eq!(produce(&mut connection, "spread", partition, bytes).error_code, 0);
+    }
+}
+
+fn spread_is_there(broker: &Broker) {
+    for partition in 0..SPREAD {
+        let data = fetch(&mut broker.connect(), "spread", partition, 0);
+        assert_eq!((data.error_code, values(&data)), (0, vec![partition.to_string()]));
+    }
+}
+
+/// A disk that is not mounted, or came back empty: what lay on it must not begin anew.
+#[test]
+fn one_of_two_directories_is_gone() {
+    if external_address().is_some() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let [a, b, aside] = ["a", "b", "aside"].map(|name| home.path().join(name));
+    let (both, reversed) = (
+        format!("log.dirs={},{}", a.display(), b.display()),
+        format!("log.dirs={},{}", b.display(), a.display()),
+    );
+    let settings = [QUICK, &[&both]].concat();
+    let mut broker = Broker::start(&settings);
+    spread(&broker);
+    for dir in [&a, &b] {
+        let holds = names_below(dir).iter().any(|name| name.starts_with("spread-"));
+        assert!(holds, "{} holds no partition", dir.display());
+    }
+    assert!(broker.stop().success());
+    let port = broker.address().port();
+    let start_without = |gone: &Path, kept: &Path, emptied: bool| {
+        fs::rename(gone, &aside).expect("our own directory");
+        if emptied {
+            fs::create_dir(gone).expect("a directory");
+        }
+        let before = names_below(kept);
+        // A second attempt must not take what the first one made for the directory that is missed.
+        let mut lines: Vec<String> = (0..2).map(|_| refused_with(port, kept, &[&both])).collect();
+        lines.push(refused_with(port, kept, &[&reversed]));
+        let after = names_below(kept);
+        let partitions = |names: &[String]| names.iter().filter(|name| name.starts_with("spread-")).count();
+        assert_eq!(partitions(&before), partitions(&after), "{after:?}");
+        assert!(
+            !after
+                .iter()
+                .any(|name| name.contains("stray") || name.contains("delete")),
+            "{after:?}"
+        );
+        drop(fs::remove_dir_all(gone));
+        fs::rename(&aside, gone).expect("our own directory");
+        lines
+    };
+    for emptied in [true, false] {
+        for (gone, kept) in [(&b, &a), (&a, &b)] {
+            for line in start_without(gone, kept, emptied) {
+                assert!(
+                    [&a, &b].iter().any(|dir| line.contains(&dir.display().to_string())),
+                    "{line}"
+                );
+            }
+            broker.restart();
+            spread_is_there(&broker);
+            assert!(broker.stop().success());
+        }
+    }
+    let line = refused_with(port, &a, &[]);
+    says(&line, &["log.dirs", &a.display().to_string()]);
+    broker.restart();
+    spread_is_there(&broker);
 }
 
 /// A file system of two megabytes, where this process may make one.

@@ -6,7 +6,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 use compat_tests::batch::Batch;
 use compat_tests::broker::external_address;
 use compat_tests::requests::{
-    FETCH_BY_NAME, PRODUCE_BY_NAME, fetch_request, new_topic, produce_request, produce_values, values,
+    FETCH_BY_NAME, PRODUCE_BY_NAME, fetch, fetch_request, new_topic, produce_request, produce_values, values,
 };
 
 use crate::Bench;
@@ -188,15 +188,48 @@ fn a_waiting_fetch_does_not_hold_up_the_produce_behind_it() {
     }
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
-    let fetch = bench.send(FETCH_BY_NAME, &fetch_request(&topic, 0, 0, 20_000, 1));
+    let fetching = bench.send(FETCH_BY_NAME, &fetch_request(&topic, 0, 0, 20_000, 1));
     let produce = bench.send(
         PRODUCE_BY_NAME,
         &produce_request(&topic, 0, Batch::of(&["wakes"]).encode(), -1),
     );
-    let fetched = bench.receive::<kafka_protocol::messages::FetchRequest>(FETCH_BY_NAME, fetch);
+    let fetched = bench.receive::<kafka_protocol::messages::FetchRequest>(FETCH_BY_NAME, fetching);
     assert_eq!(values(&fetched.responses[0].partitions[0]), ["wakes"]);
     let produced = bench.receive::<ProduceRequest>(PRODUCE_BY_NAME, produce);
     assert_eq!(produced.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// Each pair is sent with one write, so that both frames are there when the first is found to be malformed.
+#[test]
+fn a_frame_behind_a_malformed_one_is_not_handled() {
+    let mut bench = Bench::new();
+    let topic = new_topic(&mut bench);
+    let produce = compat_tests::wire::encode_request(
+        1,
+        PRODUCE_BY_NAME,
+        &produce_request(&topic, 0, Batch::of(&["never"]).encode(), -1),
+    );
+    let framed = |payload: &[u8]| {
+        let length = i32::try_from(payload.len()).expect("a small frame");
+        [&length.to_be_bytes()[..], payload].concat()
+    };
+    // A header without end; an unknown key; Metadata and Produce with more topics than bytes; a negative length; a huge one.
+    let absurd_count = [0x7f, 0xff, 0xff, 0xff];
+    let malformed = [
+        framed(&header(3, 1)[..6]),
+        framed(&[header(9999, 0), vec![0; 8]].concat()),
+        framed(&[&header(3, 1)[..], &absurd_count].concat()),
+        framed(&[&header(0, 7)[..], &[0xff, 0xff, 0, 1, 0, 0, 0, 0], &absurd_count].concat()),
+        (-1_i32).to_be_bytes().to_vec(),
+        i32::MAX.to_be_bytes().to_vec(),
+    ];
+    for bytes in malformed {
+        let mut connection = bench.connect();
+        connection.send_bytes(&[&bytes[..], &produce[..]].concat());
+        connection.expect_close(&format!("{} bytes {:?}", bytes.len(), &bytes[..bytes.len().min(8)]));
+    }
+    assert_eq!(produce_values(&mut bench, &topic, &["first"]), 0);
+    assert_eq!(values(&fetch(&mut bench, &topic, 0, 0)), ["first"]);
 }
 
 #[test]

@@ -4,11 +4,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{FetchRequest, MetadataRequest, metadata_request::MetadataRequestTopic};
+use kafka_protocol::messages::{
+    DeleteTopicsRequest, FetchRequest, MetadataRequest, metadata_request::MetadataRequestTopic,
+};
 
 use compat_tests::batch::parse_all;
+use compat_tests::broker::external_address;
 use compat_tests::requests::{
     FETCH_BY_NAME, create_topic, fetch, fetch_request, new_topic, produce_values, topic_name, unique, values,
 };
@@ -164,6 +168,36 @@ fn a_produce_wakes_a_waiting_fetch() {
     let data = only(bench.receive::<FetchRequest>(FETCH_BY_NAME, waiting));
     assert_eq!(values(&data), ["wakes"]);
     assert!(produced.elapsed() < Duration::from_secs(12), "{:?}", produced.elapsed());
+}
+
+/// As above: the bound only tells an early end from a wait that ran its full 28 seconds.
+#[test]
+fn the_deletion_of_its_topic_ends_a_fetch() {
+    if external_address().is_some() {
+        return; // Apache Kafka lets the fetch wait
+    }
+    let mut bench = Bench::new();
+    for by_id in [false, true] {
+        let topic = new_topic(&mut bench);
+        let mut request = fetch_request(&topic, 0, 0, 28_000, 1);
+        let version = if by_id { 13 } else { FETCH_BY_NAME };
+        if by_id {
+            request.topics[0].topic_id = topic_id(&mut bench, &topic);
+            request.topics[0].topic = topic_name("");
+        }
+        let waiting = bench.send(version, &request);
+        thread::sleep(Duration::from_millis(200));
+        let deleted = Instant::now();
+        let state = DeleteTopicState::default().with_name(Some(topic_name(&topic)));
+        let request = DeleteTopicsRequest::default()
+            .with_topics(vec![state])
+            .with_timeout_ms(30_000);
+        let answer = bench.connect().call(6, &request);
+        assert_eq!(answer.responses[0].error_code, 0);
+        let data = only(bench.receive::<FetchRequest>(version, waiting));
+        assert!(deleted.elapsed() < Duration::from_secs(5), "{:?}", deleted.elapsed());
+        assert!([3, 6, 100].contains(&data.error_code), "by id {by_id}: {data:?}");
+    }
 }
 
 #[test]

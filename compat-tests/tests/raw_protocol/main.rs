@@ -9,6 +9,8 @@ mod fetch;
 mod groups;
 mod malformed;
 mod offsets;
+mod oversized;
+mod pressure;
 mod produce;
 mod samples;
 mod sequences;
