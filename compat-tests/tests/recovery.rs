@@ -366,11 +366,9 @@ fn producers_share_flushes() {
     acknowledged.sort();
     let mut found = Vec::new();
     let mut connection = broker.connect();
-    // What the kill left in the page cache is shown once it is durable; more than was acknowledged there is not.
     let count = i64::try_from(acknowledged.len()).expect("few records");
-    until("the recovered records are durable", || {
-        (fetch(&mut connection, TOPIC, 0, 0).high_watermark == count).then_some(())
-    });
+    let high_watermark = fetch(&mut connection, TOPIC, 0, 0).high_watermark;
+    assert_eq!(high_watermark, count, "readable from the first answer on");
     while found.len() < acknowledged.len() {
         let bytes = records_at(&mut connection, i64::try_from(found.len()).expect("few records"));
         let records = parse_all(&bytes).expect("sound batches");

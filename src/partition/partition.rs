@@ -78,6 +78,10 @@ impl Partition {
         settings: Arc<PartitionSettings>,
     ) -> Result<Arc<Self>, StorageError> {
         log.assign_epoch(leadership.leader_epoch)?;
+        if settings.acks_are_durable() {
+            // what was acknowledged before must be readable from the first moment on
+            log.flush()?;
+        }
         let watermarks = reader.watermarks();
         let mut leader = LeaderState::new(
             leadership.node_id,
