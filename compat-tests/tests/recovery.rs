@@ -382,6 +382,23 @@ fn producers_share_flushes() {
     assert_eq!(found, acknowledged);
 }
 
+#[test]
+fn producers_that_do_not_write_are_forgotten() {
+    let Some(broker) = own_broker(&["producer.id.expiration.ms=500", CHECKPOINTS]) else {
+        return;
+    };
+    let mut connection = broker.connect();
+    create_topic(&mut connection, TOPIC, 1, &[]);
+    let (id, epoch) = init_producer(&mut connection);
+    let mut send = |first| {
+        let bytes = Batch::of(&["value"]).from_producer(id, epoch, first).encode();
+        produce(&mut connection, TOPIC, 0, bytes).error_code
+    };
+    assert_eq!(send(0), 0);
+    // a gap is refused as long as the partition knows the producer
+    until("the producer is forgotten", || (send(7) == 0).then_some(()));
+}
+
 fn records_at(connection: &mut Connection, offset: i64) -> Bytes {
     let data = fetch(connection, TOPIC, 0, offset);
     assert_eq!(data.error_code, 0);

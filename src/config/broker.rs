@@ -109,9 +109,9 @@ broker_config! {
         /// Milliseconds between two writes of the offsets up to which logs are on disk.
         log_flush_offset_checkpoint_interval_ms: i32 =
             acting("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
-        /// Milliseconds between two writes of the offsets at which logs start.
+        /// Milliseconds between two writes of the offsets at which logs start; they are written with those of `log.flush.offset.checkpoint.interval.ms`.
         log_flush_start_offset_checkpoint_interval_ms: i32 =
-            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
+            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0)).idle();
         /// Bytes of records between two entries of the offset index.
         log_index_interval_bytes: i32 =
             acting("log.index.interval.bytes", Int, Some("4096"), Medium, ClusterWide, AtLeast(0));
@@ -146,9 +146,9 @@ broker_config! {
         /// Most connections at a time from one address.
         max_connections_per_ip: i32 =
             acting("max.connections.per.ip", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
-        /// Most partitions in one request or response that describes topic partitions.
+        /// Most partitions in one request or response that describes topics page by page, of which none is served.
         max_request_partition_size_limit: i32 =
-            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
+            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1)).idle();
         /// Largest record batch that is taken, as it is on the wire.
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.

@@ -116,10 +116,16 @@ impl Hosting {
         })
     }
 
-    /// Writes the checkpoints, so that a restart after a kill scans only what came later.
+    /// Forgets expired producers and writes the checkpoints, so that a restart after a kill scans only what came later.
     pub fn checkpoint(&self) {
         let closed = self.inner.working();
         if !*closed {
+            let now = self.inner.env.now();
+            for topic in self.inner.registry.topics() {
+                for partition in topic.partitions.iter().flatten() {
+                    partition.remove_expired_producers(now);
+                }
+            }
             self.inner.checkpoint();
         }
     }

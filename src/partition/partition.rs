@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use protocol::error_code::ErrorCode;
-use protocol::types::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use protocol::types::{BrokerId, LeaderEpoch, Now, Offset, PartitionIndex, TopicId};
 use storage::error::StorageError;
 use storage::log::append::AppendError;
 use storage::log::reader::LogReader;
@@ -213,6 +213,13 @@ impl Partition {
         self.closed.store(true, Ordering::SeqCst);
         self.waiters.end_all();
         log
+    }
+
+    /// Forgets idempotent producers that have not written for `producer.id.expiration.ms`.
+    pub fn remove_expired_producers(&self, now: Now) {
+        if let Some(log) = &mut self.lock().log {
+            log.remove_expired_producers(now);
+        }
     }
 
     /// Lets everybody who waits look again: the log went offline.

@@ -17,8 +17,8 @@ pub use entry::{ProducerEntry, WrittenBatch};
 pub use error::ProducerError;
 pub use pending::{AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerMarker};
 
-/// Default of `producer.state.max.entries`: producer ids remembered per partition. An entry takes about 200 bytes;
-/// a client that asks for a new producer id per batch must not fill the memory within the expiration time.
+/// Producer ids remembered per partition; above it the idlest are forgotten. An entry takes about 200 bytes; a
+/// client that asks for a new producer id per batch must not fill the memory within the expiration time.
 pub const DEFAULT_MAX_PRODUCER_IDS: usize = 100_000;
 
 /// A transaction that ended.
