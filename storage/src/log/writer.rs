@@ -429,6 +429,18 @@ impl LogWriter {
         Urgency::Within(u64::try_from(self.config.flush_ms).expect("not negative, or acks would wait"))
     }
 
+    /// Begins a new segment, unless the active one is empty; its files do not change any more.
+    ///
+    /// # Errors
+    /// Disk failures.
+    pub fn roll_active(&mut self, now: Now) -> Result<(), StorageError> {
+        self.shared.check_online()?;
+        if self.active.index().size_bytes() == 0 {
+            return Ok(());
+        }
+        self.roll(RollReason::Requested, now)
+    }
+
     /// Seals the active segment and begins a new one at the log end.
     pub(super) fn roll(&mut self, reason: RollReason, now: Now) -> Result<(), StorageError> {
         let (base_offset, next_offset) = (self.active.base_offset(), self.shared.marks.load().log_end_offset);
