@@ -103,6 +103,10 @@ fn holds(connection: &mut Connection, partition: i32, acknowledged: &BTreeMap<i6
     let mut found = BTreeMap::new();
     while found.len() < acknowledged.len() {
         let data = fetch(connection, TOPIC, partition, offset);
+        if data.error_code == 6 {
+            // a move goes on and changes the directory now
+            continue;
+        }
         assert_eq!(data.error_code, 0);
         let records = parse_all(&data.records.expect("never null")).expect("sound batches");
         assert!(!records.is_empty(), "nothing at {offset} of {}", data.high_watermark);
@@ -247,4 +251,42 @@ fn wrong_directories_and_partitions_are_refused_one_by_one() {
         *holder.expect("it is somewhere").log_dir,
         *dirs[1].display().to_string()
     );
+}
+
+#[test]
+fn a_directory_that_fails_takes_only_its_partitions_offline() {
+    let Some((broker, _home, dirs)) = two_dirs() else {
+        return;
+    };
+    let mut connection = broker.connect();
+    create_topic(&mut connection, TOPIC, 2, &[("segment.bytes", "1048576")]);
+    let failing = places(&mut connection)
+        .into_iter()
+        .find(|place| place.0 == dirs[1].display().to_string())
+        .expect("one partition lies there")
+        .1;
+    let sound = 1 - failing;
+    std::fs::remove_dir_all(&dirs[1]).expect("removed under the broker");
+    let value = "w".repeat(200_000);
+    until("the next segment cannot be made", || {
+        let answer = produce(&mut connection, TOPIC, failing, Batch::of(&[&value]).encode());
+        assert!([0, 56].contains(&answer.error_code), "error {}", answer.error_code);
+        (answer.error_code == 56).then_some(())
+    });
+    assert_eq!(fetch(&mut connection, TOPIC, failing, 0).error_code, 56);
+    for _ in 0..10 {
+        let answer = produce(&mut connection, TOPIC, sound, Batch::of(&[&value]).encode());
+        assert_eq!(answer.error_code, 0, "the other directory");
+    }
+    let described = describe(&mut connection).results.into_iter();
+    let codes: BTreeMap<_, _> = described.map(|dir| (dir.log_dir.to_string(), dir.error_code)).collect();
+    let path = |dir: &Path| dir.display().to_string();
+    assert_eq!(codes, BTreeMap::from([(path(&dirs[0]), 0), (path(&dirs[1]), 56)]));
+    assert_eq!(alter(&mut connection, TOPIC, &[sound], &dirs[1]), [56]);
+    // new partitions are made where they can be used
+    create_topic(&mut connection, "after", 4, &[]);
+    for partition in 0..4 {
+        let answer = produce(&mut connection, "after", partition, Batch::of(&["x"]).encode());
+        assert_eq!(answer.error_code, 0, "after-{partition}");
+    }
 }
