@@ -6,20 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::config::broker::BrokerConfig;
 use crate::controller::raft::RaftMetadataLog;
 use crate::partition::hosting::Hosting;
+
+/// Checkpoints are not written more often, whatever the configuration says.
+const SHORTEST_CHECKPOINT: Duration = Duration::from_secs(1);
+/// Between two turns of unlinking files: other work on the disk goes first.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) async fn checkpoint_regularly(
     hosting: Hosting,
     config: Arc<BrokerConfig>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let interval_ms = u64::try_from(config.log_flush_offset_checkpoint_interval_ms)
-        .unwrap_or(0)
-        .max(1_000);
-    let mut interval = tokio::time::interval(Duration::from_millis(interval_ms));
+    let period = milliseconds(config.log_flush_offset_checkpoint_interval_ms.into()).max(SHORTEST_CHECKPOINT);
+    let mut interval = tokio::time::interval(period);
     interval.tick().await;
     loop {
         tokio::select! {
@@ -30,6 +34,68 @@ pub(super) async fn checkpoint_regularly(
         let written = tokio::task::spawn_blocking(move || hosting.checkpoint()).await;
         written.expect("checkpoints do not panic");
     }
+}
+
+pub(super) async fn checkpoint_log_starts_regularly(
+    hosting: Hosting,
+    config: Arc<BrokerConfig>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let period = milliseconds(config.log_flush_start_offset_checkpoint_interval_ms.into()).max(SHORTEST_CHECKPOINT);
+    let mut interval = from_then_on(&config, period);
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            _ = interval.tick() => {}
+        }
+        let hosting = hosting.clone();
+        let written = tokio::task::spawn_blocking(move || hosting.checkpoint_log_starts()).await;
+        written.expect("checkpoints do not panic");
+    }
+}
+
+/// Looks for old segments, and lets their files vanish a few at a time.
+pub(super) async fn retain_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut stopped: watch::Receiver<bool>) {
+    let mut looks = from_then_on(&config, milliseconds(config.log_retention_check_interval_ms));
+    loop {
+        let next_removal = hosting
+            .next_removal_in_ms()
+            .map(|ms| Duration::from_millis(ms).max(REMOVAL_PAUSE));
+        let removal_is_due = async {
+            match next_removal {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_look = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            _ = looks.tick() => true,
+            () = removal_is_due => false,
+        };
+        let hosting = hosting.clone();
+        let work = move || {
+            if is_look {
+                hosting.retain();
+            } else {
+                hosting.remove_deleted_files();
+            }
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .expect("retention does not panic");
+    }
+}
+
+fn milliseconds(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Ticks once per period, for the first time when the broker has come to rest. A tick that comes late moves all others.
+fn from_then_on(config: &BrokerConfig, period: Duration) -> Interval {
+    let first = Instant::now() + milliseconds(config.log_initial_task_delay_ms);
+    let mut interval = tokio::time::interval_at(first, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// Without its metadata log a broker cannot keep its promises: it ends, and a restart tells why.

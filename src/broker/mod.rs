@@ -20,7 +20,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::background::{checkpoint_regularly, end_with_the_metadata_log};
+use self::background::{
+    checkpoint_log_starts_regularly, checkpoint_regularly, end_with_the_metadata_log, retain_regularly,
+};
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::runtimes::Runtimes;
@@ -108,6 +110,16 @@ impl Broker {
             Arc::clone(&config),
             stopped.clone(),
         )));
+        background.push(tokio::spawn(checkpoint_log_starts_regularly(
+            hosting.clone(),
+            Arc::clone(&config),
+            stopped.clone(),
+        )));
+        background.push(tokio::spawn(retain_regularly(
+            hosting.clone(),
+            Arc::clone(&config),
+            stopped.clone(),
+        )));
         background.push(tokio::spawn(end_with_the_metadata_log(
             Arc::clone(&metadata),
             stopped.clone(),
@@ -119,6 +131,7 @@ impl Broker {
             env,
             config,
             publisher,
+            hosting: hosting.clone(),
             partitions,
             controller,
             producer_ids,

@@ -9,6 +9,7 @@
 mod checkpoints;
 mod dirs;
 mod opening;
+pub mod retention;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use protocol::types::PartitionIndex;
 use storage::dir::LogDir;
 use storage::error::StorageError;
+use storage::log::removal::DeletedFiles;
 
 use self::dirs::{HostedDir, set_strays_aside};
 use crate::config::broker::BrokerConfig;
@@ -46,6 +48,8 @@ struct Inner {
     dirs: Vec<HostedDir>,
     /// Which directory holds which partition.
     placed: Mutex<BTreeMap<PartitionKey, usize>>,
+    /// Files of removed segments that are still to vanish.
+    deleted: Mutex<DeletedFiles>,
     /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
     closed: Mutex<bool>,
 }
@@ -88,6 +92,7 @@ impl Hosting {
                 registry,
                 dirs: hosted,
                 placed,
+                deleted: Mutex::new(DeletedFiles::default()),
                 closed: Mutex::new(false),
             }),
         })

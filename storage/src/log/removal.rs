@@ -255,18 +255,19 @@ impl RemovedSegments {
     /// Renames the files of the oldest segment and returns their new names; `None` when there is none left.
     ///
     /// # Errors
-    /// A file that cannot be renamed stays until the next start.
+    /// What the system says; unless only room is missing, the log is offline. The files stay for the next call.
     pub fn rename_next(&mut self) -> Result<Option<Vec<PathBuf>>, StorageError> {
         let (fs, dir) = (self.shared.fs(), self.shared.path());
         let mut removals = self.shared.removals();
         if removals.ended {
             return Ok(None);
         }
-        if std::mem::take(&mut self.names_first) {
+        if self.names_first {
             // Were the new segment's name lost and the old one's gone, the log would begin anew.
             fs.sync_dir(dir).context("sync directory", dir)?;
+            self.names_first = false;
         }
-        let Some(base_offset) = removals.base_offsets.pop_front() else {
+        let Some(base_offset) = removals.base_offsets.front().copied() else {
             // What the snapshots before the first segment say is of no use to anybody.
             remove_snapshots(fs, dir, |snapshot| snapshot < self.first_base_offset)?;
             return Ok(None);
@@ -280,9 +281,16 @@ impl RemovedSegments {
             match fs.rename(&from, Path::new(&to)) {
                 Ok(()) => renamed.push(to.into()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(StorageError::io("rename", &from, error)),
+                Err(error) => {
+                    let error = StorageError::io("rename", &from, error);
+                    if !error.is_no_space() {
+                        self.shared.go_offline(&error);
+                    }
+                    return Err(error);
+                }
             }
         }
+        removals.base_offsets.pop_front();
         Ok(Some(renamed))
     }
 }
@@ -317,6 +325,14 @@ impl DeletedFiles {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_deadline.is_empty()
+    }
+
+    /// Lets all that wait vanish from `now_ms` on: their room is needed.
+    pub fn make_due(&mut self, now_ms: i64) {
+        let waiting = std::mem::take(&mut self.by_deadline);
+        for (_, path) in waiting {
+            self.add(path, now_ms);
+        }
     }
 
     /// Takes out at most `max_files` that are due at `now_ms`.
