@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use compat_tests::batch::Batch;
 use compat_tests::requests::{
-    commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request, topic_name, unique,
+    commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
+    topic_name, unique,
 };
 use compat_tests::wire::{encode_request, text};
 
