@@ -94,9 +94,7 @@ fn empty_repeated_and_mixed_partitions() {
         .topics
         .extend(delete_records_request("not-there", &[(0, 0)]).topics);
     let mut response = bench.call(2, &request);
-    response
-        .topics
-        .sort_by(|a, b| (*a.name != *topic).cmp(&(*b.name != *topic)));
+    response.topics.sort_by_key(|answer| *answer.name != *topic);
     let told: Vec<Vec<_>> = response
         .topics
         .iter()
