@@ -413,6 +413,7 @@ struct Run {
 fn run_until_halt(fixture: &Fixture, halt_after: u64, rounds: i64) -> Run {
     let mut run = Run::default();
     let mut deleted = DeletedFiles::default();
+    let mut waiting = Vec::new();
     let halt = Fault {
         operation: None,
         after: halt_after,
@@ -440,7 +441,7 @@ fn run_until_halt(fixture: &Fixture, halt_after: u64, rounds: i64) -> Run {
             return run;
         }
         if n % 7 == 6 {
-            let config = if n % 3 == 0 { by_time(4) } else { by_size(1_200) };
+            let config = if n % 3 == 2 { by_time(4) } else { by_size(1_200) };
             // every record is old on one of the looks, so that the active segment goes too
             let now = if n % 21 == 20 { at(9_999) } else { at(n) };
             let Ok(found) = opened.reader.find_removable(&config, now) else {
@@ -453,12 +454,17 @@ fn run_until_halt(fixture: &Fixture, halt_after: u64, rounds: i64) -> Run {
             if n % 2 == 0 {
                 run.checkpointed = run.told;
             }
-            let Some(mut removed) = removed else { continue };
-            loop {
-                match removed.rename_next() {
-                    Ok(Some(renamed)) => renamed.into_iter().for_each(|path| deleted.add(path, n)),
-                    Ok(None) => break,
-                    Err(_) => return run,
+            waiting.extend(removed);
+        }
+        // the files wait for others: much is appended and flushed before they go
+        if n % 7 == 5 || n % 14 == 6 {
+            for mut removed in waiting.drain(..) {
+                loop {
+                    match removed.rename_next() {
+                        Ok(Some(renamed)) => renamed.into_iter().for_each(|path| deleted.add(path, n)),
+                        Ok(None) => break,
+                        Err(_) => return run,
+                    }
                 }
             }
             for path in deleted.take_due(n - 1, 5) {
