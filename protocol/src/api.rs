@@ -43,6 +43,8 @@ pub const API_VERSIONS: i16 = 18;
 pub const CREATE_TOPICS: i16 = 19;
 /// Key of DeleteTopics.
 pub const DELETE_TOPICS: i16 = 20;
+/// Key of DeleteRecords.
+pub const DELETE_RECORDS: i16 = 21;
 /// Key of InitProducerId.
 pub const INIT_PRODUCER_ID: i16 = 22;
 /// Key of OffsetForLeaderEpoch.
@@ -121,6 +123,7 @@ pub static APIS: &[ApiSpec] = &[
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, FIELDS),
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, FIELDS),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, FIELDS),
+    api(DELETE_RECORDS, "DeleteRecords", (0, 2), 2, FIELDS),
     // 6 (two-phase commit, KIP-939) is unstable in Kafka.
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),

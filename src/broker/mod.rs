@@ -20,7 +20,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::background::{checkpoint_regularly, end_with_the_metadata_log};
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::runtimes::Runtimes;
@@ -103,15 +102,7 @@ impl Broker {
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
-        background.push(tokio::spawn(checkpoint_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
-        background.push(tokio::spawn(end_with_the_metadata_log(
-            Arc::clone(&metadata),
-            stopped.clone(),
-        )));
+        background.extend(background::spawn(&hosting, &config, &metadata, &stopped));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
         let services = Arc::new(Services {

@@ -7,6 +7,7 @@ pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
@@ -82,6 +83,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         18 => decoded!(cx, body, ApiVersionsRequest, api_versions),
         19 => decoded!(cx, body, CreateTopicsRequest, create_topics),
         20 => decoded!(cx, body, DeleteTopicsRequest, delete_topics),
+        21 => decoded!(cx, body, DeleteRecordsRequest, delete_records),
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),

@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use compat_tests::batch::Batch;
 use compat_tests::requests::{
-    commit_request, creatable, fetch_request, group_id, list_offsets_request, produce_request, topic_name, unique,
+    commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
+    topic_name, unique,
 };
 use compat_tests::wire::{encode_request, text};
 
@@ -301,10 +302,13 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
             .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
             .with_timeout_ms(30_000)
     };
+    // offset 0: the other samples still find the topic's records
+    let records = |_| delete_records_request(subject.topic, &[(0, 0)]);
     [
         sample(0..=4, api_versions),
         sample(2..=7, create),
         sample(1..=6, delete),
+        sample(0..=2, records),
         sample(1..=4, configs),
         sample(0..=2, |_| DescribeClusterRequest::default()),
         sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
