@@ -1,7 +1,8 @@
 //! The durable form of an image.
 //!
 //! Invariants: canonical (equal images give equal bytes: everything is sorted), so the bytes also compare images of
-//! different nodes; a newer version is refused, never half read; what is read satisfies the image's invariants.
+//! different nodes; a newer version is refused, never half read; what is read satisfies the image's invariants; every
+//! older version is read: a field is only ever added behind the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use super::configs::ConfigsImage;
 use super::topics::{PartitionImage, TopicImage, TopicsImage};
 use crate::metadata::codec::{CodecError, Reader, Writer};
 use crate::metadata::command_codec::{
-    decode_brokers, decode_configs, decode_endpoint, decode_resource, decode_u32, encode_brokers, encode_configs,
-    encode_endpoint, encode_resource,
+    decode_brokers, decode_configs, decode_endpoint, decode_level, decode_resource, decode_u32, encode_brokers,
+    encode_configs, encode_endpoint, encode_level, encode_resource,
 };
 use crate::metadata::topic_name;
 
-const VERSION: u64 = 1;
+/// 2 added the levels of features.
+const VERSION: u64 = 2;
 
 /// Writes the image.
 pub fn encode(image: &MetadataImage, out: &mut Writer) {
@@ -44,18 +46,20 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
         encode_resource(out, resource);
         encode_configs(out, values);
     });
+    out.list(&image.features, |out, (name, level)| {
+        out.str(name);
+        encode_level(out, *level);
+    });
 }
 
 /// Reads an image.
 pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
-    match input.u64()? {
-        VERSION => {}
-        found => {
-            return Err(CodecError::Unknown {
-                what: "a metadata image",
-                found,
-            });
-        }
+    let version = input.u64()?;
+    if !(1..=VERSION).contains(&version) {
+        return Err(CodecError::Unknown {
+            what: "a metadata image",
+            found: version,
+        });
     }
     Ok(MetadataImage {
         cluster_id: Arc::from(input.str()?),
@@ -65,6 +69,11 @@ pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
         brokers: decode_broker_list(input)?,
         topics: decode_topic_list(input)?,
         configs: decode_config_list(input)?,
+        features: if version >= 2 {
+            decode_features(input)?
+        } else {
+            BTreeMap::new()
+        },
     })
 }
 
@@ -114,6 +123,11 @@ fn decode_config_list(input: &mut Reader<'_>) -> Result<ConfigsImage, CodecError
         configs.set(resource, values);
     }
     Ok(configs)
+}
+
+fn decode_features(input: &mut Reader<'_>) -> Result<BTreeMap<String, i16>, CodecError> {
+    let levels = input.list(|input| Ok((input.str()?.to_owned(), decode_level(input)?)))?;
+    Ok(levels.into_iter().collect())
 }
 
 fn encode_partition(out: &mut Writer, partition: &PartitionImage) {
