@@ -171,7 +171,10 @@ mod tests {
     fn one_bad_feature_fails_all_with_kafkas_reason() {
         use UpgradeType::{SafeDowngrade, Unknown, UnsafeDowngrade, Upgrade};
         let cases = [
-            (spec("one", 8, Upgrade), "8 for feature one. Local controller 4 only supports versions 7"),
+            (
+                spec("one", 8, Upgrade),
+                "8 for feature one. Local controller 4 only supports versions 7",
+            ),
             (spec("three", 3, Upgrade), "only supports versions 0-2"),
             (spec("three", -1, Upgrade), "cannot be less than 0"),
             (spec("three", 1, Unknown), "does not support the given upgrade type"),
@@ -185,7 +188,13 @@ mod tests {
             let message = plan(&[spec("one", 7, Upgrade), bad]).expect_err("bad");
             assert!(message.contains(why), "{message}");
         }
-        for (code, expected) in [(1, Upgrade), (2, SafeDowngrade), (3, UnsafeDowngrade), (0, Unknown), (-1, Unknown)] {
+        for (code, expected) in [
+            (1, Upgrade),
+            (2, SafeDowngrade),
+            (3, UnsafeDowngrade),
+            (0, Unknown),
+            (-1, Unknown),
+        ] {
             assert_eq!(UpgradeType::from_code(code), expected);
         }
     }

@@ -193,10 +193,7 @@ pub fn plan_creation(
     }
     plan.outcomes.extend(repeated.into_iter().map(|name| TopicOutcome {
         name: name.to_owned(),
-        result: Err(TopicFailure::new(
-            ErrorCode::InvalidRequest,
-            "Duplicate topic name.",
-        )),
+        result: Err(TopicFailure::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
     }));
     plan
 }
@@ -219,9 +216,8 @@ fn request_is_too_large(request: &[TopicSpec], rules: &TopicRules<'_>) -> Option
     let total: usize = request.iter().map(count).sum();
     let limit = rules.max_partitions_per_request;
     (total > limit).then(|| {
-        let message = format!(
-            "Excessively large number of partitions per request: {total}, where {limit} is the most."
-        );
+        let message =
+            format!("Excessively large number of partitions per request: {total}, where {limit} is the most.");
         TopicFailure::new(ErrorCode::PolicyViolation, message)
     })
 }
@@ -233,7 +229,10 @@ fn plan_topic(
     uuid: &mut dyn FnMut() -> Uuid,
 ) -> Result<NewTopic, TopicFailure> {
     if spec.name == topic_name::CLUSTER_METADATA {
-        let message = format!("Creation of internal topic {} is prohibited.", topic_name::CLUSTER_METADATA);
+        let message = format!(
+            "Creation of internal topic {} is prohibited.",
+            topic_name::CLUSTER_METADATA
+        );
         return Err(TopicFailure::new(ErrorCode::InvalidRequest, message));
     }
     check_name(image, &spec.name).map_err(|error| match (error, topic_name::validate(&spec.name)) {

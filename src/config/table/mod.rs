@@ -80,7 +80,6 @@ mod tests {
             "log.retention.bytes",
             "log.retention.check.interval.ms",
             "log.segment.delete.delay.ms",
-            "max.request.partition.size.limit",
             "log.retention.hours",
             "log.retention.minutes",
             "log.retention.ms",

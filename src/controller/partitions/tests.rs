@@ -64,7 +64,11 @@ fn bad_topics_get_kafkas_codes_and_texts() {
             "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified.",
         ),
         (by_hand(3, &[]), E::InvalidReplicaAssignment, "but only 0 assignment(s)"),
-        (by_hand(3, &[&[1], &[1]]), E::InvalidReplicaAssignment, "but only 2 assignment(s)"),
+        (
+            by_hand(3, &[&[1], &[1]]),
+            E::InvalidReplicaAssignment,
+            "but only 2 assignment(s)",
+        ),
         (by_hand(3, &[&[]]), E::InvalidReplicaAssignment, "an empty replica list"),
         (by_hand(3, &[&[9]]), E::InvalidReplicaAssignment, "no such broker"),
         (by_hand(3, &[&[1, 2]]), E::InvalidReplicaAssignment, "not consistent"),

@@ -281,11 +281,16 @@ async fn what_is_only_validated_is_held_against_the_limits() {
     );
     for (count, code) in [(100, None), (101, Some(ErrorCode::PolicyViolation))] {
         for validate_only in [true, false] {
-            let asked = rig.controller.create_partitions(more_partitions("t0", count), validate_only);
+            let asked = rig
+                .controller
+                .create_partitions(more_partitions("t0", count), validate_only);
             let outcome = &asked.await.expect("running")[0];
             assert_eq!(outcome.result.as_ref().err().map(|failure| failure.code), code);
         }
-        assert_eq!(rig.publisher.current().topic("t0").expect("there").partitions.len(), 100);
+        assert_eq!(
+            rig.publisher.current().topic("t0").expect("there").partitions.len(),
+            100
+        );
     }
 }
 
@@ -312,11 +317,19 @@ async fn features_get_their_levels() {
         ask(2, UpgradeType::Upgrade, false),
     );
     assert_eq!((up.expect("running"), further.expect("running")), (Ok(()), Ok(())));
-    assert!(too_late.expect("running").expect_err("it is 3 by then").contains("Can't downgrade"));
+    assert!(
+        too_late
+            .expect("running")
+            .expect_err("it is 3 by then")
+            .contains("Can't downgrade")
+    );
     assert_eq!(level(), 3);
     let before = rig.log.proposals();
     assert_eq!(ask(3, UpgradeType::Upgrade, false).await.expect("running"), Ok(()));
     assert_eq!(rig.log.proposals(), before, "nothing to do");
-    assert_eq!(ask(0, UpgradeType::SafeDowngrade, false).await.expect("running"), Ok(()));
+    assert_eq!(
+        ask(0, UpgradeType::SafeDowngrade, false).await.expect("running"),
+        Ok(())
+    );
     assert_eq!(level(), 0);
 }

@@ -20,13 +20,17 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     let broker = || 1_i32..4;
     let configs = || prop::collection::btree_map("[a-c]", "[x-z]{0,2}", 0..3);
     let replicas = || prop::collection::vec(prop::collection::vec(broker(), 0..3), 0..4);
-    let new_partitions = (id(), 0_u32..4, replicas()).prop_map(|(topic_id, partitions_before, replicas)| NewPartitions {
-        topic_id,
-        partitions_before,
-        replicas,
+    let new_partitions =
+        (id(), 0_u32..4, replicas()).prop_map(|(topic_id, partitions_before, replicas)| NewPartitions {
+            topic_id,
+            partitions_before,
+            replicas,
+        });
+    let level = ("[f-g]", prop::option::of(0_i16..3), 0_i16..3).prop_map(|(name, replaces, level)| FeatureLevel {
+        name,
+        replaces,
+        level,
     });
-    let level = ("[f-g]", prop::option::of(0_i16..3), 0_i16..3)
-        .prop_map(|(name, replaces, level)| FeatureLevel { name, replaces, level });
     let new_topic =
         (name.clone(), id(), replicas(), configs()).prop_map(|(name, topic_id, replicas, configs)| NewTopic {
             name: name.to_owned(),
@@ -187,7 +191,12 @@ fn refused_creations_name_their_reason() {
     );
 }
 
-fn added(image: &mut MetadataImage, id: u128, partitions_before: u32, replicas: &[&[BrokerId]]) -> Result<(), ApplyError> {
+fn added(
+    image: &mut MetadataImage,
+    id: u128,
+    partitions_before: u32,
+    replicas: &[&[BrokerId]],
+) -> Result<(), ApplyError> {
     let topics = vec![NewPartitions {
         topic_id: Uuid::from_u128(id),
         partitions_before,
@@ -259,7 +268,11 @@ fn features_are_set_together_or_not_at_all() {
     assert_eq!(apply(&mut image, 2, &set(&[("f", Some(2), 3), ("g", None, 2)])), stale);
     assert_eq!(levels(&image), [("f".to_owned(), 2), ("g".to_owned(), 1)]);
     assert_eq!(apply(&mut image, 3, &set(&[("f", Some(2), 0)])), done);
-    assert_eq!(levels(&image), [("f".to_owned(), 0), ("g".to_owned(), 1)], "0 is kept: it differs from never");
+    assert_eq!(
+        levels(&image),
+        [("f".to_owned(), 0), ("g".to_owned(), 1)],
+        "0 is kept: it differs from never"
+    );
 }
 
 #[test]

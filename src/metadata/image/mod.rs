@@ -70,6 +70,11 @@ impl MetadataImage {
         self.topics.iter()
     }
 
+    /// The topics of this name and behind it, sorted by name.
+    pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
+        self.topics.from(name)
+    }
+
     /// One partition.
     pub fn partition(&self, topic: &str, index: PartitionIndex) -> Option<&PartitionImage> {
         self.topic(topic)?.partition(index)
