@@ -102,10 +102,13 @@ mod tests {
         AlterPartitionReassignmentsRequest::default().with_topics(vec![topic])
     }
 
+    /// Topic, partition, replicas, whether their number may change; code and part of the message.
+    type Case = (&'static str, i32, Option<&'static [i32]>, bool, i16, &'static str);
+
     #[test]
     fn every_target_gets_kafkas_code() {
         let image = image_of(&[start_of(1, 1, true), start_of(2, 2, true), creation_of("t", 5, 1)]);
-        let cases: [(&str, i32, Option<&[i32]>, bool, i16, &str); 10] = [
+        let cases: [Case; 10] = [
             ("t", 0, Some(&[1]), true, 0, ""),
             ("t", 0, Some(&[1]), false, 0, ""),
             ("t", 0, None, true, 85, ""),

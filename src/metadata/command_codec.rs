@@ -324,6 +324,36 @@ mod tests {
         assert_eq!(batch(&[1, 1, DELETE_TOPICS, 2, 0, 7]), Err(CodecError::Trailing(1)));
     }
 
+    #[test]
+    fn the_bytes_of_a_batch_stay_what_they_are() {
+        let id = uuid::Uuid::from_u128(5);
+        let commands = [
+            Command::DeleteTopics { topic_ids: vec![id] },
+            Command::CreatePartitions(CreatePartitions {
+                topics: vec![NewPartitions {
+                    topic_id: id,
+                    partitions_before: 3,
+                    replicas: vec![vec![1], vec![1]],
+                }],
+                max_partitions: 300,
+            }),
+            Command::UpdateFeatures {
+                updates: vec![FeatureLevel {
+                    name: "f".to_owned(),
+                    replaces: Some(2),
+                    level: 1,
+                }],
+            },
+        ];
+        let id = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+        let mut expected = vec![1, 3];
+        expected.extend([DELETE_TOPICS, 17, 1].iter().chain(&id));
+        expected.extend([CREATE_PARTITIONS, 25, 1].iter().chain(&id));
+        expected.extend([3, 2, 1, 2, 1, 2, 0xac, 2]);
+        expected.extend([UPDATE_FEATURES, 6, 1, 1, b'f', 1, 4, 2]);
+        assert_eq!(encoded(&commands), expected);
+    }
+
     proptest! {
         #[test]
         fn batches_round_trip(commands in proptest::collection::vec(any_command(), 0..8)) {

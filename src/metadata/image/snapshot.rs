@@ -153,12 +153,45 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metadata::apply::tests::{any_command, image_of};
+    use crate::metadata::apply::tests::{any_command, creation_of, image_of, start_of};
+    use crate::metadata::command::{Command, ConfigChange, ConfigResource};
 
     fn bytes_of(image: &MetadataImage) -> Vec<u8> {
         let mut out = Writer::new();
         encode(image, &mut out);
         out.into_bytes()
+    }
+
+    /// Broker 1, topic `t` with two partitions, and a config of the cluster, as version 1 wrote them.
+    const VERSION_1: &str = "010000030001020200000000000000000000000000000009000000010174000000000000000000000000000000050201020102020000010201020200000105010c726574656e74696f6e2e6d730131";
+
+    #[test]
+    fn version_1_is_read() {
+        let bytes: Vec<_> = (0..VERSION_1.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&VERSION_1[at..at + 2], 16).expect("hexadecimal"))
+            .collect();
+        let set = Command::AlterConfigs {
+            changes: vec![ConfigChange {
+                resource: ConfigResource::ClusterDefault,
+                values: [("retention.ms".to_owned(), Some("1".to_owned()))].into(),
+            }],
+        };
+        let expected = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2), set]);
+        let mut input = Reader::new(&bytes);
+        assert_eq!(decode(&mut input), Ok(expected));
+        assert_eq!(input.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let newer = CodecError::Unknown {
+            what: "a metadata image",
+            found: VERSION + 1,
+        };
+        let mut bytes = bytes_of(&MetadataImage::default());
+        bytes[0] = u8::try_from(VERSION + 1).expect("small");
+        assert_eq!(decode(&mut Reader::new(&bytes)), Err(newer));
     }
 
     proptest! {
