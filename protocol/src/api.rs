@@ -49,6 +49,10 @@ pub const INIT_PRODUCER_ID: i16 = 22;
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
+/// Key of AlterReplicaLogDirs.
+pub const ALTER_REPLICA_LOG_DIRS: i16 = 34;
+/// Key of DescribeLogDirs.
+pub const DESCRIBE_LOG_DIRS: i16 = 35;
 /// Key of CreatePartitions.
 pub const CREATE_PARTITIONS: i16 = 37;
 /// Key of ElectLeaders.
@@ -63,6 +67,8 @@ pub const DESCRIBE_QUORUM: i16 = 55;
 pub const UPDATE_FEATURES: i16 = 57;
 /// Key of DescribeCluster.
 pub const DESCRIBE_CLUSTER: i16 = 60;
+/// Key of DescribeProducers.
+pub const DESCRIBE_PRODUCERS: i16 = 61;
 /// Key of UnregisterBroker.
 pub const UNREGISTER_BROKER: i16 = 64;
 /// Key of DescribeTopicPartitions.
@@ -135,6 +141,8 @@ pub static APIS: &[ApiSpec] = &[
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
+    api(ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", (1, 2), 2, FIELDS),
+    api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 5), 2, FIELDS),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, FIELDS),
     api(ELECT_LEADERS, "ElectLeaders", (0, 2), 2, FIELDS),
     api(
@@ -154,6 +162,7 @@ pub static APIS: &[ApiSpec] = &[
     api(DESCRIBE_QUORUM, "DescribeQuorum", (0, 2), 0, FIELDS),
     api(UPDATE_FEATURES, "UpdateFeatures", (0, 2), 0, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
+    api(DESCRIBE_PRODUCERS, "DescribeProducers", (0, 0), 0, FIELDS),
     api(UNREGISTER_BROKER, "UnregisterBroker", (0, 0), 0, FIELDS),
     api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, FIELDS),
 ];

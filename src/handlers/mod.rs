@@ -4,6 +4,7 @@
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod context;
 pub mod create_partitions;
@@ -12,6 +13,8 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
@@ -90,6 +93,8 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
+        35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
         37 => decoded!(cx, body, CreatePartitionsRequest, create_partitions),
         43 => decoded!(cx, body, ElectLeadersRequest, elect_leaders),
         45 => decoded!(
@@ -107,6 +112,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         55 => decoded!(cx, body, DescribeQuorumRequest, describe_quorum),
         57 => decoded!(cx, body, UpdateFeaturesRequest, update_features),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
         64 => decoded!(cx, body, UnregisterBrokerRequest, unregister_broker),
         75 => decoded!(cx, body, DescribeTopicPartitionsRequest, describe_topic_partitions),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
