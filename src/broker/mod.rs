@@ -38,6 +38,7 @@ use crate::env::Env;
 use crate::handlers::context::Services;
 use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
+use crate::metadata::features;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
@@ -248,6 +249,7 @@ async fn open_metadata(
     let open = OpenMetadataLog {
         fs: env.fs(),
         log_dir: first.path().to_path_buf(),
+        directory_id: first.meta().directory_id,
         cluster_id: first.meta().cluster_id.clone(),
         may_found: first.formatted_now() || !has_partitions,
         broker,
@@ -266,6 +268,7 @@ fn controller_settings(config: &Arc<BrokerConfig>) -> ControllerSettings {
             max_partitions: limit(config.monedula_max_partitions),
         },
         max_queued_requests: MAX_QUEUED_CHANGES,
+        features: features::SUPPORTED,
     }
 }
 
