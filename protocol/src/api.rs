@@ -49,8 +49,14 @@ pub const INIT_PRODUCER_ID: i16 = 22;
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
+/// Key of AlterConfigs.
+pub const ALTER_CONFIGS: i16 = 33;
+/// Key of IncrementalAlterConfigs.
+pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 /// Key of DescribeCluster.
 pub const DESCRIBE_CLUSTER: i16 = 60;
+/// Key of ListConfigResources.
+pub const LIST_CONFIG_RESOURCES: i16 = 74;
 
 /// One served API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +125,10 @@ pub static APIS: &[ApiSpec] = &[
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
+    api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, FIELDS),
+    api(INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", (0, 1), 1, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
+    api(LIST_CONFIG_RESOURCES, "ListConfigResources", (0, 1), 0, FIELDS),
 ];
 
 /// The served API with this key.

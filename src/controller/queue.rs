@@ -12,14 +12,14 @@ use protocol::types::BrokerId;
 use storage::dir::uuid_text::fresh_uuid;
 use tokio::sync::{mpsc, oneshot};
 
+use super::configs::{AlterationPlan, ConfigAlteration, ConfigRules, Outcome, plan_alterations, validate_new_topic};
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed};
 use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
-use crate::config::broker::BrokerConfig;
-use crate::config::topic::validate_topic_configs;
+use crate::config::live::LiveConfig;
 use crate::env::Env;
 use crate::metadata::command::{
-    ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
+    ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits,
 };
 use crate::metadata::command_codec::encoded_len;
 use crate::metadata::image::MetadataImage;
@@ -31,8 +31,8 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// What the controller goes by.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
-    /// The broker's configuration.
-    pub broker: Arc<BrokerConfig>,
+    /// The broker's configuration in force.
+    pub broker: Arc<LiveConfig>,
     /// Partitions that one request may make (10000 in Kafka, not configurable there).
     pub max_partitions_per_request: usize,
     /// How much metadata there may be.
@@ -80,6 +80,11 @@ enum Request {
     Delete {
         targets: Vec<DeletionTarget>,
         answer: Answer<Vec<DeletionOutcome>>,
+    },
+    AlterConfigs {
+        alterations: Vec<ConfigAlteration>,
+        validate_only: bool,
+        answer: Answer<Vec<Outcome>>,
     },
     Command {
         command: Command,
@@ -145,15 +150,19 @@ impl Controller {
         }
     }
 
-    /// Sets and removes config values that were checked before; one result per change.
+    /// Alters configs of resources that are not malformed; one outcome per resource. With `validate_only` nothing is
+    /// altered.
     pub async fn alter_configs(
         &self,
-        changes: Vec<ConfigChange>,
-    ) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
-        match self.command(Command::AlterConfigs { changes }).await? {
-            CommandResult::ConfigsAltered(results) => Ok(results),
-            other => unreachable!("{other:?} is not the result of altering configs"),
-        }
+        alterations: Vec<ConfigAlteration>,
+        validate_only: bool,
+    ) -> Result<Vec<Outcome>, ControllerError> {
+        self.ask(|answer| Request::AlterConfigs {
+            alterations,
+            validate_only,
+            answer,
+        })
+        .await
     }
 
     async fn command(&self, command: Command) -> Result<CommandResult, ControllerError> {
@@ -199,6 +208,11 @@ enum Waiting {
         at: Option<usize>,
         answer: Answer<Vec<DeletionOutcome>>,
     },
+    AlterConfigs {
+        plan: AlterationPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<Outcome>>,
+    },
     Command {
         at: usize,
         answer: Answer<CommandResult>,
@@ -209,10 +223,11 @@ impl Owner {
     async fn run(mut self) {
         let mut requests = Vec::new();
         while self.queue.recv_many(&mut requests, MAX_BATCH_REQUESTS).await > 0 {
-            let image = self.publisher.current();
+            let mut image = MetadataImage::clone(&self.publisher.current());
             let mut batch = Batch::default();
             for request in requests.drain(..) {
-                let (command, request) = self.plan(&image, request);
+                let before = image.clone();
+                let (command, request) = self.plan(&mut image, request);
                 let bytes = command.as_ref().map_or(0, encoded_len);
                 if bytes > MAX_ENTRY_BYTES {
                     request.fail(
@@ -222,19 +237,27 @@ impl Owner {
                         }
                         .into(),
                     );
+                    image = before;
                     continue;
                 }
-                if batch.bytes + bytes > MAX_ENTRY_BYTES {
-                    self.propose(std::mem::take(&mut batch)).await;
+                if batch.bytes + bytes > MAX_ENTRY_BYTES
+                    && let Err(error) = self.propose(std::mem::take(&mut batch)).await
+                {
+                    // what was planned on top of it is void too
+                    request.fail(&error);
+                    image = MetadataImage::clone(&self.publisher.current());
+                    continue;
                 }
                 batch.add(command, bytes, request);
             }
-            self.propose(batch).await;
+            // those who waited were told
+            let _failed = self.propose(batch).await;
         }
     }
 
-    /// What a request asks for now; what it proposes is checked again when it is applied.
-    fn plan(&self, image: &MetadataImage, request: Request) -> (Option<Command>, Waiting) {
+    /// What a request asks for now; what it proposes is checked again when it is applied. `image` takes changes of
+    /// configs, so that the next plan is made on top of them.
+    fn plan(&self, image: &mut MetadataImage, request: Request) -> (Option<Command>, Waiting) {
         match request {
             Request::Create {
                 topics,
@@ -258,12 +281,27 @@ impl Owner {
                 let command = (!topic_ids.is_empty()).then_some(Command::DeleteTopics { topic_ids });
                 (command, Waiting::Delete { plan, at: None, answer })
             }
+            Request::AlterConfigs {
+                alterations,
+                validate_only,
+                answer,
+            } => {
+                let plan = if validate_only {
+                    self.plan_alterations(&mut image.clone(), &alterations)
+                } else {
+                    self.plan_alterations(image, &alterations)
+                };
+                let changes = plan.changes.clone();
+                let proposes = !validate_only && !changes.is_empty();
+                let command = proposes.then_some(Command::AlterConfigs { changes });
+                (command, Waiting::AlterConfigs { plan, at: None, answer })
+            }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
         }
     }
 
     fn plan_creation(&self, image: &MetadataImage, topics: &[TopicSpec]) -> CreationPlan {
-        let broker = &self.settings.broker;
+        let broker = self.settings.broker.load();
         let rules = TopicRules {
             num_partitions: broker.num_partitions,
             // A factor beyond int16 is beyond the number of brokers as well, and is refused as that.
@@ -271,20 +309,35 @@ impl Owner {
             max_partitions_per_request: self.settings.max_partitions_per_request,
             limits: self.settings.limits,
             first_broker: broker.resolved.node_id,
-            validate_configs: &|configs| validate_topic_configs(configs, broker),
+            validate_configs: &|configs| validate_new_topic(image, configs, &broker),
         };
         plan_creation(image, topics, &rules, &mut || fresh_uuid(|| self.env.uuid()))
     }
 
-    async fn propose(&self, batch: Batch) {
+    fn plan_alterations(&self, image: &mut MetadataImage, alterations: &[ConfigAlteration]) -> AlterationPlan {
+        let broker = &self.settings.broker;
+        let rules = ConfigRules {
+            at_start: broker.at_start(),
+            current: &broker.load(),
+        };
+        plan_alterations(image, alterations, rules)
+    }
+
+    async fn propose(&self, batch: Batch) -> Result<(), ControllerError> {
         let answer = if batch.commands.is_empty() {
             Ok(Vec::new())
         } else {
             self.commit(batch.commands).await
         };
         match answer {
-            Ok(results) => batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results)),
-            Err(error) => batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error)),
+            Ok(results) => {
+                batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results));
+                Ok(())
+            }
+            Err(error) => {
+                batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error));
+                Err(error)
+            }
         }
     }
 
@@ -312,7 +365,7 @@ impl Batch {
 impl Waiting {
     fn set_place(&mut self, place: usize) {
         match self {
-            Self::Create { at, .. } | Self::Delete { at, .. } => *at = Some(place),
+            Self::Create { at, .. } | Self::Delete { at, .. } | Self::AlterConfigs { at, .. } => *at = Some(place),
             Self::Command { at, .. } => *at = place,
         }
     }
@@ -336,6 +389,14 @@ impl Waiting {
                 };
                 let _ = answer.send(Ok(outcomes));
             }
+            Self::AlterConfigs { plan, at, answer } => {
+                let outcomes = match at.map(|at| &results[at]) {
+                    None => plan.outcomes(),
+                    Some(CommandResult::ConfigsAltered(results)) => plan.applied(results),
+                    Some(other) => unreachable!("{other:?} is not the result of altering configs"),
+                };
+                let _ = answer.send(Ok(outcomes));
+            }
             Self::Command { at, answer } => {
                 let _ = answer.send(Ok(results[at].clone()));
             }
@@ -346,6 +407,7 @@ impl Waiting {
         match self {
             Self::Create { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Delete { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::AlterConfigs { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Command { answer, .. } => drop(answer.send(Err(error.clone()))),
         }
     }

@@ -3,6 +3,7 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod alter_configs;
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
@@ -13,9 +14,11 @@ pub mod describe_groups;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
@@ -82,7 +85,10 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        33 => decoded!(cx, body, AlterConfigsRequest, alter_configs),
+        44 => decoded!(cx, body, IncrementalAlterConfigsRequest, incremental_alter_configs),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        74 => decoded!(cx, body, ListConfigResourcesRequest, list_config_resources),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }
 }
