@@ -178,7 +178,9 @@ fn is_host_port(address: &str) -> bool {
 
 /// `PnDTnHnMn.nS` without signs, with at least one part, each unit once and in order.
 fn is_duration(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix('P') else { return false };
+    let Some(rest) = text.strip_prefix('P') else {
+        return false;
+    };
     let (days, times) = match rest.split_once('T') {
         Some((days, times)) => (days, Some(times)),
         None => (rest, None),
@@ -192,7 +194,9 @@ fn is_duration(text: &str) -> bool {
             }
             let digits = std::mem::take(&mut number);
             let is_number = match digits.split_once('.') {
-                Some((whole, fraction)) => letter == 'S' && is_number(whole) && fraction.len() <= 9 && is_number(fraction),
+                Some((whole, fraction)) => {
+                    letter == 'S' && is_number(whole) && fraction.len() <= 9 && is_number(fraction)
+                }
                 None => is_number(&digits),
             };
             is_number && units.any(|unit| unit == letter)
@@ -225,7 +229,9 @@ mod tests {
         for good in ["PT1H", "P2D", "P1DT2H3M4.5S", "PT0S", "PT1H1S"] {
             assert!(is_duration(good), "{good}");
         }
-        for bad in ["", "P", "PT", "-PT1H", "PT-1H", "PT1M1H", "P1H", "PT1.5H", "1H", "PT1", "PT1H1H", "P1DT"] {
+        for bad in [
+            "", "P", "PT", "-PT1H", "PT-1H", "PT1M1H", "P1H", "PT1.5H", "1H", "PT1", "PT1H1H", "P1DT",
+        ] {
             assert!(!is_duration(bad), "{bad}");
         }
     }

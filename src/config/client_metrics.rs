@@ -44,7 +44,8 @@ pub fn validate_client_metrics(values: &BTreeMap<String, String>) -> Result<(), 
             }
             value => Ok(value),
         });
-        let value = parsed.map_err(|why| Refusal::Config(format!("Invalid value {text} for configuration {name}: {why}")))?;
+        let value =
+            parsed.map_err(|why| Refusal::Config(format!("Invalid value {text} for configuration {name}: {why}")))?;
         match (name.as_str(), value) {
             ("interval.ms", ConfigValue::Int(interval)) if !(100..=3_600_000).contains(&interval) => {
                 return Err(Refusal::Request(format!(
@@ -112,7 +113,10 @@ mod tests {
     fn refusals_have_kafkas_sentences_and_kinds() {
         let request = |text: &str| Err(Refusal::Request(text.to_owned()));
         let config = |text: &str| Err(Refusal::Config(text.to_owned()));
-        assert_eq!(validate("nope", "1"), request("Unknown client metrics configuration: nope"));
+        assert_eq!(
+            validate("nope", "1"),
+            request("Unknown client metrics configuration: nope")
+        );
         assert_eq!(
             validate("interval.ms", "99"),
             request("Invalid value 99 for interval.ms, interval must be between 100 and 3600000 (1 hour)")
@@ -121,8 +125,19 @@ mod tests {
             validate("interval.ms", "x"),
             config("Invalid value x for configuration interval.ms: Not a number of type INT")
         );
-        for bad in ["client_id", "nobody=a", "client_id=a=b", "client_id=(a", "client_id=*", "client_id=[a", "client_id=a)"] {
-            assert_eq!(validate("match", bad), config(&format!("Illegal client matching pattern: {bad}")));
+        for bad in [
+            "client_id",
+            "nobody=a",
+            "client_id=a=b",
+            "client_id=(a",
+            "client_id=*",
+            "client_id=[a",
+            "client_id=a)",
+        ] {
+            assert_eq!(
+                validate("match", bad),
+                config(&format!("Illegal client matching pattern: {bad}"))
+            );
         }
         assert!(validate("metrics", "a,,b").is_err());
     }

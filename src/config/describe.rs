@@ -64,7 +64,10 @@ pub fn describe_broker(broker: &BrokerConfig) -> Vec<DescribedConfig> {
     let mut rows: Vec<_> = known.map(|key| broker_row(key, broker)).collect();
     let settings = &broker.settings;
     let configured = settings.iter().map(|(name, _)| name);
-    let dynamic = settings.dynamic_default().keys().chain(settings.dynamic_broker().keys());
+    let dynamic = settings
+        .dynamic_default()
+        .keys()
+        .chain(settings.dynamic_broker().keys());
     let mut strangers: Vec<_> = configured
         .chain(dynamic.map(String::as_str))
         .filter(|name| table::find(name).is_none())
@@ -82,7 +85,8 @@ pub fn describe_all_brokers(broker: &BrokerConfig) -> Vec<DescribedConfig> {
             Some(key) => broker_row(key, broker),
             None => stranger_row(name, broker),
         };
-        row.synonyms.retain(|synonym| synonym.source == ConfigSource::DynamicDefault);
+        row.synonyms
+            .retain(|synonym| synonym.source == ConfigSource::DynamicDefault);
         row.source = ConfigSource::DynamicDefault;
         row.value = (!row.sensitive).then(|| text.clone());
         row

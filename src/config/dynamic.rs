@@ -116,9 +116,7 @@ fn unreadable(name: &str, text: &str) -> Option<String> {
 
 /// The stored values that count, and the names of those that do not.
 pub fn usable(values: &BTreeMap<String, String>, scope: Scope) -> (BTreeMap<String, String>, Vec<String>) {
-    let counts = |name: &String, text: &String| {
-        refuse(&BTreeMap::from([(name.clone(), text.clone())]), scope).is_ok()
-    };
+    let counts = |name: &String, text: &String| refuse(&BTreeMap::from([(name.clone(), text.clone())]), scope).is_ok();
     let ignored = values.iter().filter(|(name, text)| !counts(name, text));
     let ignored: Vec<_> = ignored.map(|(name, _)| name.clone()).collect();
     let kept = values.iter().filter(|(name, _)| !ignored.contains(name));
@@ -145,7 +143,8 @@ pub fn refuse_step(from: &BrokerConfig, to: &BrokerConfig) -> Result<(), String>
     };
     for name in THREADS {
         let (old, new) = (number(from, name), number(to, name));
-        let refused = |why: String| format!("Dynamic thread count update validation failed for {name}={new}, value should {why}");
+        let refused =
+            |why: String| format!("Dynamic thread count update validation failed for {name}={new}, value should {why}");
         if new < old / 2 {
             return Err(refused(format!("be at least half the current value {old}")));
         }
@@ -175,7 +174,9 @@ mod tests {
     use super::*;
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let pairs = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         pairs.collect()
     }
 
@@ -242,7 +243,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_left_out() {
-        let stored = values(&[("max.connections", "x"), ("max.connections.per.ip", "5"), ("node.id", "9")]);
+        let stored = values(&[
+            ("max.connections", "x"),
+            ("max.connections.per.ip", "5"),
+            ("node.id", "9"),
+        ]);
         let (kept, ignored) = usable(&stored, Scope::Broker);
         assert_eq!(kept, values(&[("max.connections.per.ip", "5")]));
         assert_eq!(ignored, ["max.connections", "node.id"]);
@@ -268,6 +273,9 @@ mod tests {
             Err(cleaners.to_owned())
         );
         let none = "Log cleaner threads should be at least 1";
-        assert_eq!(refuse_step(&start, &with("log.cleaner.threads", "0")), Err(none.to_owned()));
+        assert_eq!(
+            refuse_step(&start, &with("log.cleaner.threads", "0")),
+            Err(none.to_owned())
+        );
     }
 }

@@ -60,7 +60,9 @@ pub fn validate_group_configs(own: &BTreeMap<String, String>, broker: &BrokerCon
     }
     let number = |name: &str| {
         let value = find_group(name).and_then(|key| value_of(key, own, broker));
-        value.and_then(|value| value.as_integer()).expect("a number without null")
+        value
+            .and_then(|value| value.as_integer())
+            .expect("a number without null")
     };
     for (kind, what) in LIMITED {
         let name = format!("{kind}.{what}");
@@ -76,7 +78,10 @@ pub fn validate_group_configs(own: &BTreeMap<String, String>, broker: &BrokerCon
         check_limits("streams", "assignment.interval.ms", number(interval), broker)?;
     }
     for kind in KINDS {
-        let (session, heartbeat) = (format!("{kind}.session.timeout.ms"), format!("{kind}.heartbeat.interval.ms"));
+        let (session, heartbeat) = (
+            format!("{kind}.session.timeout.ms"),
+            format!("{kind}.heartbeat.interval.ms"),
+        );
         if number(&session) <= number(&heartbeat) {
             return Err(format!("{session} must be greater than {heartbeat}"));
         }
@@ -102,7 +107,9 @@ fn at_most(name: &str, value: i64, highest: &str, broker: &BrokerConfig) -> Resu
 
 fn limit(name: &str, broker: &BrokerConfig) -> i64 {
     let value = dynamic::find(name).and_then(|key| broker.settings.value(key));
-    value.and_then(|value| value.as_integer()).expect("limits are numbers of the table")
+    value
+        .and_then(|value| value.as_integer())
+        .expect("limits are numbers of the table")
 }
 
 #[cfg(test)]
@@ -110,7 +117,9 @@ mod tests {
     use super::*;
 
     fn validate(pairs: &[(&str, &str)]) -> Result<(), String> {
-        let own = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let own = pairs
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         validate_group_configs(&own.collect(), &BrokerConfig::default())
     }
 
@@ -162,7 +171,9 @@ mod tests {
         let none = BTreeMap::new();
         assert_eq!(validate_group_configs(&none, &broker), Ok(()));
         let wide = [("group.consumer.min.session.timeout.ms", "1")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        broker.settings = broker.settings.with_dynamic(BTreeMap::new(), wide.into_iter().collect());
+        broker.settings = broker
+            .settings
+            .with_dynamic(BTreeMap::new(), wide.into_iter().collect());
         let own = [("consumer.session.timeout.ms", "5000")].map(|(a, b)| (a.to_owned(), b.to_owned()));
         assert_eq!(
             validate_group_configs(&own.into_iter().collect(), &broker),

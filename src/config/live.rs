@@ -53,11 +53,7 @@ impl LiveConfig {
     }
 
     /// Puts other dynamic values in force: those of all brokers and those of this one. Returns what the log should say.
-    pub fn apply(
-        &self,
-        cluster_default: &BTreeMap<String, String>,
-        broker: &BTreeMap<String, String>,
-    ) -> Vec<Remark> {
+    pub fn apply(&self, cluster_default: &BTreeMap<String, String>, broker: &BTreeMap<String, String>) -> Vec<Remark> {
         let (cluster_default, ignored_default) = usable(cluster_default, Scope::ClusterDefault);
         let (broker, ignored_broker) = usable(broker, Scope::Broker);
         let now = self.load();
@@ -66,7 +62,9 @@ impl LiveConfig {
         }
         let mut said = Vec::new();
         for name in ignored_default.iter().chain(&ignored_broker) {
-            said.extend(self.tell_once(name, || format!("the stored dynamic value of {name} cannot be used and is ignored")));
+            said.extend(self.tell_once(name, || {
+                format!("the stored dynamic value of {name} cannot be used and is ignored")
+            }));
         }
         for (name, text) in cluster_default.iter().chain(&broker) {
             if let Some(sentence) = remarks::on_dynamic(name, text) {
@@ -76,8 +74,9 @@ impl LiveConfig {
         match self.at_start.with_dynamic(cluster_default, broker) {
             Ok(config) => self.current.store(Arc::new(config)),
             Err(why) => {
-                let sentence =
-                    format!("the dynamic broker configs contradict each other and are ignored, what was in force stays: {why}");
+                let sentence = format!(
+                    "the dynamic broker configs contradict each other and are ignored, what was in force stays: {why}"
+                );
                 said.extend(self.tell_once(&sentence, || sentence.clone()));
             }
         }
@@ -106,7 +105,9 @@ impl LiveConfig {
 
     /// What the log should say of a kind of resource of which nothing acts yet.
     pub fn remark_on_idle_resource(&self, kind: &str) -> Option<Remark> {
-        self.tell_once(kind, || format!("{kind} configs are kept and shown, but have no effect"))
+        self.tell_once(kind, || {
+            format!("{kind} configs are kept and shown, but have no effect")
+        })
     }
 
     fn tell_once(&self, name: &str, sentence: impl FnOnce() -> String) -> Option<Remark> {
@@ -140,7 +141,9 @@ mod tests {
     }
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let pairs = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         pairs.collect()
     }
 
@@ -151,9 +154,15 @@ mod tests {
         let live = live(&[("max.connections", "1"), ("message.max.bytes", "1000")]);
         let all = values(&[("max.connections", "2"), ("max.connections.per.ip", "20")]);
         assert_eq!(live.apply(&all, &values(NOTHING)), []);
-        assert_eq!((live.load().max_connections, live.load().max_connections_per_ip), (2, 20));
+        assert_eq!(
+            (live.load().max_connections, live.load().max_connections_per_ip),
+            (2, 20)
+        );
         live.apply(&all, &values(&[("max.connections", "3")]));
-        assert_eq!((live.load().max_connections, live.load().max_connections_per_ip), (3, 20));
+        assert_eq!(
+            (live.load().max_connections, live.load().max_connections_per_ip),
+            (3, 20)
+        );
         live.apply(&values(NOTHING), &values(NOTHING));
         assert_eq!(*live.current(), **live.at_start());
         assert_eq!(live.load().message_max_bytes, 1000);
@@ -188,7 +197,11 @@ mod tests {
         assert_eq!(said.len(), 2, "{said:?}");
         live.apply(&values(NOTHING), &values(NOTHING));
         assert_eq!(live.apply(&values(NOTHING), &idle), []);
-        let topic = values(&[("delete.retention.ms", "5"), ("cleanup.policy", "compact"), ("retention.ms", "5")]);
+        let topic = values(&[
+            ("delete.retention.ms", "5"),
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "5"),
+        ]);
         assert!(!live.remarks_on_topic(&topic).is_empty());
         assert_eq!(live.remarks_on_topic(&topic), []);
         assert!(live.remark_on_idle_resource("group").is_some());

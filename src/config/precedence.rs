@@ -68,7 +68,11 @@ pub fn candidates<'a>(
         })
     });
     own.into_iter()
-        .chain(dynamic_values(names, settings.dynamic_broker(), ConfigSource::DynamicBroker))
+        .chain(dynamic_values(
+            names,
+            settings.dynamic_broker(),
+            ConfigSource::DynamicBroker,
+        ))
         .chain(dynamic_values(
             names,
             settings.dynamic_default(),

@@ -121,7 +121,9 @@ impl Settings {
     /// # Panics
     /// As [`Self::value`], or when none of them has a value; both are faults of the table.
     pub(super) fn milliseconds(&self, names: &[&str]) -> i64 {
-        let deciding = candidates(None, names, self).next().expect("the last one has a default");
+        let deciding = candidates(None, names, self)
+            .next()
+            .expect("the last one has a default");
         let key = table::find(deciding.name).expect("names of the table");
         let value = key.parse(&deciding.text).ok().and_then(|value| value.as_integer());
         let count = value.expect("settings are checked before they are read");

@@ -146,7 +146,10 @@ impl TopicValues<'_> {
         let level = |name| i32::try_from(self.long(name)).expect("the config is an int");
         let (compression, level) = match kind.as_str() {
             "uncompressed" => (Compression::None, None),
-            "gzip" => (Compression::Gzip, Some(level("compression.gzip.level")).filter(|level| *level != -1)),
+            "gzip" => (
+                Compression::Gzip,
+                Some(level("compression.gzip.level")).filter(|level| *level != -1),
+            ),
             "snappy" => (Compression::Snappy, None),
             "lz4" => (Compression::Lz4, None),
             "zstd" => (Compression::Zstd, Some(level("compression.zstd.level"))),

@@ -126,7 +126,9 @@ fn bad_config(message: impl Into<String>) -> TopicFailure {
 pub fn malformed(request: &[ConfigAlteration]) -> Vec<Option<TopicFailure>> {
     let mut times: BTreeMap<(i8, &str), usize> = BTreeMap::new();
     for alteration in request {
-        *times.entry((alteration.resource_type, &alteration.resource_name)).or_default() += 1;
+        *times
+            .entry((alteration.resource_type, &alteration.resource_name))
+            .or_default() += 1;
     }
     let fault = |alteration: &ConfigAlteration| {
         if times[&(alteration.resource_type, alteration.resource_name.as_str())] > 1 {
@@ -148,7 +150,10 @@ fn malformed_entries(alteration: &ConfigAlteration) -> Option<TopicFailure> {
         .filter(|entry| entry.value.is_none() && entry.operation != DELETE);
     let nulls: Vec<_> = nulls.map(|entry| entry.name.as_str()).collect();
     if !nulls.is_empty() {
-        return Some(bad_request(format!("Null value not supported for : {}", nulls.join(", "))));
+        return Some(bad_request(format!(
+            "Null value not supported for : {}",
+            nulls.join(", ")
+        )));
     }
     match alteration.resource_type {
         TOPIC | BROKER | CLIENT_METRICS | GROUP => None,
@@ -219,7 +224,9 @@ fn resource_of(alteration: &ConfigAlteration, node_id: BrokerId) -> Result<Confi
         _ if name.is_empty() => Ok(ConfigResource::ClusterDefault),
         _ => match name.parse::<BrokerId>() {
             Ok(id) if id == node_id => Ok(ConfigResource::Broker(id)),
-            Ok(_) => Err(bad_request(format!("Unexpected broker id, expected {node_id}, but received {name}"))),
+            Ok(_) => Err(bad_request(format!(
+                "Unexpected broker id, expected {node_id}, but received {name}"
+            ))),
             Err(_) => Err(bad_request(format!("Node id must be an integer, but it is: {name}"))),
         },
     }
@@ -339,7 +346,10 @@ pub fn validate_new_topic(image: &MetadataImage, configs: &ConfigMap, config: &B
 }
 
 fn check_sizes(values: &ConfigMap) -> Result<(), TopicFailure> {
-    match values.iter().any(|(name, text)| name.len() > MAX_VALUE_BYTES || text.len() > MAX_VALUE_BYTES) {
+    match values
+        .iter()
+        .any(|(name, text)| name.len() > MAX_VALUE_BYTES || text.len() > MAX_VALUE_BYTES)
+    {
         false => Ok(()),
         true => Err(bad_config(format!(
             "The configuration value cannot be added because it exceeds the maximum value size of {MAX_VALUE_BYTES} bytes."
@@ -399,7 +409,9 @@ fn check_limits(
     let most = usize::try_from(config.monedula_config_max_bytes).unwrap_or(usize::MAX);
     let bytes = image.configs.bytes() - size(before) + size(after);
     if bytes > most && size(after) > size(before) {
-        return refused(format!("the cluster may hold {most} bytes of configs (monedula.config.max.bytes)"));
+        return refused(format!(
+            "the cluster may hold {most} bytes of configs (monedula.config.max.bytes)"
+        ));
     }
     Ok(())
 }

@@ -18,9 +18,7 @@ use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed};
 use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
 use crate::config::live::LiveConfig;
 use crate::env::Env;
-use crate::metadata::command::{
-    ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits,
-};
+use crate::metadata::command::{ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits};
 use crate::metadata::command_codec::encoded_len;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::MetadataPublisher;

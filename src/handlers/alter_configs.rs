@@ -11,9 +11,7 @@ use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 
-use crate::controller::configs::{
-    BROKER_LOGGER, ConfigAlteration, ConfigEntry, DELETE, Outcome, SET, malformed,
-};
+use crate::controller::configs::{BROKER_LOGGER, ConfigAlteration, ConfigEntry, DELETE, Outcome, SET, malformed};
 use crate::controller::topics::TopicFailure;
 use crate::handlers::context::RequestContext;
 use crate::handlers::create_topics::timeout;
@@ -66,14 +64,22 @@ pub(super) async fn alter(
     alterations: Vec<ConfigAlteration>,
     validate_only: bool,
 ) -> Vec<Outcome> {
-    let mut outcomes: Vec<Option<Outcome>> = malformed(&alterations).into_iter().map(|fault| fault.map(Err)).collect();
+    let mut outcomes: Vec<Option<Outcome>> = malformed(&alterations)
+        .into_iter()
+        .map(|fault| fault.map(Err))
+        .collect();
     let mut rest = Vec::new();
     for (alteration, outcome) in alterations.into_iter().zip(&mut outcomes) {
         if outcome.is_some() {
             continue;
         }
         if alteration.resource_type == BROKER_LOGGER {
-            *outcome = Some(alter_levels(logging::levels(), cx.services.node_id, &alteration, validate_only));
+            *outcome = Some(alter_levels(
+                logging::levels(),
+                cx.services.node_id,
+                &alteration,
+                validate_only,
+            ));
         } else {
             rest.push(alteration);
         }
@@ -115,7 +121,10 @@ fn alter_levels(
         Ok(id) if id == node_id => {}
         Ok(id) => return bad_request(format!("Unexpected node id. Expected {node_id}, but received {id}")),
         Err(_) => {
-            return bad_request(format!("Node id must be an integer, but it is: {}", alteration.resource_name));
+            return bad_request(format!(
+                "Node id must be an integer, but it is: {}",
+                alteration.resource_name
+            ));
         }
     }
     let mut changes = Vec::with_capacity(alteration.entries.len());
@@ -219,8 +228,14 @@ mod tests {
             (failure.code.code(), failure.message)
         };
         let set = ("nobody", SET, Some("INFO"));
-        assert_eq!(refused("x", set), (42, "Node id must be an integer, but it is: x".to_owned()));
-        assert_eq!(refused("2", set), (42, "Unexpected node id. Expected 1, but received 2".to_owned()));
+        assert_eq!(
+            refused("x", set),
+            (42, "Node id must be an integer, but it is: x".to_owned())
+        );
+        assert_eq!(
+            refused("2", set),
+            (42, "Unexpected node id. Expected 1, but received 2".to_owned())
+        );
         assert_eq!(refused("1", set), (40, "Logger nobody does not exist!".to_owned()));
         assert_eq!(
             refused("1", ("root", 2, Some("INFO"))).1,

@@ -98,7 +98,10 @@ impl Describer<'_> {
             BROKER => self.broker_rows(&resource.resource_name)?,
             BROKER_LOGGER => self.logger_rows(&resource.resource_name)?,
             CLIENT_METRICS => {
-                let name = named_by(&resource.resource_name, "Client metrics subscription name must not be empty")?;
+                let name = named_by(
+                    &resource.resource_name,
+                    "Client metrics subscription name must not be empty",
+                )?;
                 let own = self.image.configs.get(&ConfigResource::ClientMetrics(name));
                 describe::describe_client_metrics(own)
             }
@@ -136,7 +139,9 @@ impl Describer<'_> {
         let name = named_by(name, "Broker id must not be empty")?;
         self.check_id(&name, "")?;
         let levels = logging::levels().map_or_else(Vec::new, logging::LogLevels::all);
-        let rows = levels.iter().map(|(part, level)| describe::describe_logger(part, level));
+        let rows = levels
+            .iter()
+            .map(|(part, level)| describe::describe_logger(part, level));
         Ok(rows.collect())
     }
 

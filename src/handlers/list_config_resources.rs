@@ -39,17 +39,27 @@ fn list(image: &MetadataImage, asked: &[i8], version: i16) -> ListConfigResource
     let mut add = |kind: i8, name: String| {
         let resource = ConfigResource::default().with_resource_name(StrBytes::from_string(name));
         // version 0 has no types
-        resources.push(if version == 0 { resource } else { resource.with_resource_type(kind) });
+        resources.push(if version == 0 {
+            resource
+        } else {
+            resource.with_resource_type(kind)
+        });
     };
     if wanted.contains(&GROUP) {
         image.configs.groups().for_each(|id| add(GROUP, id.to_owned()));
     }
     if wanted.contains(&CLIENT_METRICS) {
-        image.configs.client_metrics().for_each(|name| add(CLIENT_METRICS, name.to_owned()));
+        image
+            .configs
+            .client_metrics()
+            .for_each(|name| add(CLIENT_METRICS, name.to_owned()));
     }
     for kind in [BROKER_LOGGER, BROKER] {
         if wanted.contains(&kind) {
-            image.brokers.active().for_each(|broker| add(kind, broker.id.to_string()));
+            image
+                .brokers
+                .active()
+                .for_each(|broker| add(kind, broker.id.to_string()));
         }
     }
     if wanted.contains(&TOPIC) {
@@ -71,7 +81,11 @@ mod tests {
 
     fn listed(asked: &[i8], version: i16) -> Result<Vec<(i8, String)>, i16> {
         let mut image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 1)]);
-        for resource in [Resource::Group("g".to_owned()), Resource::ClientMetrics("m".to_owned()), Resource::ClusterDefault] {
+        for resource in [
+            Resource::Group("g".to_owned()),
+            Resource::ClientMetrics("m".to_owned()),
+            Resource::ClusterDefault,
+        ] {
             let values = BTreeMap::from([("a".to_owned(), Some("1".to_owned()))]);
             alter_configs(&mut image, &ConfigChange { resource, values }).expect("nothing to miss");
         }
@@ -80,7 +94,9 @@ mod tests {
         match response.error_code {
             0 => {
                 let resources = response.config_resources.into_iter();
-                Ok(resources.map(|one| (one.resource_type, one.resource_name.to_string())).collect())
+                Ok(resources
+                    .map(|one| (one.resource_type, one.resource_name.to_string()))
+                    .collect())
             }
             code => Err(code),
         }
@@ -88,13 +104,22 @@ mod tests {
 
     #[test]
     fn the_first_version_lists_subscriptions_only() {
-        assert_eq!(listed(&[], 0).map(|all| all.into_iter().map(|(_, name)| name).collect::<Vec<_>>()), Ok(vec!["m".to_owned()]));
+        assert_eq!(
+            listed(&[], 0).map(|all| all.into_iter().map(|(_, name)| name).collect::<Vec<_>>()),
+            Ok(vec!["m".to_owned()])
+        );
     }
 
     #[test]
     fn all_or_what_is_asked_for_is_listed_once() {
         let text = str::to_owned;
-        let all = [(32, text("g")), (16, text("m")), (8, text("1")), (4, text("1")), (2, text("t"))];
+        let all = [
+            (32, text("g")),
+            (16, text("m")),
+            (8, text("1")),
+            (4, text("1")),
+            (2, text("t")),
+        ];
         assert_eq!(listed(&[], 1), Ok(all.to_vec()));
         assert_eq!(listed(&[32, 2, 32], 1), Ok(vec![(32, text("g")), (2, text("t"))]));
         assert_eq!(listed(&[2, 3], 1), Err(35));

@@ -380,7 +380,9 @@ fn check(
     let settings = partition.settings();
     let mut limits = settings.produce_limits(now, cx.api_version >= 7);
     let records = data.records.clone().unwrap_or_default();
-    let recompression = settings.recompression.filter(|target| will_be_repacked(&records, *target));
+    let recompression = settings
+        .recompression
+        .filter(|target| will_be_repacked(&records, *target));
     // what is unpacked anyway is looked at
     limits.full_validation |= recompression.is_some();
     let batch = ValidatedBatch::for_produce(records, &limits)?;

@@ -288,7 +288,27 @@ mod tests {
     /// Written by the build before groups and client metrics had configs.
     #[test]
     fn older_batches_of_config_changes_are_read() {
-        let bytes = [1, 1, ALTER_CONFIGS, 15, 3, 2, 1, b't', 1, 1, b'a', 1, 1, b'x', 5, 0, 4, 2, 0];
+        let bytes = [
+            1,
+            1,
+            ALTER_CONFIGS,
+            15,
+            3,
+            2,
+            1,
+            b't',
+            1,
+            1,
+            b'a',
+            1,
+            1,
+            b'x',
+            5,
+            0,
+            4,
+            2,
+            0,
+        ];
         let expected = Command::AlterConfigs {
             changes: vec![
                 ConfigChange {

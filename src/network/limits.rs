@@ -116,7 +116,11 @@ impl ConnectionCounts {
         let mut guard = self.counted();
         let counted = &mut *guard;
         let limits = &counted.limits;
-        let limit = limits.max_per_ip_overrides.get(&ip).copied().unwrap_or(limits.max_per_ip);
+        let limit = limits
+            .max_per_ip_overrides
+            .get(&ip)
+            .copied()
+            .unwrap_or(limits.max_per_ip);
         let count = counted.per_ip.get(&ip).copied().unwrap_or(0);
         if count >= limit {
             // the slot is given back, which locks too

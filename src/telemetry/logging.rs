@@ -104,10 +104,16 @@ impl LogLevels {
     /// All parts with the levels in force.
     pub fn all(&self) -> Vec<(String, &'static str)> {
         let by_part = self.levels();
-        let mut parts: Vec<_> = by_part.keys().map(String::as_str).chain(PARTS.iter().copied()).collect();
+        let mut parts: Vec<_> = by_part
+            .keys()
+            .map(String::as_str)
+            .chain(PARTS.iter().copied())
+            .collect();
         parts.sort_unstable();
         parts.dedup();
-        let described = parts.into_iter().map(|part| (part.to_owned(), name_of(in_force(&by_part, part))));
+        let described = parts
+            .into_iter()
+            .map(|part| (part.to_owned(), name_of(in_force(&by_part, part))));
         described.collect()
     }
 
@@ -202,11 +208,17 @@ mod tests {
     #[test]
     fn a_part_follows_what_it_belongs_to_until_it_has_a_level() {
         let levels = LogLevels::new(&default_targets(), None);
-        assert_eq!((level(&levels, ROOT), level(&levels, "monedula::network")), ("INFO", "INFO"));
+        assert_eq!(
+            (level(&levels, ROOT), level(&levels, "monedula::network")),
+            ("INFO", "INFO")
+        );
         assert_eq!(level(&levels, "openraft"), "WARN");
         let set = |part: &str, level| (part.to_owned(), LevelChange::Set(level));
         levels.change(&[set("monedula", LevelFilter::DEBUG), set(ROOT, LevelFilter::ERROR)]);
-        assert_eq!((level(&levels, "storage"), level(&levels, "monedula::network")), ("ERROR", "DEBUG"));
+        assert_eq!(
+            (level(&levels, "storage"), level(&levels, "monedula::network")),
+            ("ERROR", "DEBUG")
+        );
         levels.change(&[set("monedula::network", LevelFilter::TRACE)]);
         assert_eq!(level(&levels, "monedula::network"), "TRACE");
         let unset = |part: &str| (part.to_owned(), LevelChange::Unset);

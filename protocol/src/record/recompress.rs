@@ -51,11 +51,10 @@ impl ValidatedBatch {
             });
         }
         header.attributes = header.attributes.with_compression(target.compression);
-        header.batch_length =
-            i32::try_from(size_bytes - LOG_OVERHEAD_BYTES).map_err(|_| BatchError::TooLarge {
-                size_bytes,
-                max_bytes: max_message_bytes,
-            })?;
+        header.batch_length = i32::try_from(size_bytes - LOG_OVERHEAD_BYTES).map_err(|_| BatchError::TooLarge {
+            size_bytes,
+            max_bytes: max_message_bytes,
+        })?;
         header.crc = header.compute_crc(&body);
         let mut bytes = Vec::with_capacity(size_bytes);
         bytes.extend_from_slice(&header.encode());
@@ -135,12 +134,17 @@ mod tests {
         let refused = packed.clone().recompressed(to(Compression::None, None), 20_000, PLENTY);
         assert!(matches!(refused, Err(BatchError::TooLarge { max_bytes: 20_000, size_bytes }) if size_bytes > 30_000));
         let refused = packed.recompressed(to(Compression::None, None), PLENTY, 20_000);
-        assert!(matches!(refused, Err(BatchError::DecompressedTooLarge { max_bytes: 20_000 })));
+        assert!(matches!(
+            refused,
+            Err(BatchError::DecompressedTooLarge { max_bytes: 20_000 })
+        ));
     }
 
     #[test]
     fn levels_count() {
-        let text: Vec<u8> = (0..60_000_u32).flat_map(|number| (number % 977).to_be_bytes()).collect();
+        let text: Vec<u8> = (0..60_000_u32)
+            .flat_map(|number| (number % 977).to_be_bytes())
+            .collect();
         let size = |compression, level| {
             let plain = batch(Compression::None, std::slice::from_ref(&text));
             let packed = plain.recompressed(to(compression, level), PLENTY, PLENTY);
