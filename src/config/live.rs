@@ -126,6 +126,7 @@ mod tests {
 
     use super::*;
     use crate::config::load::{Sources, load};
+    use crate::config::table;
     use crate::config::topic::resolve_topic;
 
     fn live(pairs: &[(&str, &str)]) -> LiveConfig {
@@ -206,6 +207,99 @@ mod tests {
         assert_eq!(live.remarks_on_topic(&topic), []);
         assert!(live.remark_on_idle_resource("group").is_some());
         assert!(live.remark_on_idle_resource("group").is_none());
+    }
+
+    /// Read where they act whenever they are needed; all others reach the logs by the settings of their topics.
+    const READ_LIVE: &[&str] = &[
+        "max.connections",
+        "max.connections.per.ip",
+        "max.connections.per.ip.overrides",
+        "num.recovery.threads.per.data.dir",
+    ];
+
+    /// A value that is neither the default nor refused.
+    fn another_value(key: &ConfigKey) -> String {
+        let candidates = [
+            "4096",
+            "7",
+            "2000000",
+            "true",
+            "compact",
+            "LogAppendTime",
+            "gzip",
+            "1.2.3.4:5",
+        ];
+        let differs = |text: &&&str| key.parse(text).is_ok_and(|value| Some(value) != key.default_value());
+        (*candidates.iter().find(differs).expect("one of them fits")).to_string()
+    }
+
+    #[test]
+    fn every_dynamic_config_that_acts_changes_what_topics_go_by_or_is_read_live() {
+        let acting = table::broker_keys().filter(|key| key.effect == Effect::Acts && key.can_change());
+        for key in acting {
+            let codec = if key.name == "compression.gzip.level" {
+                "gzip"
+            } else {
+                "zstd"
+            };
+            let live = live(&[("compression.type", codec)]);
+            let before = live.current();
+            let value = another_value(key);
+            for scope in [Scope::ClusterDefault, Scope::Broker] {
+                let values = values(&[(key.name, value.as_str())]);
+                let nothing = BTreeMap::new();
+                let (all, own) = match scope {
+                    Scope::ClusterDefault => (&values, &nothing),
+                    Scope::Broker => (&nothing, &values),
+                };
+                assert_eq!(live.apply(all, own), [], "{} acts", key.name);
+                let after = live.current();
+                let topic = |config: &BrokerConfig| resolve_topic(&BTreeMap::new(), config);
+                let reaches_topics = topic(&before) != topic(&after);
+                assert_eq!(reaches_topics, !READ_LIVE.contains(&key.name), "{}={value}", key.name);
+                live.apply(&nothing, &nothing);
+                assert_eq!(live.current(), before, "{} is gone again", key.name);
+            }
+        }
+        for name in READ_LIVE {
+            assert!(table::find(name).is_some_and(|key| key.effect == Effect::Acts && key.can_change()));
+        }
+    }
+
+    #[test]
+    fn every_topic_config_that_acts_changes_what_its_topic_goes_by() {
+        let broker = BrokerConfig::default();
+        for key in topic_table::TOPIC_KEYS {
+            let value = another_value_of_topic(key);
+            let codec = if key.name.contains("gzip") { "gzip" } else { "zstd" };
+            let with = |pairs: &[(&str, &str)]| resolve_topic(&values(pairs), &broker);
+            let base = if key.name == "compression.type" {
+                "producer"
+            } else {
+                codec
+            };
+            let (before, after) = match key.name {
+                "compression.type" => (with(&[(key.name, base)]), with(&[(key.name, &value)])),
+                name => (
+                    with(&[("compression.type", base)]),
+                    with(&[("compression.type", base), (name, &value)]),
+                ),
+            };
+            // `Accepted` ones may be carried to the logs already, but nothing goes by them
+            assert!(
+                key.effect == Effect::Accepted || before != after,
+                "{}={value}",
+                key.name
+            );
+        }
+    }
+
+    fn another_value_of_topic(key: &ConfigKey) -> String {
+        match key.name {
+            name if name.ends_with("throttled.replicas") => "0:1".to_owned(),
+            "min.cleanable.dirty.ratio" => "0.25".to_owned(),
+            _ => another_value(key),
+        }
     }
 
     proptest! {

@@ -21,19 +21,20 @@ pub const FILTER_VARIABLE: &str = "MONEDULA_LOG";
 /// Kafka's name of what stands above all parts.
 pub const ROOT: &str = "root";
 
-/// The parts of which the level can be changed, beside those that the filter names.
+/// The parts of which the level can be changed, beside those that the filter names. Clients see dots between the names of
+/// modules: Kafka's tools take no colons.
 const PARTS: &[&str] = &[
     "monedula",
-    "monedula::broker",
-    "monedula::config",
-    "monedula::controller",
-    "monedula::coordinator",
-    "monedula::dispatch",
-    "monedula::handlers",
-    "monedula::metadata",
-    "monedula::network",
-    "monedula::partition",
-    "monedula::replication",
+    "monedula.broker",
+    "monedula.config",
+    "monedula.controller",
+    "monedula.coordinator",
+    "monedula.dispatch",
+    "monedula.handlers",
+    "monedula.metadata",
+    "monedula.network",
+    "monedula.partition",
+    "monedula.replication",
     "openraft",
     "protocol",
     "storage",
@@ -88,7 +89,10 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
 
 impl LogLevels {
     fn new(targets: &Targets, filter: Option<reload::Handle<Targets, Registry>>) -> Self {
-        let mut by_part: BTreeMap<_, _> = targets.iter().map(|(part, level)| (part.to_owned(), level)).collect();
+        let mut by_part: BTreeMap<_, _> = targets
+            .iter()
+            .map(|(part, level)| (part.replace("::", "."), level))
+            .collect();
         by_part.insert(ROOT.to_owned(), targets.default_level().unwrap_or(LevelFilter::OFF));
         Self {
             by_part: Mutex::new(by_part),
@@ -129,7 +133,7 @@ impl LogLevels {
             }
         }
         let targets = by_part.iter().filter(|(part, _)| *part != ROOT);
-        let targets: Targets = targets.map(|(part, level)| (part.clone(), *level)).collect();
+        let targets: Targets = targets.map(|(part, level)| (part.replace('.', "::"), *level)).collect();
         let targets = targets.with_default(by_part[ROOT]);
         drop(by_part);
         if let Some(Err(error)) = self.filter.as_ref().map(|filter| filter.reload(targets)) {
@@ -149,7 +153,7 @@ fn in_force(by_part: &BTreeMap<String, LevelFilter>, part: &str) -> LevelFilter 
         if let Some(level) = by_part.get(name) {
             return *level;
         }
-        match name.rsplit_once("::") {
+        match name.rsplit_once('.') {
             Some((outer, _)) => name = outer,
             None => return by_part[ROOT],
         }
@@ -209,21 +213,21 @@ mod tests {
     fn a_part_follows_what_it_belongs_to_until_it_has_a_level() {
         let levels = LogLevels::new(&default_targets(), None);
         assert_eq!(
-            (level(&levels, ROOT), level(&levels, "monedula::network")),
+            (level(&levels, ROOT), level(&levels, "monedula.network")),
             ("INFO", "INFO")
         );
         assert_eq!(level(&levels, "openraft"), "WARN");
         let set = |part: &str, level| (part.to_owned(), LevelChange::Set(level));
         levels.change(&[set("monedula", LevelFilter::DEBUG), set(ROOT, LevelFilter::ERROR)]);
         assert_eq!(
-            (level(&levels, "storage"), level(&levels, "monedula::network")),
+            (level(&levels, "storage"), level(&levels, "monedula.network")),
             ("ERROR", "DEBUG")
         );
-        levels.change(&[set("monedula::network", LevelFilter::TRACE)]);
-        assert_eq!(level(&levels, "monedula::network"), "TRACE");
+        levels.change(&[set("monedula.network", LevelFilter::TRACE)]);
+        assert_eq!(level(&levels, "monedula.network"), "TRACE");
         let unset = |part: &str| (part.to_owned(), LevelChange::Unset);
-        levels.change(&[unset("monedula::network"), unset("monedula"), unset(ROOT)]);
-        assert_eq!(level(&levels, "monedula::network"), "ERROR");
+        levels.change(&[unset("monedula.network"), unset("monedula"), unset(ROOT)]);
+        assert_eq!(level(&levels, "monedula.network"), "ERROR");
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
         assert_eq!(parse_level("TRACE"), Ok(LevelFilter::TRACE));
         let all = "DEBUG, ERROR, FATAL, INFO, TRACE, WARN";
         assert_eq!(parse_level("debug"), Err(all.to_owned()));
-        assert!(LogLevels::new(&default_targets(), None).knows("monedula::handlers"));
+        assert!(LogLevels::new(&default_targets(), None).knows("monedula.handlers"));
         assert!(!LogLevels::new(&default_targets(), None).knows("nobody"));
     }
 }

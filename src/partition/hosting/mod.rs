@@ -29,6 +29,7 @@ use crate::metadata::delta::MetadataDelta;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::image::topics::TopicImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture};
+use crate::metadata::topic_name;
 use crate::partition::partition::{Leadership, Partition};
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::settings::PartitionSettings;
@@ -171,7 +172,9 @@ impl Inner {
         for resource in &delta.changed_configs {
             if let ConfigResource::Topic(name) = resource {
                 self.change_settings(name, new);
-                remarks::log(&self.config.remarks_on_topic(new.topic_configs(name)));
+                if !topic_name::is_internal(name) {
+                    remarks::log(&self.config.remarks_on_topic(new.topic_configs(name)));
+                }
             }
         }
         renamed
