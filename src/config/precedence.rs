@@ -138,7 +138,7 @@ mod tests {
             own: bool, broker: [bool; 3], default: [bool; 3], configured: [bool; 3],
         ) {
             let settings = settings(&broker, &default, &configured);
-            let own = own.then(|| Candidate {
+            let own = own.then_some(Candidate {
                 name: "retention.ms",
                 text: Cow::Borrowed("own"),
                 source: ConfigSource::Topic,

@@ -108,7 +108,7 @@ impl AlterationPlan {
         assert_eq!(results.len(), self.changes.len(), "apply gives one result per change");
         let settle = |planned: Result<Option<usize>, TopicFailure>| match planned? {
             None => Ok(()),
-            Some(at) => results[at].as_ref().map(|()| ()).map_err(TopicFailure::from),
+            Some(at) => results[at].clone().map_err(|error| TopicFailure::from(&error)),
         };
         self.planned.into_iter().map(settle).collect()
     }

@@ -71,124 +71,55 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.collect()
 }
 
+/// Type and name of a resource, what is asked of it, code and sentence.
+type Refused = (
+    i8,
+    &'static str,
+    &'static [(&'static str, i8, Option<&'static str>)],
+    i16,
+    &'static str,
+);
+
+#[rustfmt::skip] // a table
+const REFUSED: &[Refused] = &[
+    (TOPIC, "t", &[("bogus", SET, Some("1"))], 40, "Unknown topic config name: bogus"),
+    (TOPIC, "t", &[("segment.bytes", APPEND, Some("1"))], 40, "Can't APPEND to key segment.bytes because its type is not LIST."),
+    (TOPIC, "t", &[("segment.bytes", SUBTRACT, Some("1"))], 40, "Can't SUBTRACT to key segment.bytes because its type is not LIST."),
+    (TOPIC, "t", &[("retention.ms", SET, Some("x"))], 40, "Invalid value x for configuration retention.ms: Not a number of type LONG"),
+    (TOPIC, "t", &[("min.compaction.lag.ms", SET, Some("9")), ("max.compaction.lag.ms", SET, Some("5"))], 40,
+        "conflict topic config setting min.compaction.lag.ms (9) > max.compaction.lag.ms (5)"),
+    (TOPIC, "t", &[("retention.ms", 7, Some("1"))], 42, "Unknown operations type 7"),
+    (TOPIC, "zz", &[], 3, "The topic 'zz' does not exist."),
+    (TOPIC, "", &[], 42, "Default topic resources are not allowed."),
+    (BROKER, "x", &[], 42, "Node id must be an integer, but it is: x"),
+    (BROKER, "5", &[], 42, "Unexpected broker id, expected 1, but received 5"),
+    (BROKER, "1", &[("node.id", SET, Some("5"))], 42, "Cannot update these configs dynamically: [node.id]"),
+    (BROKER, "1", &[("listeners", SET, Some("PLAINTEXT://:1"))], 42, "Cannot update these configs dynamically: [listeners]"),
+    (BROKER, "", &[("max.connections", SET, Some("x"))], 42, "Invalid value x for configuration max.connections: Not a number of type INT"),
+    (BROKER, "", &[("max.connections", APPEND, Some("1"))], 40, "Config value append is not allowed for config key: max.connections"),
+    (BROKER, "", &[("nope", SUBTRACT, Some("1"))], 40, "Unknown config name: nope"),
+    (BROKER, "1", &[("num.io.threads", SET, Some("100"))], 42,
+        "Dynamic thread count update validation failed for num.io.threads=100, value should not be greater than double the current value 8"),
+    (GROUP, "", &[], 42, "Default group resources are not allowed."),
+    (GROUP, "g", &[("nope", SET, Some("1"))], 40, "Unknown group config name: nope"),
+    (CLIENT_METRICS, "", &[], 42, "Subscription name can't be empty"),
+    (CLIENT_METRICS, "m", &[("nope", SET, Some("1"))], 42, "Unknown client metrics configuration: nope"),
+    (CLIENT_METRICS, "m", &[("match", SET, Some("x"))], 40, "Illegal client matching pattern: x"),
+];
+
 #[test]
 fn refusals_have_kafkas_codes_and_sentences() {
+    for (kind, name, entries, code, why) in REFUSED {
+        let told = outcome(altering(*kind, name, entries));
+        assert_eq!(told, (*code, (*why).to_owned()), "{kind} {name} {entries:?}");
+    }
     let long = "delete,".repeat(5_000);
     let too_long = "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes.";
-    for (request, code, why) in [
-        (
-            altering(TOPIC, "t", &[("bogus", SET, Some("1"))]),
-            40,
-            "Unknown topic config name: bogus",
-        ),
-        (
-            altering(TOPIC, "t", &[("cleanup.policy", SET, Some(&long))]),
-            40,
-            too_long,
-        ),
-        (
-            altering(TOPIC, "t", &[("segment.bytes", APPEND, Some("1"))]),
-            40,
-            "Can't APPEND to key segment.bytes because its type is not LIST.",
-        ),
-        (
-            altering(TOPIC, "t", &[("segment.bytes", SUBTRACT, Some("1"))]),
-            40,
-            "Can't SUBTRACT to key segment.bytes because its type is not LIST.",
-        ),
-        (
-            altering(TOPIC, "t", &[("retention.ms", SET, Some("x"))]),
-            40,
-            "Invalid value x for configuration retention.ms: Not a number of type LONG",
-        ),
-        (
-            altering(
-                TOPIC,
-                "t",
-                &[
-                    ("min.compaction.lag.ms", SET, Some("9")),
-                    ("max.compaction.lag.ms", SET, Some("5")),
-                ],
-            ),
-            40,
-            "conflict topic config setting min.compaction.lag.ms (9) > max.compaction.lag.ms (5)",
-        ),
-        (
-            altering(TOPIC, "t", &[("retention.ms", 7, Some("1"))]),
-            42,
-            "Unknown operations type 7",
-        ),
-        (altering(TOPIC, "zz", &[]), 3, "The topic 'zz' does not exist."),
-        (altering(TOPIC, "", &[]), 42, "Default topic resources are not allowed."),
-        (
-            altering(BROKER, "x", &[]),
-            42,
-            "Node id must be an integer, but it is: x",
-        ),
-        (
-            altering(BROKER, "5", &[]),
-            42,
-            "Unexpected broker id, expected 1, but received 5",
-        ),
-        (
-            altering(BROKER, "1", &[("node.id", SET, Some("5"))]),
-            42,
-            "Cannot update these configs dynamically: [node.id]",
-        ),
-        (
-            altering(BROKER, "1", &[("listeners", SET, Some("PLAINTEXT://:1"))]),
-            42,
-            "Cannot update these configs dynamically: [listeners]",
-        ),
-        (
-            altering(BROKER, "", &[("max.connections", SET, Some("x"))]),
-            42,
-            "Invalid value x for configuration max.connections: Not a number of type INT",
-        ),
-        (
-            altering(BROKER, "", &[("max.connections", APPEND, Some("1"))]),
-            40,
-            "Config value append is not allowed for config key: max.connections",
-        ),
-        (
-            altering(BROKER, "", &[("nope", SUBTRACT, Some("1"))]),
-            40,
-            "Unknown config name: nope",
-        ),
-        (
-            altering(BROKER, "1", &[("num.io.threads", SET, Some("100"))]),
-            42,
-            "Dynamic thread count update validation failed for num.io.threads=100, value should not be greater than double the current value 8",
-        ),
-        (altering(GROUP, "", &[]), 42, "Default group resources are not allowed."),
-        (
-            altering(GROUP, "g", &[("nope", SET, Some("1"))]),
-            40,
-            "Unknown group config name: nope",
-        ),
-        (
-            altering(CLIENT_METRICS, "", &[]),
-            42,
-            "Subscription name can't be empty",
-        ),
-        (
-            altering(CLIENT_METRICS, "m", &[("nope", SET, Some("1"))]),
-            42,
-            "Unknown client metrics configuration: nope",
-        ),
-        (
-            altering(CLIENT_METRICS, "m", &[("match", SET, Some("x"))]),
-            40,
-            "Illegal client matching pattern: x",
-        ),
-    ] {
-        assert_eq!(outcome(request.clone()), (code, why.to_owned()), "{request:?}");
-    }
+    let request = altering(TOPIC, "t", &[("cleanup.policy", SET, Some(&long))]);
+    assert_eq!(outcome(request), (40, too_long.to_owned()));
     assert_eq!(outcome(altering(TOPIC, "a b", &[])).0, 17);
-    assert_eq!(
-        outcome(altering(BROKER, "", &[("max.connections.per.ip", SET, Some("0"))])).0,
-        42
-    );
+    let nobody = [("max.connections.per.ip", SET, Some("0"))];
+    assert_eq!(outcome(altering(BROKER, "", &nobody)).0, 42);
 }
 
 #[test]
