@@ -125,6 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::key::UpdateMode;
     use crate::config::load::{Sources, load};
     use crate::config::table;
     use crate::config::topic::resolve_topic;
@@ -211,6 +212,7 @@ mod tests {
 
     /// Read where they act whenever they are needed; all others reach the logs by the settings of their topics.
     const READ_LIVE: &[&str] = &[
+        "cordoned.log.dirs",
         "max.connections",
         "max.connections.per.ip",
         "max.connections.per.ip.overrides",
@@ -240,6 +242,9 @@ mod tests {
             let before = live.current();
             let value = another_value(key);
             for scope in [Scope::ClusterDefault, Scope::Broker] {
+                if scope == Scope::ClusterDefault && key.update == UpdateMode::PerBroker {
+                    continue;
+                }
                 let values = values(&[(key.name, value.as_str())]);
                 let nothing = BTreeMap::new();
                 let (all, own) = match scope {

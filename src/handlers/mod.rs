@@ -4,6 +4,7 @@
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
 pub mod alter_configs;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
@@ -11,6 +12,8 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -86,8 +89,11 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
         33 => decoded!(cx, body, AlterConfigsRequest, alter_configs),
+        34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
+        35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
         44 => decoded!(cx, body, IncrementalAlterConfigsRequest, incremental_alter_configs),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
         74 => decoded!(cx, body, ListConfigResourcesRequest, list_config_resources),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }

@@ -5,16 +5,14 @@
 
 use crate::config::check::Check;
 use crate::config::key::Importance::{High, Low, Medium};
-use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
+use crate::config::key::UpdateMode::{ClusterWide, ReadOnly};
 use crate::config::key::{ConfigKey, accepted};
-use crate::config::value::ConfigType::{Boolean, Double, Int, List, Long};
+use crate::config::value::ConfigType::{Boolean, Double, Int, Long};
 
 #[rustfmt::skip] // a table: facts on one line, the sentence on the next
 pub(super) const KEYS: &[ConfigKey] = &[
     accepted("compression.lz4.level", Int, Some("9"), Medium, ClusterWide, Check::Between(1, 17),
         "Level used when the broker compresses with lz4; the one of its library is used."),
-    accepted("cordoned.log.dirs", List, Some(""), Medium, PerBroker, Check::Any,
-        "Log directories that take no new replicas; `*` means all."),
     accepted("log.cleaner.backoff.ms", Long, Some("15000"), Medium, ClusterWide, Check::AtLeast(0),
         "Pause of the cleaner when there is nothing to clean."),
     accepted("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Medium, ClusterWide, Check::Any,
