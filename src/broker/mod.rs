@@ -36,12 +36,14 @@ use crate::coordinator::GroupCoordinator;
 use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::start::StartGroups;
 use crate::env::Env;
+use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::context::Services;
 use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
+use crate::partition::cold_reads::ColdReads;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
@@ -114,9 +116,15 @@ impl Broker {
         )));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
+        let limit = |most: i64| usize::try_from(most).expect("checked not to be negative");
         let services = Arc::new(Services {
             node_id,
             env,
+            cold_reads: Arc::new(ColdReads::new(limit(config.monedula_cold_read_threads.into()))),
+            fetch_sessions: FetchSessionCache::new(
+                limit(config.max_incremental_fetch_session_cache_slots.into()),
+                limit(config.monedula_fetch_session_cache_max_bytes),
+            ),
             config,
             publisher,
             partitions,

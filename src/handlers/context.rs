@@ -17,8 +17,10 @@ use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::Controller;
 use crate::coordinator::GroupCoordinator;
 use crate::env::Env;
+use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::metadata::publisher::MetadataPublisher;
+use crate::partition::cold_reads::ColdReads;
 use crate::partition::registry::PartitionRegistry;
 
 /// The parts of the broker that handlers call. One per process, shared by all requests.
@@ -32,6 +34,10 @@ pub struct Services {
     pub config: Arc<BrokerConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
+    /// Reads that wait for the disk.
+    pub cold_reads: Arc<ColdReads>,
+    /// Incremental fetch sessions.
+    pub fetch_sessions: FetchSessionCache,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,
     /// Changes of metadata.

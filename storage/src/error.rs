@@ -87,6 +87,11 @@ impl StorageError {
         matches!(self, Self::NoSpace { .. })
     }
 
+    /// Whether a read was not made because it would have waited for the disk.
+    pub fn is_cold(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the named file or directory does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
