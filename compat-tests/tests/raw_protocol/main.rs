@@ -6,6 +6,7 @@
 
 mod connections;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod malformed;
 mod offsets;

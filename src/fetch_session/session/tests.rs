@@ -182,7 +182,8 @@ struct Request {
 struct Client {
     epoch: i32,
     views: BTreeMap<i32, View>,
-    forgotten: Vec<i32>,
+    /// What the next request takes out of the session, with what the client was told of it: until then it counts as told.
+    forgotten: BTreeMap<i32, View>,
 }
 
 impl Client {
@@ -195,7 +196,7 @@ impl Client {
         Request {
             epoch: self.epoch,
             wanted: wanted.collect(),
-            forgotten: std::mem::take(&mut self.forgotten),
+            forgotten: std::mem::take(&mut self.forgotten).into_keys().collect(),
         }
     }
 
@@ -327,12 +328,17 @@ proptest! {
                 }
                 Step::Evict => broker.session = None,
                 Step::Add(partition) => {
-                    client.forgotten.retain(|forgotten| *forgotten != partition);
-                    client.views.entry(partition).or_insert(View { offset: 0, is_news: true, shown: None });
+                    let known = client.forgotten.remove(&partition).and_then(|view| view.shown);
+                    let view = View {
+                        offset: 0,
+                        is_news: true,
+                        shown: known,
+                    };
+                    client.views.entry(partition).or_insert(view);
                 }
                 Step::Forget(partition) => {
-                    if client.views.remove(&partition).is_some() {
-                        client.forgotten.push(partition);
+                    if let Some(view) = client.views.remove(&partition) {
+                        client.forgotten.insert(partition, view);
                     }
                 }
             }
