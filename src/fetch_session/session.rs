@@ -124,11 +124,11 @@ pub fn next_epoch(epoch: i32) -> i32 {
 const PARTITION_BYTES: usize = 320;
 
 impl<S: Default> Session<S> {
-    /// A session that was answered in full: each partition with what the answer told.
+    /// A session that was answered in full: each partition with what the owner keeps of it, and what the answer told.
     pub fn new<'a>(
         uses_topic_ids: bool,
         isolation_level: i8,
-        answered: impl IntoIterator<Item = (WantedPartition, &'a FetchedPartition)>,
+        answered: impl IntoIterator<Item = (WantedPartition, S, &'a FetchedPartition)>,
     ) -> Self {
         let mut session = Self {
             epoch: next_epoch(0),
@@ -141,9 +141,10 @@ impl<S: Default> Session<S> {
             pending: BTreeMap::new(),
             name_bytes: 0,
         };
-        for (wanted, told) in answered {
+        for (wanted, source, told) in answered {
             let slot = session.add(wanted);
             let partition = session.partition_mut(slot).expect("just added");
+            partition.source = source;
             partition.high_watermark = told.high_watermark;
             partition.log_start_offset = told.log_start_offset;
         }

@@ -18,9 +18,20 @@ use crate::partition::waiters::FetchRegistration;
 #[derive(Debug, Default)]
 pub struct PartitionSource {
     partition: Weak<Partition>,
-    /// The name of a topic that is named by id, once it was found.
+    /// The topic's name, once it was found: of a topic that is named by id it tells what became of that.
     topic_name: Option<Arc<str>>,
     registration: Option<FetchRegistration>,
+}
+
+impl PartitionSource {
+    /// What is known of a partition that was found.
+    pub fn of(partition: &Arc<Partition>) -> Self {
+        Self {
+            partition: Arc::downgrade(partition),
+            topic_name: Some(Arc::clone(partition.topic())),
+            registration: None,
+        }
+    }
 }
 
 impl SessionPartition<PartitionSource> {
@@ -42,9 +53,8 @@ impl SessionPartition<PartitionSource> {
         });
         self.watched = false;
         self.source.registration = None;
-        self.source.partition = found.as_ref().map_or_else(|_| Weak::new(), Arc::downgrade);
-        if let (Ok(partition), TopicKey::Id(_)) = (&found, &self.key.topic) {
-            self.source.topic_name = Some(Arc::clone(partition.topic()));
+        if let Ok(partition) = &found {
+            self.source = PartitionSource::of(partition);
         }
         found
     }

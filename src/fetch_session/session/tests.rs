@@ -146,7 +146,15 @@ impl Broker {
         for (_, watching) in &mut self.partitions {
             watching.clear();
         }
-        self.session = Some(Session::new(false, 0, wanted.iter().cloned().zip(&answers)));
+        self.session = Some(Session::new(
+            false,
+            0,
+            wanted
+                .iter()
+                .cloned()
+                .zip(&answers)
+                .map(|(wanted, answer)| (wanted, (), answer)),
+        ));
         let partitions = wanted.iter().map(|wanted| wanted.key.partition);
         partitions
             .map(|partition| (partition, self.shown(partition), false))

@@ -16,6 +16,7 @@ use super::look::Looked;
 use super::session::Context;
 use crate::fetch_session::cache::FetchSession;
 use crate::fetch_session::session::{Seen, Session, TopicKey, WantedPartition};
+use crate::fetch_session::source::PartitionSource;
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{FramePart, ResponseFrame};
 use crate::metadata::image::topics::PartitionImage;
@@ -75,7 +76,8 @@ fn new_session(cx: &RequestContext, isolation_level: i8, answered: &[Answered]) 
             key: looked.key.clone(),
             fetch: looked.fetch,
         };
-        (wanted, &looked.answer)
+        let source = looked.partition.as_ref().map(PartitionSource::of).unwrap_or_default();
+        (wanted, source, &looked.answer)
     });
     let now_ms = cx.now().mono_ms;
     let size_bytes = answered.iter().map(|(looked, _)| looked.key.size_bytes()).sum();
