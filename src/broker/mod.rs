@@ -116,15 +116,11 @@ impl Broker {
         )));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
-        let limit = |most: i64| usize::try_from(most).expect("checked not to be negative");
         let services = Arc::new(Services {
             node_id,
             env,
-            cold_reads: Arc::new(ColdReads::new(limit(config.monedula_cold_read_threads.into()))),
-            fetch_sessions: FetchSessionCache::new(
-                limit(config.max_incremental_fetch_session_cache_slots.into()),
-                limit(config.monedula_fetch_session_cache_max_bytes),
-            ),
+            cold_reads: Arc::new(ColdReads::configured(&config)),
+            fetch_sessions: FetchSessionCache::configured(&config),
             config,
             publisher,
             partitions,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::config::broker::BrokerConfig;
 use crate::fetch_session::session::Session;
 use crate::fetch_session::source::PartitionSource;
 use crate::partition::fetch_wait::FetchWaiter;
@@ -70,6 +71,14 @@ pub struct FetchSessionCache {
 }
 
 impl FetchSessionCache {
+    /// An empty cache with the configured limits.
+    pub fn configured(config: &BrokerConfig) -> Self {
+        Self::new(
+            usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0),
+            usize::try_from(config.monedula_fetch_session_cache_max_bytes).unwrap_or(0),
+        )
+    }
+
     /// An empty cache with these limits.
     pub fn new(max_sessions: usize, max_bytes: usize) -> Self {
         Self {

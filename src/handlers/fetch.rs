@@ -1,6 +1,6 @@
 //! Fetch (1), versions 4-18.
 //!
-//! Answers when `min_bytes` are there, on any error, or after `max_wait_ms`, woken by the append itself. The first
+//! Answers when `min_bytes` are there, on any error but an unknown partition among others, or after `max_wait_ms`, woken by the append itself. The first
 //! partition with data gives at least one whole batch whatever the limits say; order in the request, or in the session, is
 //! priority. A partition that is named twice counts once, with what is said last (`FetchRequest.fetchData`). Versions: 5
 //! log start offset, 7 sessions (KIP-227), 9 leader epochs (KIP-320), 12 last fetched epoch and flexible, 13 topic ids, 16
@@ -19,7 +19,7 @@ use protocol::error_code::ErrorCode;
 use protocol::wire::fetch::FetchRequest;
 
 use self::look::{Cold, Limits, Looks, Which};
-use self::session::{Context, Parked};
+use self::session::{Begun, Context, Parked};
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::partition::read::Isolation;
@@ -54,6 +54,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
 struct Fetch {
     cx: Arc<RequestContext>,
     max_wait: Duration,
+    can_wait: bool,
     looks: Looks,
     context: Context,
 }
@@ -77,10 +78,15 @@ impl Fetch {
             min_bytes,
             from_replica: request.replica_id >= 0,
         };
-        let (context, looked) = session::begin(cx, request)?;
+        let Begun {
+            context,
+            looked,
+            can_wait,
+        } = session::begin(cx, request)?;
         Ok(Self {
             cx: Arc::clone(cx),
             max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            can_wait,
             looks: Looks::new(limits, looked),
             context,
         })
@@ -88,7 +94,7 @@ impl Fetch {
 
     /// Whether the answer need not wait for anything.
     fn is_complete(&self) -> bool {
-        self.max_wait.is_zero() || self.context.asks_nothing(&self.looks) || self.looks.missing_bytes().is_none()
+        self.max_wait.is_zero() || !self.can_wait || self.looks.missing_bytes().is_none()
     }
 
     async fn finish(mut self, looked: Result<(), Cold>) -> ResponseFrame {

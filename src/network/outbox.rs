@@ -233,3 +233,75 @@ fn send_file(stream: &TcpStream, slice: &FileSlice, most_bytes: usize) -> io::Re
     }
     Ok(sent)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use storage::io::file_system::{FileSystem, OpenMode};
+    use storage::io::sim_fs::SimFileSystem;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Two ends of a connection.
+    async fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (ours.expect("connected"), theirs.expect("accepted").0)
+    }
+
+    /// A frame of `head`, and a slice of three pieces and a bit of a file.
+    fn frame(fs: &SimFileSystem, recent: bool) -> (ResponseFrame, Vec<u8>) {
+        let length = 3 * SENDFILE_BYTES + 77;
+        let content: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        let file = fs.open(Path::new("/s"), OpenMode::Truncate).expect("made");
+        file.write_at(&[IoSlice::new(&content)], 0).expect("written");
+        let slice = FileSlice {
+            file,
+            position: 0,
+            length,
+            recent,
+        };
+        let parts = vec![FramePart::Memory(Bytes::from_static(b"head")), FramePart::File(slice)];
+        (ResponseFrame::Parts(parts), [&b"head"[..], &content].concat())
+    }
+
+    /// Sends everything; how often it had to wait for the disk.
+    async fn send(outbox: &mut Outbox, stream: &TcpStream) -> usize {
+        let mut waits = 0;
+        loop {
+            stream.writable().await.expect("open");
+            match outbox.flush(stream).expect("sent") {
+                Flushed::Empty => return waits,
+                Flushed::Cold => {
+                    assert!(outbox.is_warming());
+                    assert_eq!(outbox.flush(stream).expect("nothing to do"), Flushed::Cold);
+                    std::future::poll_fn(|cx| outbox.poll_warming(cx)).await.expect("read");
+                    waits += 1;
+                }
+                Flushed::Blocked | Flushed::Turn => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_cold_is_brought_into_memory_piece_by_piece() {
+        for (cold, recent, expected) in [(true, false, 4), (false, false, 0), (true, true, 0)] {
+            let fs = SimFileSystem::new(1);
+            let (frame, content) = frame(&fs, recent);
+            fs.set_cold(cold);
+            let mut outbox = Outbox::new(Arc::new(ColdReads::new(1)));
+            outbox.push(frame);
+            let (ours, mut theirs) = connection().await;
+            let mut received = vec![0; content.len()];
+            let (waits, read) = tokio::join!(send(&mut outbox, &ours), theirs.read_exact(&mut received));
+            read.expect("everything comes");
+            assert_eq!(waits, expected, "cold {cold}, recent {recent}");
+            assert!(received == content && outbox.is_empty() && outbox.bytes() == 0);
+        }
+    }
+}

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use storage::log::read_plan::FileSlice;
 use tokio::sync::Semaphore;
 
+use crate::config::broker::BrokerConfig;
+
 /// Bytes behind a slice that the system is asked to read as well, for the next fetch: twice the slice, at most this.
 const READ_AHEAD_BYTES: u64 = 2 << 20;
 /// Bytes read at a time.
@@ -21,6 +23,11 @@ pub struct ColdReads {
 }
 
 impl ColdReads {
+    /// As many at a time as configured.
+    pub fn configured(config: &BrokerConfig) -> Self {
+        Self::new(usize::try_from(config.monedula_cold_read_threads).unwrap_or(1))
+    }
+
     /// So many reads at a time.
     pub fn new(threads: usize) -> Self {
         Self {

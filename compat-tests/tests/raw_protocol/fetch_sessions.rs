@@ -194,7 +194,10 @@ fn wrong_ids_and_epochs_are_refused() {
     assert_eq!(code((id.wrapping_add(1), 1)), (70, 0));
     assert_eq!(code((-5, 1)), (70, 0));
     assert_eq!(code((0, 1)), (70, 0));
-    assert_eq!(code((i32::MIN, i32::MIN)), (70, 0));
+    if external_address().is_none() {
+        // Apache Kafka fails in its own code
+        assert_eq!(code((i32::MIN, i32::MIN)), (70, 0));
+    }
 }
 
 #[test]
@@ -310,9 +313,7 @@ fn an_error_is_told_until_it_ends() {
     let id = answer.session_id;
     assert_eq!(told(&answer).iter().map(|told| told.1).collect::<Vec<_>>(), [0, 3]);
     for epoch in 1..=3 {
-        let mut request = subject.request((id, epoch), &[]);
-        request.max_wait_ms = 25_000;
-        let answer = bench.call(subject.version, &request);
+        let answer = subject.fetch(&mut bench, (id, epoch), &[]);
         assert_eq!(told(&answer), [(7, 3, -1, Vec::new())]);
     }
     let out_of_range = subject.fetch(&mut bench, (id, 4), &[(0, 99)]);

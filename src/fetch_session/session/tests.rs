@@ -48,6 +48,9 @@ impl Shown {
     }
 }
 
+/// A partition of an answer: its index, what it shows, whether there are records.
+type Told = (i32, Shown, bool);
+
 /// Partitions, and the slots of the session that watch each.
 #[derive(Debug)]
 struct Broker {
@@ -93,7 +96,7 @@ impl Broker {
     }
 
     /// Answers with a session; `None` when the session or its epoch is not the one that the client believes in.
-    fn incremental(&mut self, request: Request, fetch: Incremental) -> Option<(Vec<(i32, Shown, bool)>, Vec<Shown>)> {
+    fn incremental(&mut self, request: Request, fetch: Incremental) -> Option<(Vec<Told>, Vec<Shown>)> {
         let session = self.session.as_mut()?;
         if session.epoch() != request.epoch {
             return None;
@@ -137,7 +140,7 @@ impl Broker {
         Some((answer, truth))
     }
 
-    fn full(&mut self, wanted: &[WantedPartition]) -> Vec<(i32, Shown, bool)> {
+    fn full(&mut self, wanted: &[WantedPartition]) -> Vec<Told> {
         let answers: Vec<_> = wanted
             .iter()
             .map(|wanted| self.shown(wanted.key.partition).answer(wanted.key.partition))
@@ -208,7 +211,7 @@ impl Client {
         }
     }
 
-    fn apply(&mut self, answer: &[(i32, Shown, bool)], consumes: bool) {
+    fn apply(&mut self, answer: &[Told], consumes: bool) {
         for (partition, shown, has_records) in answer {
             let Some(view) = self.views.get_mut(partition) else {
                 continue;

@@ -42,6 +42,8 @@ pub(super) struct Looked {
     pub(super) records: Option<FileSlice>,
     /// Something lies at or behind the fetch offset.
     pub(super) readable: bool,
+    /// There is no such topic or partition, as was known before the wait.
+    pub(super) is_unknown: bool,
     /// There is more in the next segment: a wait for more bytes would be in vain, they come with the next fetch.
     goes_on: bool,
 }
@@ -59,6 +61,10 @@ impl Looked {
             answer: FetchedPartition::error(key.partition, ErrorCode::None),
             key,
             fetch,
+            is_unknown: matches!(
+                partition,
+                Err(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
+            ),
             partition,
             watched: false,
             records: None,
@@ -79,9 +85,12 @@ impl Looked {
         self.records.as_ref().map_or(0, |slice| slice.length)
     }
 
-    /// Something that the client must hear at once: an error, a diverging epoch, the end of a segment.
+    /// Something that the client must hear at once: an error, a diverging epoch, the end of a segment. Not what is
+    /// unknown: a client that still names a deleted topic among others would ask again and again
+    /// (`KafkaApis.handleFetchRequest` reads without it).
     fn is_urgent(&self) -> bool {
-        self.goes_on || self.answer.error_code != ErrorCode::None || self.answer.diverging_epoch.is_some()
+        let failed = self.answer.error_code != ErrorCode::None && !self.is_unknown;
+        self.goes_on || failed || self.answer.diverging_epoch.is_some()
     }
 
     fn see(&mut self, limits: &Limits, bytes_before: usize, may_wait: bool) -> Result<(), Cold> {

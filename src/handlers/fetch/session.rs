@@ -14,7 +14,7 @@ use protocol::types::TopicId;
 use protocol::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 
 use super::Fetch;
-use super::look::{Looked, Looks, Which};
+use super::look::{Looked, Which};
 use crate::fetch_session::cache::FetchSession;
 use crate::fetch_session::session::{PartitionFetch, PartitionKey, Session, TopicKey, WantedPartition};
 use crate::fetch_session::source::PartitionSource;
@@ -35,18 +35,21 @@ pub(super) enum Context {
     Incremental(Arc<FetchSession>, i32),
 }
 
-impl Context {
-    /// Whether there is nothing to wait on: no partition was asked for.
-    pub(super) fn asks_nothing(&self, looks: &Looks) -> bool {
-        looks.looked.is_empty() && !matches!(self, Self::Incremental(..))
-    }
+/// A request that was taken up.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) context: Context,
+    /// The partitions that have to be looked at.
+    pub(super) looked: Vec<Looked>,
+    /// Whether there are partitions on which something can happen.
+    pub(super) can_wait: bool,
 }
 
-/// The partitions that a request has to look at.
+/// Takes up a request.
 ///
 /// # Errors
 /// FETCH_SESSION_ID_NOT_FOUND (70), INVALID_FETCH_SESSION_EPOCH (71), FETCH_SESSION_TOPIC_ID_ERROR (106).
-pub(super) fn begin(cx: &RequestContext, request: &FetchRequest) -> Result<(Context, Vec<Looked>), ErrorCode> {
+pub(super) fn begin(cx: &RequestContext, request: &FetchRequest) -> Result<Begun, ErrorCode> {
     let sessions = &cx.services.fetch_sessions;
     let is_full = matches!(request.session_epoch, -1 | 0);
     if is_full && request.session_id != 0 {
@@ -62,14 +65,18 @@ pub(super) fn begin(cx: &RequestContext, request: &FetchRequest) -> Result<(Cont
     } else {
         Context::Sessionless
     };
-    Ok((context, asked(cx, request)))
+    Ok(full(context, asked(cx, request)))
 }
 
-fn incremental(
-    cx: &RequestContext,
-    request: &FetchRequest,
-    session: Arc<FetchSession>,
-) -> Result<(Context, Vec<Looked>), ErrorCode> {
+fn full(context: Context, looked: Vec<Looked>) -> Begun {
+    Begun {
+        context,
+        can_wait: looked.iter().any(|looked| !looked.is_unknown),
+        looked,
+    }
+}
+
+fn incremental(cx: &RequestContext, request: &FetchRequest, session: Arc<FetchSession>) -> Result<Begun, ErrorCode> {
     let asked = asked(cx, request);
     let wanted = asked.iter().map(|asked| WantedPartition {
         key: asked.key.clone(),
@@ -100,7 +107,7 @@ fn incremental(
     if state.is_empty() {
         drop(state);
         cx.services.fetch_sessions.remove(session.id());
-        return Ok((Context::Sessionless, asked));
+        return Ok(full(Context::Sessionless, asked));
     }
     let epoch = state.epoch();
     state.on_told(&session.waiter.take_told());
@@ -112,7 +119,12 @@ fn incremental(
     if size != size_before && !sessions.resize(session.id(), size.0, size.1, now_ms) {
         return Err(ErrorCode::FetchSessionIdNotFound);
     }
-    Ok((Context::Incremental(session, epoch), looked))
+    let unknown = looked.iter().filter(|looked| looked.is_unknown).count();
+    Ok(Begun {
+        context: Context::Incremental(session, epoch),
+        looked,
+        can_wait: unknown < size.0,
+    })
 }
 
 /// What a session has to look at. `watch_all`: the request is about to wait; else only partitions that had nothing the
@@ -305,6 +317,8 @@ impl Parked {
             }
             let mut looked = Looked::new(slot, known.key.clone(), known.fetch, partition);
             looked.watched = known.watched;
+            // what has just become unknown ends the wait
+            looked.is_unknown = false;
             let place = *self.places.entry(slot).or_insert(fetch.looks.looked.len());
             if place == fetch.looks.looked.len() {
                 fetch.looks.looked.push(looked);
