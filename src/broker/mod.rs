@@ -123,6 +123,7 @@ impl Broker {
             fetch_sessions: FetchSessionCache::configured(&config),
             config,
             publisher,
+            hosting: hosting.clone(),
             partitions,
             controller,
             producer_ids,

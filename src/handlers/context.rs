@@ -21,6 +21,7 @@ use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::metadata::publisher::MetadataPublisher;
 use crate::partition::cold_reads::ColdReads;
+use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
 /// The parts of the broker that handlers call. One per process, shared by all requests.
@@ -38,6 +39,8 @@ pub struct Services {
     pub cold_reads: Arc<ColdReads>,
     /// Incremental fetch sessions.
     pub fetch_sessions: FetchSessionCache,
+    /// Where partitions lie.
+    pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,
     /// Changes of metadata.
