@@ -140,6 +140,7 @@ impl Fetch {
         let look = move || {
             let looked = self.looks.look(&which, true);
             looked.expect("a look that may wait is made");
+            self.looks.warm();
             self
         };
         cold_reads.run(look).await

@@ -59,7 +59,11 @@ impl ColdReads {
     }
 }
 
-fn warm(slice: &FileSlice) -> io::Result<()> {
+/// As [`ColdReads::warm`], on a thread that may wait for the disk.
+///
+/// # Errors
+/// What the system says.
+pub fn warm(slice: &FileSlice) -> io::Result<()> {
     let length = slice.length as u64;
     let wanted = length + READ_AHEAD_BYTES.min(2 * length);
     if let Err(error) = slice.file.advise_will_need(slice.position, wanted) {

@@ -11,8 +11,12 @@ use storage::log::read_plan::FileSlice;
 use storage::log::watermarks::Watermarks;
 
 use crate::fetch_session::session::{PartitionFetch, PartitionKey};
+use crate::partition::cold_reads::warm;
 use crate::partition::partition::Partition;
 use crate::partition::read::{Isolation, PartitionRead};
+
+/// What is brought into memory with a look that waits for the disk.
+const WARM_BYTES: usize = 1 << 20;
 
 /// The look was not made: it would have waited for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +228,28 @@ impl Looks {
                 self.forget(*place);
                 self.look_at(*place, may_wait)
             }),
+        }
+    }
+
+    /// Brings what was found on the disk into memory, a turn's worth of it: the rest is brought when it is sent. To be
+    /// called on a thread that may wait.
+    pub(super) fn warm(&self) {
+        let mut left = WARM_BYTES;
+        let found = self.looked.iter().filter_map(|looked| looked.records.as_ref());
+        for slice in found.filter(|slice| !slice.recent) {
+            let length = slice.length.min(left);
+            left -= length;
+            if length == 0 {
+                break;
+            }
+            let piece = FileSlice {
+                length,
+                ..slice.clone()
+            };
+            if let Err(error) = warm(&piece) {
+                // who takes the records will meet it again, and answers for it
+                tracing::debug!(%error, "cannot read ahead");
+            }
         }
     }
 
