@@ -448,7 +448,11 @@ fn a_partition_that_did_not_change_is_told_when_its_error_ends() {
     let mut session = readable_session(1);
     assert!(settle(&mut session, 0, false, false));
     assert!(!settle(&mut session, 0, false, false));
-    let failed = FetchedPartition::error(0, ErrorCode::NotLeaderOrFollower);
+    let failed = FetchedPartition {
+        high_watermark: 5,
+        log_start_offset: 0,
+        ..FetchedPartition::error(0, ErrorCode::NotLeaderOrFollower)
+    };
     let seen = Seen {
         partition: &failed,
         has_records: false,
