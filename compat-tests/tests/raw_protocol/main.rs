@@ -7,6 +7,7 @@
 mod connections;
 mod delete_records;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod malformed;
 mod offsets;

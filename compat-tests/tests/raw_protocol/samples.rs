@@ -27,7 +27,7 @@ use compat_tests::requests::{
     commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
     topic_name, unique,
 };
-use compat_tests::wire::{encode_request, text};
+use compat_tests::wire::{encode_request, text, version_of_fields};
 
 /// The correlation id of every sample.
 pub(crate) const CORRELATION_ID: i32 = 4711;
@@ -60,7 +60,7 @@ fn check<Q: Request>(mut frame: Bytes, version: i16) -> Result<(), String> {
     if header.correlation_id != CORRELATION_ID {
         return Err(format!("correlation id {}", header.correlation_id));
     }
-    Q::Response::decode(&mut frame, version).map_err(|error| error.to_string())?;
+    Q::Response::decode(&mut frame, version_of_fields(Q::KEY, version)).map_err(|error| error.to_string())?;
     if frame.is_empty() {
         Ok(())
     } else {
@@ -116,7 +116,7 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
     [
         sample(3..=13, produce),
         sample(4..=18, fetch),
-        sample(1..=10, |_| list_offsets_request(topic, 0, -1)),
+        sample(1..=11, |_| list_offsets_request(topic, 0, -1)),
         sample(0..=13, metadata),
         sample(2..=4, |_| {
             let asked = OffsetForLeaderPartition::default()
