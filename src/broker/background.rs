@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::config::broker::BrokerConfig;
@@ -17,11 +18,22 @@ const SHORTEST_CHECKPOINT: Duration = Duration::from_secs(1);
 /// Between two turns of unlinking files: other work on the disk goes first.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 
-pub(super) async fn checkpoint_regularly(
-    hosting: Hosting,
-    config: Arc<BrokerConfig>,
-    mut stopped: watch::Receiver<bool>,
-) {
+/// Starts the tasks that work on partitions as a whole.
+pub(super) fn look_after_logs(
+    hosting: &Hosting,
+    config: &Arc<BrokerConfig>,
+    stopped: &watch::Receiver<bool>,
+) -> [JoinHandle<()>; 3] {
+    let given = || (hosting.clone(), Arc::clone(config), stopped.clone());
+    let (first, second, third) = (given(), given(), given());
+    [
+        tokio::spawn(checkpoint_regularly(first.0, first.1, first.2)),
+        tokio::spawn(checkpoint_log_starts_regularly(second.0, second.1, second.2)),
+        tokio::spawn(retain_regularly(third.0, third.1, third.2)),
+    ]
+}
+
+async fn checkpoint_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut stopped: watch::Receiver<bool>) {
     let period = milliseconds(config.log_flush_offset_checkpoint_interval_ms.into()).max(SHORTEST_CHECKPOINT);
     let mut interval = tokio::time::interval(period);
     interval.tick().await;
@@ -36,7 +48,7 @@ pub(super) async fn checkpoint_regularly(
     }
 }
 
-pub(super) async fn checkpoint_log_starts_regularly(
+async fn checkpoint_log_starts_regularly(
     hosting: Hosting,
     config: Arc<BrokerConfig>,
     mut stopped: watch::Receiver<bool>,
@@ -55,7 +67,7 @@ pub(super) async fn checkpoint_log_starts_regularly(
 }
 
 /// Looks for old segments, and lets their files vanish a few at a time.
-pub(super) async fn retain_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut stopped: watch::Receiver<bool>) {
+async fn retain_regularly(hosting: Hosting, config: Arc<BrokerConfig>, mut stopped: watch::Receiver<bool>) {
     let mut looks = from_then_on(&config, milliseconds(config.log_retention_check_interval_ms));
     loop {
         let next_removal = hosting

@@ -20,9 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::background::{
-    checkpoint_log_starts_regularly, checkpoint_regularly, end_with_the_metadata_log, retain_regularly,
-};
+use self::background::{end_with_the_metadata_log, look_after_logs};
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::runtimes::Runtimes;
@@ -105,21 +103,7 @@ impl Broker {
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
-        background.push(tokio::spawn(checkpoint_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
-        background.push(tokio::spawn(checkpoint_log_starts_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
-        background.push(tokio::spawn(retain_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
+        background.extend(look_after_logs(&hosting, &config, &stopped));
         background.push(tokio::spawn(end_with_the_metadata_log(
             Arc::clone(&metadata),
             stopped.clone(),
