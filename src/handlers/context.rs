@@ -33,7 +33,7 @@ pub struct Services {
     pub config: Arc<BrokerConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
-    /// Log directories and what of partitions must be in them.
+    /// Where partitions lie.
     pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,

@@ -25,6 +25,7 @@ const CASES: [(&str, Case); 12] = [
     ("removing", removing),
     ("open_files_survive_their_name", open_files_survive_their_name),
     ("locks_exclude_each_other", locks_exclude_each_other),
+    ("disks_have_space", disks_have_space),
 ];
 
 #[test]
@@ -254,4 +255,11 @@ fn locks_exclude_each_other(fs: &dyn FileSystem, root: &Path) {
     assert!(fs.exists(&path).expect("looked up"));
     drop(guard);
     drop(fs.lock(&path).expect("taken again"));
+}
+
+fn disks_have_space(fs: &dyn FileSystem, root: &Path) {
+    let space = fs.space(root).expect("known");
+    assert!(space.total_bytes > 0 && space.usable_bytes <= space.total_bytes);
+    let absent = fs.space(&root.join("absent")).map_err(|error| error.kind());
+    assert_eq!(absent, Err(ErrorKind::NotFound));
 }
