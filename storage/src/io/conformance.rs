@@ -12,7 +12,7 @@ use super::std_fs::StdFileSystem;
 
 type Case = fn(&dyn FileSystem, &Path);
 
-const CASES: [(&str, Case); 12] = [
+const CASES: [(&str, Case); 13] = [
     ("open_modes", open_modes),
     ("positioned_reads_and_writes", positioned_reads_and_writes),
     ("many_slices", many_slices),
