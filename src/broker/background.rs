@@ -18,18 +18,21 @@ const SHORTEST_CHECKPOINT: Duration = Duration::from_secs(1);
 /// Between two turns of unlinking files: other work on the disk goes first.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 
-/// Starts the tasks that work on partitions as a whole.
-pub(super) fn look_after_logs(
+/// Starts them all, on the runtime of the caller.
+pub(super) fn spawn(
     hosting: &Hosting,
     config: &Arc<BrokerConfig>,
+    metadata: &Arc<RaftMetadataLog>,
     stopped: &watch::Receiver<bool>,
-) -> [JoinHandle<()>; 3] {
-    let given = || (hosting.clone(), Arc::clone(config), stopped.clone());
-    let (first, second, third) = (given(), given(), given());
-    [
-        tokio::spawn(checkpoint_regularly(first.0, first.1, first.2)),
-        tokio::spawn(checkpoint_log_starts_regularly(second.0, second.1, second.2)),
-        tokio::spawn(retain_regularly(third.0, third.1, third.2)),
+) -> Vec<JoinHandle<()>> {
+    let parts = || (hosting.clone(), Arc::clone(config), stopped.clone());
+    let ((hosting_1, config_1, stopped_1), (hosting_2, config_2, stopped_2)) = (parts(), parts());
+    let (hosting_3, config_3, stopped_3) = parts();
+    vec![
+        tokio::spawn(checkpoint_regularly(hosting_1, config_1, stopped_1)),
+        tokio::spawn(checkpoint_log_starts_regularly(hosting_2, config_2, stopped_2)),
+        tokio::spawn(retain_regularly(hosting_3, config_3, stopped_3)),
+        tokio::spawn(end_with_the_metadata_log(Arc::clone(metadata), stopped.clone())),
     ]
 }
 
@@ -111,7 +114,7 @@ fn from_then_on(config: &BrokerConfig, period: Duration) -> Interval {
 }
 
 /// Without its metadata log a broker cannot keep its promises: it ends, and a restart tells why.
-pub(super) async fn end_with_the_metadata_log(metadata: Arc<RaftMetadataLog>, mut stopped: watch::Receiver<bool>) {
+async fn end_with_the_metadata_log(metadata: Arc<RaftMetadataLog>, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
         // a stop shuts the metadata log down too, which is no failure
         biased;

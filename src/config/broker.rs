@@ -151,9 +151,9 @@ broker_config! {
         /// Most connections at a time from one address.
         max_connections_per_ip: i32 =
             acting("max.connections.per.ip", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
-        /// Most partitions in one request or response that describes topics page by page, of which none is served.
+        /// Most partitions in one response that describes topics page by page.
         max_request_partition_size_limit: i32 =
-            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1)).idle();
+            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
         /// Largest record batch that is taken, as it is on the wire.
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.

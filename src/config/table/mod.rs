@@ -75,8 +75,7 @@ mod tests {
             .filter(|key| key.effect == Effect::Accepted)
             .map(|key| key.name)
             .collect();
-        let expected = ["max.request.partition.size.limit"];
-        assert_eq!(idle, expected, "read for what is not served yet");
+        assert_eq!(idle, [""; 0], "what is read also acts");
         assert!(
             AREAS
                 .iter()

@@ -50,14 +50,14 @@ struct Inner {
     dirs: Vec<HostedDir>,
     /// Which directory holds which partition.
     placed: Mutex<BTreeMap<PartitionKey, usize>>,
-    /// Files of removed segments that are still to vanish.
-    deleted: Mutex<DeletedFiles>,
     /// Partitions on their way from one directory to another.
     moves: Mutex<Moves>,
     /// Moves that the last stop cut off, until the partitions are open.
     cut_off: Mutex<Vec<(PartitionKey, usize)>>,
     /// The image that was applied last.
     latest: Mutex<Arc<MetadataImage>>,
+    /// Files of removed segments that are still to vanish.
+    deleted: Mutex<DeletedFiles>,
     /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
     closed: Mutex<bool>,
 }
@@ -102,10 +102,10 @@ impl Hosting {
                 registry,
                 dirs: hosted,
                 placed,
-                deleted: Mutex::new(DeletedFiles::default()),
                 moves: Mutex::new(Moves::default()),
                 cut_off: Mutex::new(cut_off),
                 latest: Mutex::new(Arc::new(MetadataImage::default())),
+                deleted: Mutex::new(DeletedFiles::default()),
                 closed: Mutex::new(false),
             }),
         })

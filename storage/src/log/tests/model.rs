@@ -151,39 +151,6 @@ impl Model {
     }
 }
 
-/// Retention by a size and an age; of the segments that go, only some get their files renamed.
-fn apply_retention(opened: &mut OpenedLog, model: &mut Model, (keep_bytes, max_age_ms): (u16, i64), renames: usize) {
-    let config = LogConfig {
-        retention_bytes: i64::from(keep_bytes),
-        retention_ms: max_age_ms,
-        ..LogConfig::default()
-    };
-    let end = opened.reader.watermarks().log_end_offset;
-    // the model's timestamps are below 1,000
-    let removed = take_out(
-        opened,
-        &config,
-        Now {
-            wall_ms: 1_000,
-            ..now()
-        },
-    );
-    let log_start_offset = opened.reader.watermarks().log_start_offset;
-    assert!((model.log_start_offset..=model.high_watermark).contains(&log_start_offset));
-    if log_start_offset > model.log_start_offset {
-        let is_boundary = |bytes: &Vec<u8>| header(bytes).base_offset == log_start_offset;
-        assert!(log_start_offset == end || model.batches.iter().any(is_boundary));
-        let removed = removed.as_ref().expect("the log start moved");
-        assert_eq!(removed.log_start_offset, log_start_offset);
-    }
-    model.log_start_offset = log_start_offset;
-    if let Some(mut removed) = removed {
-        for _ in 0..renames {
-            removed.rename_next().expect("renamed");
-        }
-    }
-}
-
 fn apply(fixture: &mut Fixture, opened: OpenedLog, model: &mut Model, step: &Step) -> OpenedLog {
     let OpenedLog {
         mut writer,
@@ -223,7 +190,7 @@ fn apply(fixture: &mut Fixture, opened: OpenedLog, model: &mut Model, step: &Ste
             renames,
         } => {
             let mut opened = OpenedLog { writer, reader, report };
-            apply_retention(&mut opened, model, (*keep_bytes, *max_age_ms), *renames);
+            retain(&mut opened, model, *keep_bytes, *max_age_ms, *renames);
             return opened;
         }
         Step::RaiseHighWatermark { part } => {
@@ -249,6 +216,38 @@ fn apply(fixture: &mut Fixture, opened: OpenedLog, model: &mut Model, step: &Ste
         }
     }
     OpenedLog { writer, reader, report }
+}
+
+fn retain(opened: &mut OpenedLog, model: &mut Model, keep_bytes: u16, max_age_ms: i64, renames: usize) {
+    let config = LogConfig {
+        retention_bytes: i64::from(keep_bytes),
+        retention_ms: max_age_ms,
+        ..LogConfig::default()
+    };
+    let end = opened.reader.watermarks().log_end_offset;
+    // the model's timestamps are below 1,000
+    let removed = take_out(
+        opened,
+        &config,
+        Now {
+            wall_ms: 1_000,
+            ..now()
+        },
+    );
+    let log_start_offset = opened.reader.watermarks().log_start_offset;
+    assert!((model.log_start_offset..=model.high_watermark).contains(&log_start_offset));
+    if log_start_offset > model.log_start_offset {
+        let is_boundary = |bytes: &Vec<u8>| header(bytes).base_offset == log_start_offset;
+        assert!(log_start_offset == end || model.batches.iter().any(is_boundary));
+        let removed = removed.as_ref().expect("the log start moved");
+        assert_eq!(removed.log_start_offset, log_start_offset);
+    }
+    model.log_start_offset = log_start_offset;
+    if let Some(mut removed) = removed {
+        for _ in 0..renames {
+            removed.rename_next().expect("renamed");
+        }
+    }
 }
 
 proptest! {
