@@ -1,7 +1,7 @@
 //! The typed broker configuration, and the rows of the config table that act: one field per key, or one field for
 //! several keys that answer one question together.
 //!
-//! Invariants: a key that acts stands here, and what stands here acts unless it is marked `idle`; a `BrokerConfig` is whole and consistent (`load` and `resolve`
+//! Invariants: a key that acts stands here, and what stands here acts; a `BrokerConfig` is whole and consistent (`load` and `resolve`
 //! refuse everything else) and never changes.
 
 use std::collections::BTreeMap;

@@ -124,12 +124,6 @@ impl ConfigKey {
         self
     }
 
-    /// Read into the typed configuration, but without effect.
-    pub(super) const fn idle(mut self) -> Self {
-        self.effect = Effect::Accepted;
-        self
-    }
-
     pub(super) const fn internal(mut self) -> Self {
         self.internal = true;
         self
