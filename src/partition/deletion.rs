@@ -50,6 +50,11 @@ impl Partition {
         Ok(after.log_start_offset)
     }
 
+    /// Whether the last append found no room on the disk.
+    pub fn lacks_room(&self) -> bool {
+        self.reader.lacks_room()
+    }
+
     /// Takes out what has outlived the topic's retention; the files are for the caller to remove. May wait for the disk.
     ///
     /// # Errors

@@ -284,6 +284,12 @@ impl LogReader {
         self.shared.segments.load().sealed.len() + 1
     }
 
+    /// Whether the last append found no room on the disk.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.shared.lacks_room()
+    }
+
     /// Whether a disk failure took the log out of use.
     #[must_use]
     pub fn is_offline(&self) -> bool {
