@@ -49,6 +49,10 @@ pub const INIT_PRODUCER_ID: i16 = 22;
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
+/// Key of DeleteGroups.
+pub const DELETE_GROUPS: i16 = 42;
+/// Key of OffsetDelete.
+pub const OFFSET_DELETE: i16 = 47;
 /// Key of DescribeCluster.
 pub const DESCRIBE_CLUSTER: i16 = 60;
 
@@ -119,6 +123,9 @@ pub static APIS: &[ApiSpec] = &[
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
+    api(DELETE_GROUPS, "DeleteGroups", (0, 2), 2, FIELDS),
+    // No version of it has compact encodings.
+    api(OFFSET_DELETE, "OffsetDelete", (0, 0), i16::MAX, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
 ];
 

@@ -6,6 +6,7 @@
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
@@ -20,6 +21,7 @@ pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
@@ -82,6 +84,8 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        42 => decoded!(cx, body, DeleteGroupsRequest, delete_groups),
+        47 => decoded!(cx, body, OffsetDeleteRequest, offset_delete),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: it changes only in [`Hard::replay`] and [`Hard::replay_transaction_end`], so that the state after a restart
 //! is the fold of the log; replaying the same records at the same offsets always gives the same state. Offsets committed
-//! in a transaction stay hidden until the transaction's end marker. Sources: `OffsetMetadataManager.replay`,
+//! in a transaction stay hidden until the transaction's end marker. A group goes with the tombstone of its metadata, not
+//! with its last offset: who deletes the offsets of a group one by one can still delete the group. Sources: `OffsetMetadataManager.replay`,
 //! `GroupMetadataManager.replay`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +107,7 @@ impl Hard {
                     group.metadata = None;
                     group.last_written_offset = offset;
                 }
+                self.remove_if_empty(&group_id, offset);
             }
             Record::GroupMetadata { value, .. } => {
                 let group = self.groups.entry(Arc::clone(&group_id)).or_default();
@@ -152,7 +154,6 @@ impl Hard {
                 }
             }
         }
-        self.remove_if_empty(&group_id, offset);
     }
 
     /// Applies the marker at `offset` that ends the open transaction of a producer.
@@ -178,7 +179,6 @@ impl Hard {
             if let Some(pending) = pending.filter(|_| committed) {
                 group.put_offset_if_newer(key.0, key.1, pending);
             }
-            self.remove_if_empty(&group_id, offset);
         }
     }
 
@@ -205,6 +205,11 @@ impl HardGroup {
     /// The committed offset of a partition.
     pub fn offset(&self, topic: &str, partition: i32) -> Option<&OffsetAndMetadata> {
         Some(&self.offsets.get(topic)?.get(&partition)?.value)
+    }
+
+    /// Whether the partition has an offset, committed or in an open transaction.
+    pub fn has_offset(&self, topic: &Arc<str>, partition: i32) -> bool {
+        self.offset(topic, partition).is_some() || self.is_unstable(topic, partition)
     }
 
     /// Partitions that have an offset in an open transaction.

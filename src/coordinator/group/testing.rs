@@ -132,10 +132,12 @@ impl World {
         let Outcome {
             group_id,
             records,
+            before,
             replies,
             on_append,
             ..
         } = outcome;
+        before.into_iter().for_each(|outcome| self.apply(outcome));
         let result = if records.is_empty() {
             Ok(())
         } else {

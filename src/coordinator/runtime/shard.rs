@@ -275,9 +275,11 @@ impl Shard {
             group_id,
             records,
             splittable,
+            before,
             replies,
             on_append,
         } = outcome;
+        self.stage_all(before);
         let max_bytes = self.shared.config.max_batch_bytes;
         let mut staged = Staged::new(group_id.clone());
         for record in records {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 
-pub(super) use self::describe::{describe_simple, listed, listed_simple};
+pub(super) use self::describe::{Admitted, describe_simple, listed, listed_simple};
 pub(super) use self::join::StaticSwap;
 pub(super) use self::member::Member;
 pub(super) use self::sync::PendingAssignment;
@@ -50,6 +50,13 @@ pub(super) enum GroupState {
 }
 
 impl GroupState {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Empty,
+        Self::PreparingRebalance,
+        Self::CompletingRebalance,
+        Self::Stable,
+    ];
+
     /// The name that tools show.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -193,6 +200,11 @@ impl ClassicGroup {
     /// Whether the group may be removed once its offsets are gone.
     pub(super) fn is_removable(&self) -> bool {
         self.state == GroupState::Empty && self.pending_members.is_empty()
+    }
+
+    /// Ids that were given out and have not come back.
+    pub(super) fn pending_members(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.pending_members.iter()
     }
 
     pub(super) fn uses_consumer_protocol(&self) -> bool {
