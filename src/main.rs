@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use monedula::broker::{Broker, Runtimes};
+use monedula::broker::Broker;
+use monedula::broker::runtimes::Runtimes;
 use monedula::cli::{self, Command};
 use monedula::config::environment::variables;
 use monedula::config::load::{Sources, load};
