@@ -78,11 +78,10 @@ pub(in crate::coordinator::group) fn on_topics_deleted(
 
 /// Where the group has an offset, committed or in an open transaction; each partition once.
 pub(in crate::coordinator::group) fn all_partitions(group: &HardGroup) -> impl Iterator<Item = (Arc<str>, i32)> {
-    let committed = group.offsets().iter().flat_map(|(topic, partitions)| {
-        partitions
-            .keys()
-            .map(move |partition| (Arc::clone(topic), *partition))
-    });
+    let committed = group
+        .offsets()
+        .iter()
+        .flat_map(|(topic, partitions)| partitions.keys().map(move |partition| (Arc::clone(topic), *partition)));
     let pending = group
         .pending_partitions()
         .filter(|(topic, partition)| group.offset(topic, *partition).is_none())
