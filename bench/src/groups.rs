@@ -251,6 +251,9 @@ fn watch_one(address: &str, group_id: &str, only_pings: bool, stop: &AtomicBool)
         due += WATCH_INTERVAL;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
+    if let Some(joined) = &member {
+        client.leave(group_id, &joined.member_id)?;
+    }
     Ok(latencies)
 }
 

@@ -4,6 +4,9 @@
 //! smaller group and never offsets without one; what the soft state knows of it goes when the tombstones are in the log.
 //! Sources: `GroupCoordinatorShard.deleteGroups`, `cleanupGroupMetadata`, `ClassicGroup.validateDeleteGroup`.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
