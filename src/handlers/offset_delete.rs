@@ -96,3 +96,86 @@ impl Answer {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::apply::tests::{creation_of, image_of, start_of};
+    use kafka_protocol::messages::offset_delete_request::OffsetDeleteRequestPartition;
+    use kafka_protocol::protocol::StrBytes;
+    use protocol::encode::encode_response;
+
+    fn wanted(name: &'static str, indexes: &[i32]) -> OffsetDeleteRequestTopic {
+        let partitions = indexes
+            .iter()
+            .map(|index| OffsetDeleteRequestPartition::default().with_partition_index(*index));
+        OffsetDeleteRequestTopic::default()
+            .with_name(TopicName(StrBytes::from_static_str(name)))
+            .with_partitions(partitions.collect())
+    }
+
+    /// Topic, partition and error code of all answers.
+    fn told(response: &OffsetDeleteResponse) -> Vec<(&str, i32, i16)> {
+        let topics = response.topics.iter();
+        let answers = topics.flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|answer| (topic.name.as_str(), answer.partition_index, answer.error_code))
+        });
+        answers.collect()
+    }
+
+    /// Splits for an image with topic "t" of two partitions.
+    fn split(topics: Vec<OffsetDeleteRequestTopic>) -> Split {
+        Split::new(&image_of(&[start_of(1, 1, true), creation_of("t", 20, 2)]), topics)
+    }
+
+    #[test]
+    fn each_topic_is_named_once_with_all_its_answers() {
+        let split = split(vec![
+            wanted("t", &[0, 5, 1]),
+            wanted("strange", &[0, 0]),
+            wanted("t", &[1]),
+            wanted("empty", &[]),
+        ]);
+        let known: Vec<_> = split
+            .known
+            .iter()
+            .map(|(name, indexes)| (name.as_str(), indexes.as_slice()))
+            .collect();
+        assert_eq!(known, [("t", [0, 1].as_slice()), ("t", &[1])]);
+        let reply = DeleteOffsetsReply {
+            error: ErrorCode::None,
+            topics: vec![ErrorCode::None, ErrorCode::GroupSubscribedToTopic],
+        };
+        let response = split.response(&reply);
+        assert_eq!(
+            told(&response),
+            [
+                ("t", 5, 3),
+                ("t", 0, 0),
+                ("t", 1, 0),
+                ("t", 1, 86),
+                ("strange", 0, 3),
+                ("strange", 0, 3)
+            ]
+        );
+        assert_eq!(
+            response.topics.len(),
+            3,
+            "an unknown topic is named also without partitions"
+        );
+        encode_response(47, 0, 1, &response).expect("all fields exist in the version");
+    }
+
+    #[test]
+    fn an_error_of_the_group_stands_alone() {
+        let split = split(vec![wanted("t", &[0, 5])]);
+        let reply = DeleteOffsetsReply {
+            error: ErrorCode::GroupIdNotFound,
+            topics: Vec::new(),
+        };
+        let response = split.response(&reply);
+        assert_eq!((response.error_code, response.topics.len()), (69, 0));
+        encode_response(47, 0, 1, &response).expect("all fields exist in the version");
+    }
+}

@@ -6,6 +6,7 @@
 
 mod connections;
 mod fetch;
+mod group_admin;
 mod groups;
 mod malformed;
 mod offsets;

@@ -210,7 +210,7 @@ impl Script {
             },
             Reply::Fetch(_) | Reply::List(_) | Reply::DeleteGroups(_) | Reply::DeleteOffsets(_) => {
                 panic!("not asked for in scripts")
-            },
+            }
         }
     }
 
