@@ -155,7 +155,11 @@ broker_config! {
         min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
-            acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
+            acting("monedula.coordinator.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// By how much a partition of __consumer_offsets grows, at the least, before its live state is written again and
+        /// what lies before is given up; with much state, three times the state.
+        monedula_coordinator_rewrite_bytes: i64 =
+            acting("monedula.coordinator.rewrite.bytes", Long, Some("4194304"), Low, ReadOnly, AtLeast(1024));
         /// Member ids of one group that were given out to clients which have not joined with them yet.
         monedula_group_max_pending_members: i32 =
             acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));

@@ -32,7 +32,6 @@ pub(super) struct Crowd {
 
 #[derive(Debug)]
 struct Shared {
-    address: String,
     group_id: String,
     heartbeat_interval: Duration,
     size: usize,
@@ -75,7 +74,6 @@ impl Crowd {
         heartbeat_interval: Duration,
     ) -> Result<(Self, Rebalance), Failure> {
         let shared = Arc::new(Shared {
-            address: address.to_owned(),
             group_id: group_id.to_owned(),
             heartbeat_interval,
             size,
@@ -87,11 +85,13 @@ impl Crowd {
         let barrier = Arc::new(Barrier::new(size + 1));
         let mut threads = Vec::with_capacity(size);
         for index in 0..size {
+            // one after the other: a connection that the listener's queue has no room for is tried again after seconds
+            let mut client = Client::connect(address)?;
+            client.ping()?;
             let (shared, barrier) = (Arc::clone(&shared), Arc::clone(&barrier));
             let member = move || {
-                let client = Client::connect(&shared.address);
                 barrier.wait();
-                let result = client.and_then(|client| shared.live(index, client));
+                let result = shared.live(index, client);
                 if result.is_err() {
                     shared.progress().failed = true;
                     shared.advanced.notify_all();

@@ -7,6 +7,7 @@
 //! `GroupMetadataManager.replay`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use protocol::types::ProducerId;
@@ -44,6 +45,13 @@ pub struct CommittedOffset {
     record_offset: i64,
 }
 
+impl CommittedOffset {
+    /// Where the log has it.
+    pub fn record_offset(&self) -> i64 {
+        self.record_offset
+    }
+}
+
 impl Default for Hard {
     fn default() -> Self {
         Self {
@@ -70,6 +78,11 @@ impl Hard {
     /// All groups that have a record, by id.
     pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &HardGroup)> {
         self.groups.iter()
+    }
+
+    /// The groups from this id on.
+    pub fn groups_from(&self, first: Bound<Arc<str>>) -> impl Iterator<Item = (&Arc<str>, &HardGroup)> {
+        self.groups.range((first, Bound::Unbounded))
     }
 
     /// The group, if it has a record.
@@ -222,6 +235,12 @@ impl HardGroup {
     /// Whether an open transaction has an offset for the partition.
     pub fn is_unstable(&self, topic: &Arc<str>, partition: i32) -> bool {
         !self.pending_offsets.is_empty() && self.pending_offsets.contains_key(&(Arc::clone(topic), partition))
+    }
+
+    /// Where the oldest record of an open transaction stands in the log.
+    pub fn first_pending_offset(&self) -> Option<i64> {
+        let pending = self.pending_offsets.values().flat_map(BTreeMap::values);
+        pending.map(|committed| committed.record_offset).min()
     }
 
     /// Whether any transaction is open in the group.

@@ -18,6 +18,7 @@ pub mod hard;
 mod offsets;
 pub mod record;
 mod removal;
+pub mod rewrite;
 mod soft;
 mod timers;
 

@@ -17,7 +17,7 @@ use super::api::{
 };
 use super::config::GroupConfig;
 use super::hard::Hard;
-use super::record::Record;
+use super::record::{Names, Record};
 use super::{Cx, GroupShard, Outcome, reads_log};
 
 /// Wall clock at the monotonic time 0.
@@ -104,7 +104,7 @@ impl World {
         let mut hard = Hard::default();
         for (offset, record) in (0..).zip(&self.log) {
             let encoded = record.encode().expect("test records are small");
-            let decoded = super::record::decode(Some(&encoded.key), encoded.value.as_deref());
+            let decoded = super::record::decode(&mut Names::default(), Some(&encoded.key), encoded.value.as_deref());
             hard.replay(offset, None, decoded.expect("readable").expect("of a known type"));
         }
         self.open_tokens.clear();

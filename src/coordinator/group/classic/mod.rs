@@ -86,7 +86,8 @@ pub(super) struct ClassicGroup {
     protocol_name: Option<Arc<str>>,
     generation_id: i32,
     leader: Option<Arc<str>>,
-    pub(super) members: BTreeMap<Arc<str>, Member>,
+    /// In boxes: a node of the map has room for eleven, and most groups have fewer.
+    pub(super) members: BTreeMap<Arc<str>, Box<Member>>,
     /// Instance id to member id.
     static_members: BTreeMap<Arc<str>, Arc<str>>,
     /// Ids that were given out and have not come back.
@@ -323,7 +324,13 @@ impl ClassicGroup {
     }
 
     /// Adds a member that is not there yet.
-    fn insert(&mut self, member: Member) {
+    fn insert(&mut self, mut member: Member) {
+        for protocol in &mut member.protocols {
+            // all members of a group name the same few
+            if let Some((known, _)) = self.supported_protocols.get_key_value(&protocol.name) {
+                protocol.name = Arc::clone(known);
+            }
+        }
         if let Some(instance_id) = &member.group_instance_id {
             let previous = self
                 .static_members
@@ -334,12 +341,12 @@ impl ClassicGroup {
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
         self.leader.get_or_insert_with(|| Arc::clone(&member.member_id));
         self.pending_members.remove(&member.member_id);
-        let previous = self.members.insert(Arc::clone(&member.member_id), member);
+        let previous = self.members.insert(Arc::clone(&member.member_id), Box::new(member));
         assert!(previous.is_none(), "a member id belongs to one member");
     }
 
     /// Removes a member or a pending id; a new leader is found if the member led.
-    fn remove(&mut self, member_id: &str) -> Option<Member> {
+    fn remove(&mut self, member_id: &str) -> Option<Box<Member>> {
         let removed = self.members.remove(member_id);
         if let Some(member) = &removed {
             self.count_protocols(member, false);
