@@ -3,6 +3,7 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
@@ -11,6 +12,8 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -84,9 +87,12 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
+        35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
         42 => decoded!(cx, body, DeleteGroupsRequest, delete_groups),
         47 => decoded!(cx, body, OffsetDeleteRequest, offset_delete),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }
 }
