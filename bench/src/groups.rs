@@ -236,7 +236,8 @@ fn watch_one(address: &str, group_id: &str, only_pings: bool, stop: &AtomicBool)
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         match &member {
-            None => client.ping()?,
+            // as many round trips as the others have
+            None => (0..2).try_for_each(|_| client.ping())?,
             Some(joined) => {
                 let generation_id = joined.generation_id;
                 expect(

@@ -17,6 +17,8 @@ const STACK_BYTES: usize = 256 << 10;
 /// How long a rebalance may take before the measurement gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+const CROWD_NICENESS: i32 = 15;
+
 const REBALANCE_IN_PROGRESS: i16 = 27;
 const MEMBER_ID_REQUIRED: i16 = 79;
 /// Codes after which a client tries again: the coordinator is loading, or busy.
@@ -90,6 +92,8 @@ impl Crowd {
             client.ping()?;
             let (shared, barrier) = (Arc::clone(&shared), Arc::clone(&barrier));
             let member = move || {
+                // a thousand clients on one machine must not stand in the way of those that are watched
+                rustix::process::setpriority_process(None, CROWD_NICENESS)?;
                 barrier.wait();
                 let result = shared.live(index, client);
                 if result.is_err() {

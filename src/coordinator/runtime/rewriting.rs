@@ -9,7 +9,7 @@ use crate::coordinator::group::rewrite::Rewrite;
 /// How much larger than the state the rest of the log must be.
 const GARBAGE_FACTOR: u64 = 3;
 /// How often it is asked whether a finished pass is safe on the disk.
-const SAFETY_CHECK_MS: i64 = 1_000;
+const SAFETY_CHECK_MS: i64 = 250;
 /// Pause after a pass that failed.
 const PAUSE_MS: i64 = 30_000;
 
@@ -201,9 +201,9 @@ mod tests {
         write(&mut rewriting, 10, 400);
         assert!(rewriting.pass(11, 150).is_none(), "one pass at a time");
         assert_eq!(rewriting.to_forget(11), Some((100, 150)));
-        assert_eq!(rewriting.to_forget(500), None, "not asked all the time");
-        assert_eq!(rewriting.next_deadline(), Some(1_011));
-        assert_eq!(rewriting.to_forget(1_011), Some((100, 150)));
+        assert_eq!(rewriting.to_forget(100), None, "not asked all the time");
+        assert_eq!(rewriting.next_deadline(), Some(261));
+        assert_eq!(rewriting.to_forget(261), Some((100, 150)));
         rewriting.on_forgotten();
         assert_eq!(rewriting.next_deadline(), None);
         rewriting.on_appended(1_199);
