@@ -33,7 +33,7 @@ pub struct Services {
     pub config: Arc<BrokerConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
-    /// Where partitions lie.
+    /// Log directories and what of partitions must be in them.
     pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,

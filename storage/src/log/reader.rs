@@ -69,6 +69,10 @@ impl LogReader {
             });
         }
         let segments = self.shared.segments.load();
+        if fetch_offset < segments.first_base_offset() {
+            // Removed since the look at the log start, which moves first; reading would skip to what is left.
+            self.check_range(fetch_offset)?;
+        }
         match self.plan_in(&segments, fetch_offset, end_offset, max_bytes, min_one_batch) {
             // Removed between the look at the log start and the opening of the file.
             Err(ReadError::Storage(error)) if error.is_not_found() => {
