@@ -7,6 +7,7 @@ mod cpu;
 mod fetch;
 mod floor;
 mod frames;
+mod groups;
 mod produce;
 mod run;
 mod start;
@@ -20,6 +21,8 @@ const USAGE: &str = "usage:
       interleaves the broker and the floors; scenarios: P1 P16 P64 P1M P100B F1M (default: all)
   monedula-bench start --broker PATH [--rounds N] [--data DIR]
       start on an empty directory, restart, stop, idle memory
+  monedula-bench groups [--broker PATH] [--kafka ADDRESS --command PATH] [--members N] [--groups N] [--commits N] [--data DIR]
+      groups at scale: joins, rebalances, memory, restarts; --command runs the peer that listens at ADDRESS
   monedula-bench floor (relay|sendfile) PORT FILE
       a bare relay: receive, CRC, write; or answer every request with 1 MiB by sendfile";
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = match words.split_first() {
         Some((&"run", rest)) => run::Options::parse(rest).and_then(|options| run::run(&options)),
         Some((&"start", rest)) => run::Options::parse(rest).and_then(|options| start::run(&options)),
+        Some((&"groups", rest)) => groups::Options::parse(rest).and_then(|options| groups::run(&options)),
         Some((&"floor", [kind, port, file])) => floor::serve(kind, port, file),
         _ => Err(USAGE.into()),
     };

@@ -59,6 +59,8 @@ pub const ALTER_REPLICA_LOG_DIRS: i16 = 34;
 pub const DESCRIBE_LOG_DIRS: i16 = 35;
 /// Key of CreatePartitions.
 pub const CREATE_PARTITIONS: i16 = 37;
+/// Key of DeleteGroups.
+pub const DELETE_GROUPS: i16 = 42;
 /// Key of ElectLeaders.
 pub const ELECT_LEADERS: i16 = 43;
 /// Key of IncrementalAlterConfigs.
@@ -67,6 +69,8 @@ pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
 /// Key of ListPartitionReassignments.
 pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
+/// Key of OffsetDelete.
+pub const OFFSET_DELETE: i16 = 47;
 /// Key of DescribeQuorum.
 pub const DESCRIBE_QUORUM: i16 = 55;
 /// Key of UpdateFeatures.
@@ -153,6 +157,7 @@ pub static APIS: &[ApiSpec] = &[
     api(ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", (1, 2), 2, FIELDS),
     api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 5), 2, FIELDS),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, FIELDS),
+    api(DELETE_GROUPS, "DeleteGroups", (0, 2), 2, FIELDS),
     api(ELECT_LEADERS, "ElectLeaders", (0, 2), 2, FIELDS),
     api(INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", (0, 1), 1, FIELDS),
     api(
@@ -169,6 +174,8 @@ pub static APIS: &[ApiSpec] = &[
         0,
         FIELDS,
     ),
+    // No version of it has compact encodings.
+    api(OFFSET_DELETE, "OffsetDelete", (0, 0), i16::MAX, FIELDS),
     api(DESCRIBE_QUORUM, "DescribeQuorum", (0, 2), 0, FIELDS),
     api(UPDATE_FEATURES, "UpdateFeatures", (0, 2), 0, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),

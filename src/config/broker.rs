@@ -181,7 +181,11 @@ broker_config! {
             acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
-            acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
+            acting("monedula.coordinator.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// By how much a partition of __consumer_offsets grows, at the least, before its live state is written again and
+        /// what lies before is given up; with much state, three times the state.
+        monedula_coordinator_rewrite_bytes: i64 =
+            acting("monedula.coordinator.rewrite.bytes", Long, Some("4194304"), Low, ReadOnly, AtLeast(1024));
         /// Memory for all incremental fetch sessions, some 300 bytes for each partition in one; who finds no room is answered in full each time.
         monedula_fetch_session_cache_max_bytes: i64 =
             acting("monedula.fetch.session.cache.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(0));

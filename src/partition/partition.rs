@@ -154,6 +154,18 @@ impl Partition {
         self.reader.recovery_point()
     }
 
+    /// Makes the log begin at `offset`, at most at the high watermark: its owner has written again what is needed of what
+    /// lies before.
+    ///
+    /// # Errors
+    /// `NotLeader` when the partition was closed; storage errors.
+    pub fn forget_before(&self, offset: Offset) -> Result<(), PartitionError> {
+        self.check_open()?;
+        let mut writer = self.lock();
+        let log = writer.log.as_mut().ok_or(PartitionError::NotLeader)?;
+        Ok(log.advance_log_start(offset)?)
+    }
+
     /// Bytes in all segments.
     pub fn size_bytes(&self) -> u64 {
         self.reader.size_bytes()

@@ -8,6 +8,7 @@ mod connections;
 mod delete_records;
 mod fetch;
 mod fetch_sessions;
+mod group_admin;
 mod groups;
 mod malformed;
 mod offsets;

@@ -13,6 +13,7 @@ use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -341,6 +342,18 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         sample(1..=4, configs),
         sample(0..=2, alter),
         sample(0..=1, incremental),
+        sample(0..=2, |_| {
+            DeleteGroupsRequest::default().with_groups_names(vec![group_id("not-there")])
+        }),
+        sample(0..=0, |_| {
+            let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
+            let topic = OffsetDeleteRequestTopic::default()
+                .with_name(topic_name(subject.topic))
+                .with_partitions(vec![partition]);
+            OffsetDeleteRequest::default()
+                .with_group_id(group_id(subject.group))
+                .with_topics(vec![topic])
+        }),
         sample(0..=2, |_| DescribeClusterRequest::default()),
         sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
         sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
