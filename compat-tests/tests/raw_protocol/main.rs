@@ -4,16 +4,20 @@
 //! Kafka 4.3.1 that way. **Invariant:** after whatever a test did, a second client on another connection is undisturbed;
 //! [`Bench`] checks that at the end of each.
 
+mod config_changes;
+mod configs;
 mod connections;
 mod fetch;
 mod groups;
 mod malformed;
 mod offsets;
 mod oversized;
+mod partitions;
 mod pressure;
 mod produce;
 mod samples;
 mod sequences;
+mod topic_checks;
 mod topics;
 mod versions;
 
