@@ -7,6 +7,7 @@
 mod config_changes;
 mod configs;
 mod connections;
+mod delete_groups;
 mod fetch;
 mod groups;
 mod log_dirs;
@@ -16,6 +17,8 @@ mod oversized;
 mod partitions;
 mod pressure;
 mod produce;
+mod quorum;
+mod quotas_admin;
 mod records;
 mod samples;
 mod sequences;
