@@ -125,8 +125,23 @@ impl Broker {
 
     /// Resident memory in bytes, from `/proc`; `None` for an external broker.
     pub fn resident_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that [`Self::resident_bytes`] ever was since the process started.
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// How many descriptors the process has open, from `/proc`; `None` for an external broker.
+    pub fn open_files(&self) -> Option<usize> {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.as_ref()?.id())).ok()?;
+        Some(listed.count())
+    }
+
+    fn status_bytes(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let line = status.lines().find(|line| line.starts_with(field))?;
         line.split_whitespace()
             .nth(1)?
             .parse::<u64>()
