@@ -20,7 +20,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::background::{checkpoint_regularly, end_with_the_metadata_log};
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::runtimes::Runtimes;
@@ -39,6 +38,7 @@ use crate::env::Env;
 use crate::handlers::context::Services;
 use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
+use crate::metadata::features;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
@@ -103,15 +103,7 @@ impl Broker {
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
-        background.push(tokio::spawn(checkpoint_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
-        background.push(tokio::spawn(end_with_the_metadata_log(
-            Arc::clone(&metadata),
-            stopped.clone(),
-        )));
+        background.extend(background::spawn(&hosting, &config, &metadata, &stopped));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
         let services = Arc::new(Services {
@@ -119,6 +111,7 @@ impl Broker {
             env,
             config,
             publisher,
+            hosting: hosting.clone(),
             partitions,
             controller,
             producer_ids,
@@ -256,6 +249,7 @@ async fn open_metadata(
     let open = OpenMetadataLog {
         fs: env.fs(),
         log_dir: first.path().to_path_buf(),
+        directory_id: first.meta().directory_id,
         cluster_id: first.meta().cluster_id.clone(),
         may_found: first.formatted_now() || !has_partitions,
         broker,
@@ -274,6 +268,7 @@ fn controller_settings(config: &Arc<BrokerConfig>) -> ControllerSettings {
             max_partitions: limit(config.monedula_max_partitions),
         },
         max_queued_requests: MAX_QUEUED_CHANGES,
+        features: features::SUPPORTED,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::env::Env;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::metadata::publisher::MetadataPublisher;
+use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
 /// The parts of the broker that handlers call. One per process, shared by all requests.
@@ -32,6 +33,8 @@ pub struct Services {
     pub config: Arc<BrokerConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
+    /// Log directories and what of partitions must be in them.
+    pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,
     /// Changes of metadata.

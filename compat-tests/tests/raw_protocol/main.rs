@@ -8,6 +8,7 @@ mod config_changes;
 mod configs;
 mod connections;
 mod delete_groups;
+mod delete_records;
 mod fetch;
 mod groups;
 mod log_dirs;

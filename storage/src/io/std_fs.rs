@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::file_system::{DirEntry, File, FileSystem, LockGuard, OpenMode};
+use super::file_system::{DirEntry, DiskSpace, File, FileSystem, LockGuard, OpenMode};
 
 /// Most slices one `pwritev` takes (Linux `IOV_MAX`).
 #[cfg(target_os = "linux")]
@@ -104,6 +104,14 @@ impl FileSystem for StdFileSystem {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         fs::exists(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(DiskSpace {
+            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            usable_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
@@ -211,6 +219,13 @@ impl File for StdFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.file.metadata()?.modified()?;
+        // A file from before 1970 is as old as one can be.
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

@@ -69,6 +69,10 @@ impl LogReader {
             });
         }
         let segments = self.shared.segments.load();
+        if fetch_offset < segments.first_base_offset() {
+            // Removed since the look at the log start, which moves first; reading would skip to what is left.
+            self.check_range(fetch_offset)?;
+        }
         match self.plan_in(&segments, fetch_offset, end_offset, max_bytes, min_one_batch) {
             // Removed between the look at the log start and the opening of the file.
             Err(ReadError::Storage(error)) if error.is_not_found() => {
@@ -208,7 +212,19 @@ impl LogReader {
         self.shared.segments.load().size_bytes()
     }
 
-    /// Number of segments and base offset of the active one.
+    /// Base offset of the segment that is written; files of older ones do not change any more.
+    #[must_use]
+    pub fn active_base_offset(&self) -> i64 {
+        self.shared.segments.load().active.base_offset()
+    }
+
+    /// Bytes in the segment that is written.
+    #[must_use]
+    pub fn active_size_bytes(&self) -> u64 {
+        self.shared.segments.load().active.index().size_bytes().into()
+    }
+
+    /// Number of segments.
     #[must_use]
     pub fn segment_count(&self) -> usize {
         self.shared.segments.load().sealed.len() + 1
