@@ -133,10 +133,13 @@ impl Broker {
         self.status_bytes("VmHWM:")
     }
 
-    /// How many descriptors the process has open, from `/proc`; `None` for an external broker.
-    pub fn open_files(&self) -> Option<usize> {
-        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.as_ref()?.id())).ok()?;
-        Some(listed.count())
+    /// What the process has open, from `/proc`, as the system names it: files without a name end in ` (deleted)`. Nothing
+    /// for an external broker.
+    pub fn open_files(&self) -> Vec<String> {
+        let Some(child) = &self.child else { return Vec::new() };
+        let entries = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten();
+        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.map(|target| target.to_string_lossy().into_owned()).collect()
     }
 
     fn status_bytes(&self, field: &str) -> Option<u64> {
@@ -147,14 +150,6 @@ impl Broker {
             .parse::<u64>()
             .ok()
             .map(|kibibytes| kibibytes * 1024)
-    }
-
-    /// What the process has open, from `/proc`, as the system names it: files without a name end in ` (deleted)`.
-    pub fn open_files(&self) -> Vec<String> {
-        let Some(child) = &self.child else { return Vec::new() };
-        let entries = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten();
-        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-        targets.map(|target| target.to_string_lossy().into_owned()).collect()
     }
 
     fn home(&self) -> &Path {

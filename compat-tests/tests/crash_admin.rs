@@ -155,7 +155,11 @@ impl Numbered {
                 let found = quotas(connection, &[("user", 0, Some(user))], true);
                 assert_eq!(found.len(), 1, "{found:?}");
                 let number = |key: &str| found[0].1.iter().find(|quota| quota.0 == key).map(|quota| quota.1);
-                QUOTA_KEYS.map(|key| format!("{}", number(key).expect("it was set")).parse().expect("a whole number"))
+                QUOTA_KEYS.map(|key| {
+                    format!("{}", number(key).expect("it was set"))
+                        .parse()
+                        .expect("a whole number")
+                })
             }
         }
     }
@@ -256,7 +260,11 @@ impl Work for Records {
             self.attempted
         );
         let end = list_offsets(connection, &self.topic, 0, LATEST).offset;
-        assert!(end == self.end || end == self.end + Self::AT_ONCE, "the end is {end}, not {}", self.end);
+        assert!(
+            end == self.end || end == self.end + Self::AT_ONCE,
+            "the end is {end}, not {}",
+            self.end
+        );
         let mut next = start;
         while next < end {
             let answer = connection.call(FETCH_BY_NAME, &fetch_request(&self.topic, 0, next, 0, 1));
@@ -305,7 +313,11 @@ impl Fates {
     /// Checks all of them with `is_whole`: true is wholly there, false wholly absent.
     fn verify(&mut self, mut is_whole: impl FnMut(&str) -> bool) {
         if let Some(name) = self.in_doubt.take() {
-            let fate = if is_whole(&name) { &mut self.kept } else { &mut self.gone };
+            let fate = if is_whole(&name) {
+                &mut self.kept
+            } else {
+                &mut self.gone
+            };
             fate.insert(name);
         }
         for name in &self.kept {
@@ -375,9 +387,15 @@ impl Work for Groups {
     fn step(&mut self, connection: &mut Connection) -> io::Result<()> {
         let group = unique("group");
         let mut request = commit_request(&group, ("", -1), &self.topics[0], 5, "");
-        request.topics.extend(commit_request(&group, ("", -1), &self.topics[1], 6, "").topics);
+        request
+            .topics
+            .extend(commit_request(&group, ("", -1), &self.topics[1], 6, "").topics);
         let answer = connection.try_call(8, &request)?;
-        let codes: Vec<i16> = answer.topics.iter().map(|topic| topic.partitions[0].error_code).collect();
+        let codes: Vec<i16> = answer
+            .topics
+            .iter()
+            .map(|topic| topic.partitions[0].error_code)
+            .collect();
         if codes.iter().any(|code| (14..=16).contains(code)) {
             thread::sleep(Duration::from_millis(5)); // the coordinator still loads
             return Ok(());
@@ -398,7 +416,10 @@ impl Work for Groups {
         self.fates.verify(|group| {
             let mut offset = |topic| committed(connection, group, topic).committed_offset;
             let offsets = (offset(&topics[0]), offset(&topics[1]));
-            assert!([(5, 6), (-1, -1)].contains(&offsets), "{group} has half of its offsets: {offsets:?}");
+            assert!(
+                [(5, 6), (-1, -1)].contains(&offsets),
+                "{group} has half of its offsets: {offsets:?}"
+            );
             offsets == (5, 6)
         });
     }
