@@ -51,6 +51,8 @@ pub const INIT_PRODUCER_ID: i16 = 22;
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
+/// Key of AlterConfigs.
+pub const ALTER_CONFIGS: i16 = 33;
 /// Key of AlterReplicaLogDirs.
 pub const ALTER_REPLICA_LOG_DIRS: i16 = 34;
 /// Key of DescribeLogDirs.
@@ -59,6 +61,8 @@ pub const DESCRIBE_LOG_DIRS: i16 = 35;
 pub const CREATE_PARTITIONS: i16 = 37;
 /// Key of ElectLeaders.
 pub const ELECT_LEADERS: i16 = 43;
+/// Key of IncrementalAlterConfigs.
+pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 /// Key of AlterPartitionReassignments.
 pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
 /// Key of ListPartitionReassignments.
@@ -73,6 +77,8 @@ pub const DESCRIBE_CLUSTER: i16 = 60;
 pub const DESCRIBE_PRODUCERS: i16 = 61;
 /// Key of UnregisterBroker.
 pub const UNREGISTER_BROKER: i16 = 64;
+/// Key of ListConfigResources.
+pub const LIST_CONFIG_RESOURCES: i16 = 74;
 /// Key of DescribeTopicPartitions.
 pub const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
@@ -144,10 +150,12 @@ pub static APIS: &[ApiSpec] = &[
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
+    api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, FIELDS),
     api(ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", (1, 2), 2, FIELDS),
     api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 5), 2, FIELDS),
     api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, FIELDS),
     api(ELECT_LEADERS, "ElectLeaders", (0, 2), 2, FIELDS),
+    api(INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", (0, 1), 1, FIELDS),
     api(
         ALTER_PARTITION_REASSIGNMENTS,
         "AlterPartitionReassignments",
@@ -167,6 +175,7 @@ pub static APIS: &[ApiSpec] = &[
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
     api(DESCRIBE_PRODUCERS, "DescribeProducers", (0, 0), 0, FIELDS),
     api(UNREGISTER_BROKER, "UnregisterBroker", (0, 0), 0, FIELDS),
+    api(LIST_CONFIG_RESOURCES, "ListConfigResources", (0, 1), 0, FIELDS),
     api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, FIELDS),
 ];
 

@@ -1,7 +1,7 @@
 //! The typed broker configuration, and the rows of the config table that act: one field per key, or one field for
 //! several keys that answer one question together.
 //!
-//! Invariants: a key that acts stands here, and what stands here acts unless it is marked `idle`; a `BrokerConfig` is whole and consistent (`load` and `resolve`
+//! Invariants: a key that acts stands here, and what stands here acts; a `BrokerConfig` is whole and consistent (`load` and `resolve`
 //! refuse everything else) and never changes.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use protocol::types::BrokerId;
 
-use crate::config::check::Check::{Any, AtLeast, ListOf, NonEmptyList, OneOf};
+use crate::config::check::Check::{Any, AtLeast, Between, BetweenOr, ListOf, NonEmptyList, OneOf};
 use crate::config::key::Importance::{High, Low, Medium};
 use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
 use crate::config::key::{ConfigKey, acting};
@@ -73,6 +73,15 @@ pub struct Resolved {
 
 broker_config! {
     keys {
+        /// Level used when the broker compresses with gzip; -1 is the library's own default.
+        compression_gzip_level: i32 =
+            acting("compression.gzip.level", Int, Some("-1"), Medium, ClusterWide, BetweenOr(1, 9, -1));
+        /// Codec in which batches are stored; `producer` keeps the codec of the producer, everything else compresses anew what comes in another codec.
+        compression_type: String = acting("compression.type", Text, Some("producer"), High, ClusterWide,
+            OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]));
+        /// Level used when the broker compresses with zstd.
+        compression_zstd_level: i32 =
+            acting("compression.zstd.level", Int, Some("3"), Medium, ClusterWide, Between(-131_072, 22));
         /// Whether a topic is created when a client asks for it or produces to it and it does not exist.
         auto_create_topics_enable: bool = acting("auto.create.topics.enable", Boolean, Some("true"), High, ReadOnly, Any);
         /// Name of the rack or zone of this broker, which clients are told.
@@ -158,6 +167,12 @@ broker_config! {
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.
         min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
+        /// Most bytes of all values that are set on topics, groups, brokers and client-metrics subscriptions; setting more is refused.
+        monedula_config_max_bytes: i64 =
+            acting("monedula.config.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(1));
+        /// Most resources other than topics that have configs of their own: brokers, groups, client-metrics subscriptions.
+        monedula_config_max_resources: i32 =
+            acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
             acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
@@ -239,9 +254,11 @@ broker_config! {
             .differs("(required)", "the quorum of one node needs no listener");
         /// Security protocol of each listener name; PLAINTEXT is the one that is spoken.
         acting("listener.security.protocol.map", Text,
-            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any);
+            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any)
+            .fixed("listeners are opened at the start");
         /// Addresses at which connections are taken, as name://host:port; an empty host means all interfaces, port 0 a free one.
         acting("listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), High, PerBroker, NonEmptyList)
+            .fixed("listeners are opened at the start, before the stored configuration can be read")
             .differs("[PLAINTEXT://:9092]", "a first start should not open the machine to its network");
         /// Directories of the data, used when `log.dirs` is not set.
         acting("log.dir", List, Some("monedula-data"), High, ReadOnly, NonEmptyList)
@@ -279,6 +296,25 @@ impl Default for BrokerConfig {
 }
 
 impl BrokerConfig {
+    /// The configuration of the start (`self`) under these dynamic values, which have passed `dynamic::refuse`.
+    ///
+    /// # Errors
+    /// What contradicts what, one sentence.
+    pub fn with_dynamic(
+        &self,
+        cluster_default: BTreeMap<String, String>,
+        broker: BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let settings = self.settings.with_dynamic(cluster_default, broker);
+        match resolve(&settings) {
+            Ok(resolution) => Ok(Self::read(settings, resolution.resolved)),
+            Err(errors) => {
+                let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                Err(sentences.join("; "))
+            }
+        }
+    }
+
     /// Whether compressed batches are decompressed and walked when they are produced.
     pub fn is_full_record_validation(&self) -> bool {
         self.monedula_record_validation == "full"

@@ -11,7 +11,7 @@ use protocol::encode::{EncodeError, encode_response};
 use protocol::types::Now;
 use tokio::sync::watch;
 
-use crate::config::broker::BrokerConfig;
+use crate::config::live::LiveConfig;
 use crate::config::value::Listener;
 use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::Controller;
@@ -29,8 +29,8 @@ pub struct Services {
     pub node_id: i32,
     /// Clock, entropy, file system.
     pub env: Env,
-    /// The static configuration.
-    pub config: Arc<BrokerConfig>,
+    /// The configuration in force; what was loaded holds for one request at most.
+    pub config: Arc<LiveConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
     /// Log directories and what of partitions must be in them.

@@ -99,7 +99,7 @@ impl Fetch {
             (_, 1) => Isolation::ReadCommitted,
             _ => Isolation::ReadUncommitted,
         };
-        let limit = usize::try_from(cx.services.config.fetch_max_bytes).unwrap_or(0);
+        let limit = usize::try_from(cx.services.config.load().fetch_max_bytes).unwrap_or(0);
         let max_bytes = usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(limit)

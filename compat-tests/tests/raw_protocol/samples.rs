@@ -297,6 +297,29 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         };
         DescribeConfigsRequest::default().with_resources(vec![resource(2, subject.topic).with_configuration_keys(None)])
     };
+    let alter = |_| {
+        let config = alter_configs_request::AlterableConfig::default()
+            .with_name(text("segment.ms"))
+            .with_value(Some(text("3600000")));
+        let resource = alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(subject.topic))
+            .with_configs(vec![config]);
+        AlterConfigsRequest::default()
+            .with_resources(vec![resource])
+            .with_validate_only(true)
+    };
+    let incremental = |_| {
+        let config = incremental_alter_configs_request::AlterableConfig::default()
+            .with_name(text("cleanup.policy"))
+            .with_config_operation(2)
+            .with_value(Some(text("delete")));
+        let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(subject.topic))
+            .with_configs(vec![config]);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+    };
     let producers = |_| {
         let asked = describe_producers_request::TopicRequest::default()
             .with_name(topic_name(subject.topic))
@@ -316,11 +339,14 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         sample(1..=6, delete),
         sample(0..=2, records),
         sample(1..=4, configs),
+        sample(0..=2, alter),
+        sample(0..=1, incremental),
         sample(0..=2, |_| DescribeClusterRequest::default()),
         sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
         sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
         vec![describe_log_dirs_5()],
         sample(0..=0, producers),
+        sample(0..=1, |_| ListConfigResourcesRequest::default()),
     ]
     .into_iter()
     .flatten()

@@ -45,12 +45,7 @@ pub fn find(name: &str) -> Option<&'static ConfigKey> {
 
 /// The configs that are only accepted, by area.
 pub(super) fn accepted_areas() -> impl Iterator<Item = (&'static str, Vec<&'static ConfigKey>)> {
-    let idle = broker::KEYS
-        .iter()
-        .filter(|key| key.effect == Effect::Accepted)
-        .collect();
-    let areas = AREAS.iter().map(|(area, keys)| (*area, keys.iter().collect()));
-    std::iter::once(("Retention", idle)).chain(areas)
+    AREAS.iter().map(|(area, keys)| (*area, keys.iter().collect()))
 }
 
 #[cfg(test)]
