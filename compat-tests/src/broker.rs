@@ -134,6 +134,14 @@ impl Broker {
             .map(|kibibytes| kibibytes * 1024)
     }
 
+    /// What the process has open, from `/proc`, as the system names it: files without a name end in ` (deleted)`.
+    pub fn open_files(&self) -> Vec<String> {
+        let Some(child) = &self.child else { return Vec::new() };
+        let entries = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten();
+        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.map(|target| target.to_string_lossy().into_owned()).collect()
+    }
+
     fn home(&self) -> &Path {
         self.directory.as_ref().expect("a broker of ours").path()
     }

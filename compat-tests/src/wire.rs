@@ -116,6 +116,12 @@ impl Connection {
         Ok(Some(Bytes::from(payload)))
     }
 
+    /// Waits until an answer has begun to come, and leaves it unread.
+    pub fn wait_for_answer(&self) {
+        let seen = self.stream.peek(&mut [0]).expect("an answer");
+        assert_eq!(seen, 1, "the connection was closed");
+    }
+
     /// Asserts that the broker closes the connection without another answer.
     pub fn expect_close(&mut self, after: &str) {
         match self.try_read_frame() {

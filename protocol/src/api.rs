@@ -43,6 +43,8 @@ pub const API_VERSIONS: i16 = 18;
 pub const CREATE_TOPICS: i16 = 19;
 /// Key of DeleteTopics.
 pub const DELETE_TOPICS: i16 = 20;
+/// Key of DeleteRecords.
+pub const DELETE_RECORDS: i16 = 21;
 /// Key of InitProducerId.
 pub const INIT_PRODUCER_ID: i16 = 22;
 /// Key of OffsetForLeaderEpoch.
@@ -53,10 +55,26 @@ pub const DESCRIBE_CONFIGS: i16 = 32;
 pub const ALTER_REPLICA_LOG_DIRS: i16 = 34;
 /// Key of DescribeLogDirs.
 pub const DESCRIBE_LOG_DIRS: i16 = 35;
+/// Key of CreatePartitions.
+pub const CREATE_PARTITIONS: i16 = 37;
+/// Key of ElectLeaders.
+pub const ELECT_LEADERS: i16 = 43;
+/// Key of AlterPartitionReassignments.
+pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
+/// Key of ListPartitionReassignments.
+pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
+/// Key of DescribeQuorum.
+pub const DESCRIBE_QUORUM: i16 = 55;
+/// Key of UpdateFeatures.
+pub const UPDATE_FEATURES: i16 = 57;
 /// Key of DescribeCluster.
 pub const DESCRIBE_CLUSTER: i16 = 60;
 /// Key of DescribeProducers.
 pub const DESCRIBE_PRODUCERS: i16 = 61;
+/// Key of UnregisterBroker.
+pub const UNREGISTER_BROKER: i16 = 64;
+/// Key of DescribeTopicPartitions.
+pub const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 /// One served API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +138,35 @@ pub static APIS: &[ApiSpec] = &[
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, FIELDS),
     api(CREATE_TOPICS, "CreateTopics", (2, 7), 5, FIELDS),
     api(DELETE_TOPICS, "DeleteTopics", (1, 6), 4, FIELDS),
+    api(DELETE_RECORDS, "DeleteRecords", (0, 2), 2, FIELDS),
     // 6 (two-phase commit, KIP-939) is unstable in Kafka.
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
     api(ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", (1, 2), 2, FIELDS),
     api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 5), 2, FIELDS),
+    api(CREATE_PARTITIONS, "CreatePartitions", (0, 3), 2, FIELDS),
+    api(ELECT_LEADERS, "ElectLeaders", (0, 2), 2, FIELDS),
+    api(
+        ALTER_PARTITION_REASSIGNMENTS,
+        "AlterPartitionReassignments",
+        (0, 1),
+        0,
+        FIELDS,
+    ),
+    api(
+        LIST_PARTITION_REASSIGNMENTS,
+        "ListPartitionReassignments",
+        (0, 0),
+        0,
+        FIELDS,
+    ),
+    api(DESCRIBE_QUORUM, "DescribeQuorum", (0, 2), 0, FIELDS),
+    api(UPDATE_FEATURES, "UpdateFeatures", (0, 2), 0, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
     api(DESCRIBE_PRODUCERS, "DescribeProducers", (0, 0), 0, FIELDS),
+    api(UNREGISTER_BROKER, "UnregisterBroker", (0, 0), 0, FIELDS),
+    api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, FIELDS),
 ];
 
 /// The served API with this key.

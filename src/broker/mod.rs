@@ -20,7 +20,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::background::{checkpoint_regularly, end_with_the_metadata_log};
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::runtimes::Runtimes;
@@ -40,6 +39,7 @@ use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::context::Services;
 use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
+use crate::metadata::features;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
@@ -105,15 +105,7 @@ impl Broker {
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
-        background.push(tokio::spawn(checkpoint_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
-        background.push(tokio::spawn(end_with_the_metadata_log(
-            Arc::clone(&metadata),
-            stopped.clone(),
-        )));
+        background.extend(background::spawn(&hosting, &config, &metadata, &stopped));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
         let services = Arc::new(Services {
@@ -261,6 +253,7 @@ async fn open_metadata(
     let open = OpenMetadataLog {
         fs: env.fs(),
         log_dir: first.path().to_path_buf(),
+        directory_id: first.meta().directory_id,
         cluster_id: first.meta().cluster_id.clone(),
         may_found: first.formatted_now() || !has_partitions,
         broker,
@@ -279,6 +272,7 @@ fn controller_settings(config: &Arc<BrokerConfig>) -> ControllerSettings {
             max_partitions: limit(config.monedula_max_partitions),
         },
         max_queued_requests: MAX_QUEUED_CHANGES,
+        features: features::SUPPORTED,
     }
 }
 

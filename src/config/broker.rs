@@ -99,7 +99,7 @@ broker_config! {
         /// Smallest session timeout that a member of a classic group may ask for.
         group_min_session_timeout_ms: i32 =
             acting("group.min.session.timeout.ms", Int, Some("6000"), Medium, ReadOnly, Any);
-        /// What topics without own policy do with old data; records need a key where it contains `compact`, removing data is not done.
+        /// What topics without own policy do with old data: `delete` removes it by age and size, empty keeps it; records need a key where it contains `compact`, but nothing is compacted.
         log_cleanup_policy: Vec<String> =
             acting("log.cleanup.policy", List, Some("delete"), Medium, ClusterWide, ListOf(&["compact", "delete"]));
         /// Records after which a log is flushed to disk; with 1 an acknowledgement means that the records are on disk.
@@ -111,15 +111,18 @@ broker_config! {
         /// Milliseconds between two writes of the offsets up to which logs are on disk.
         log_flush_offset_checkpoint_interval_ms: i32 =
             acting("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
-        /// Milliseconds between two writes of the offsets at which logs start; they are written with those of `log.flush.offset.checkpoint.interval.ms`.
+        /// Milliseconds between two writes of the offsets at which logs start; those that DeleteRecords and retention move are written at once.
         log_flush_start_offset_checkpoint_interval_ms: i32 =
-            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0)).idle();
+            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
         /// Bytes of records between two entries of the offset index.
         log_index_interval_bytes: i32 =
             acting("log.index.interval.bytes", Int, Some("4096"), Medium, ClusterWide, AtLeast(0));
         /// Largest size of an index file.
         log_index_size_max_bytes: i32 =
             acting("log.index.size.max.bytes", Int, Some("10485760"), Medium, ClusterWide, AtLeast(4));
+        /// Milliseconds after the start before retention looks for the first time.
+        log_initial_task_delay_ms: i64 =
+            acting("log.initial.task.delay.ms", Long, Some("30000"), Low, ReadOnly, AtLeast(0)).internal();
         /// How far a producer's timestamp may lie after the broker's clock, in milliseconds.
         log_message_timestamp_after_max_ms: i64 =
             acting("log.message.timestamp.after.max.ms", Long, Some("3600000"), Medium, ClusterWide, AtLeast(0));
@@ -132,17 +135,17 @@ broker_config! {
             OneOf(&["CreateTime", "LogAppendTime"]));
         /// Whether the whole size of a segment is reserved on disk when it is begun.
         log_preallocate: bool = acting("log.preallocate", Boolean, Some("false"), Medium, ClusterWide, Any);
-        /// Bytes of a partition above which the oldest segments should go; nothing is removed by size.
-        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any).idle();
-        /// Milliseconds between two looks for segments that should go; nothing is removed by age or size.
+        /// Bytes of a partition above which the oldest segments are removed, -1 for no limit; the rest is never smaller.
+        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any);
+        /// Milliseconds between two looks for segments to remove.
         log_retention_check_interval_ms: i64 =
-            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1)).idle();
+            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1));
         /// Bytes after which a new segment is begun.
         log_segment_bytes: i32 =
             acting("log.segment.bytes", Int, Some("1073741824"), High, ClusterWide, AtLeast(1_048_576));
-        /// Milliseconds between taking a segment out of its log and deleting its files; segments are not taken out.
+        /// Milliseconds between taking a segment out of its log and deleting its files; a full disk does not wait.
         log_segment_delete_delay_ms: i64 =
-            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0)).idle();
+            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0));
         /// Most connections at a time.
         max_connections: i32 = acting("max.connections", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
         /// Most connections at a time from one address.
@@ -151,9 +154,9 @@ broker_config! {
         /// Most incremental fetch sessions that are kept; who gets none is answered in full each time.
         max_incremental_fetch_session_cache_slots: i32 =
             acting("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Medium, ReadOnly, AtLeast(0));
-        /// Most partitions in one request or response that describes topics page by page, of which none is served.
+        /// Most partitions in one response that describes topics page by page.
         max_request_partition_size_limit: i32 =
-            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1)).idle();
+            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
         /// Largest record batch that is taken, as it is on the wire.
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.
@@ -254,12 +257,12 @@ broker_config! {
             .differs("[/tmp/kafka-logs]", "data belongs neither into a directory that a restart of the machine empties nor into that of another program");
         /// Directories of the data.
         acting("log.dirs", List, None, High, ReadOnly, NonEmptyList);
-        /// Hours after which segments should go, used when neither `log.retention.minutes` nor `log.retention.ms` is set; nothing is removed by age.
-        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any).idle();
-        /// Minutes after which segments should go, used when `log.retention.ms` is not set; nothing is removed by age.
-        acting("log.retention.minutes", Int, None, High, ReadOnly, Any).idle();
-        /// Milliseconds after which segments should go, -1 never; nothing is removed by age.
-        acting("log.retention.ms", Long, None, High, ClusterWide, Any).idle();
+        /// Hours after its newest record that a segment is removed, used when neither `log.retention.minutes` nor `log.retention.ms` is set.
+        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any);
+        /// Minutes after its newest record that a segment is removed, used when `log.retention.ms` is not set.
+        acting("log.retention.minutes", Int, None, High, ReadOnly, Any);
+        /// Milliseconds after its newest record that a segment is removed, -1 never.
+        acting("log.retention.ms", Long, None, High, ClusterWide, Any);
         /// Hours after which a new segment is begun, used when `log.roll.ms` is not set.
         acting("log.roll.hours", Int, Some("168"), High, ReadOnly, AtLeast(1));
         /// Hours of which a random part is taken off `log.roll.hours`, used when `log.roll.jitter.ms` is not set.

@@ -123,9 +123,6 @@ fn unmet(name: &str, setting: &Setting) -> Option<String> {
             "Java classes cannot be loaded"
         }
         "remote.log.storage.system.enable" => "there is no tiered storage",
-        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" | "log.retention.bytes" => {
-            "nothing is removed by age or size"
-        }
         _ => return None,
     };
     Some(format!(
@@ -204,11 +201,7 @@ mod tests {
                 "config authorizer.class.name=a.B has no effect: there is no authorizer, every client may do everything"
             )
         );
-        assert_eq!(
-            remarks(&[("log.retention.hours", "24")]),
-            warning("config log.retention.hours=24 has no effect: nothing is removed by age or size")
-        );
-        assert_eq!(remarks(&[("log.retention.hours", "168")]), []);
+        assert_eq!(remarks(&[("log.retention.hours", "24")]), []);
         assert_eq!(remarks(&[("controller.quorum.voters", "1@localhost:9093")]).len(), 1);
         assert!(matches!(
             remarks(&[("controller.quorum.voters", "1@a:9093")])[0],

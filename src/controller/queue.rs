@@ -1,7 +1,8 @@
 //! The controller's owner task: batches what is asked for at the same time into one proposal.
 //!
 //! Invariants: one proposal is in flight; a request is planned against an image that contains everything answered
-//! before; an answer is given after the change is published on this node, so its topics can be used at once; the queue
+//! before and what the requests before it in its proposal do, so that requests at the same time do as well as one after
+//! the other; what really happened comes from applying the proposal; an answer is given after the change is published on this node, so its topics can be used at once; the queue
 //! is bounded, and who finds it full waits.
 
 use std::future::Future;
@@ -13,15 +14,19 @@ use storage::dir::uuid_text::fresh_uuid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
-use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed};
+use super::features::{FeatureSpec, plan_features};
+use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed, QuorumState};
+use super::partitions::{PartitionRules, PartitionsOutcome, PartitionsPlan, PartitionsSpec, plan_partitions};
 use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::validate_topic_configs;
 use crate::env::Env;
+use crate::metadata::apply::apply;
 use crate::metadata::command::{
     ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
 };
 use crate::metadata::command_codec::encoded_len;
+use crate::metadata::features::SupportedFeature;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::MetadataPublisher;
 
@@ -39,12 +44,15 @@ pub struct ControllerSettings {
     pub limits: TopicLimits,
     /// Requests that may wait.
     pub max_queued_requests: usize,
+    /// The features of this build.
+    pub features: &'static [SupportedFeature],
 }
 
 /// Handle to the owner task. Dropping it stops the task after the requests that it has.
 #[derive(Debug)]
 pub struct Controller {
     requests: mpsc::Sender<Request>,
+    log: Arc<dyn MetadataLog>,
 }
 
 /// Why a request got no answer of its own.
@@ -70,6 +78,9 @@ impl From<&ControllerError> for ErrorCode {
 
 type Answer<T> = oneshot::Sender<Result<T, ControllerError>>;
 
+/// What became of a request to change levels of features: why none was changed.
+pub type FeaturesOutcome = Result<(), String>;
+
 #[derive(Debug)]
 enum Request {
     Create {
@@ -80,6 +91,16 @@ enum Request {
     Delete {
         targets: Vec<DeletionTarget>,
         answer: Answer<Vec<DeletionOutcome>>,
+    },
+    AddPartitions {
+        topics: Vec<PartitionsSpec>,
+        validate_only: bool,
+        answer: Answer<Vec<PartitionsOutcome>>,
+    },
+    UpdateFeatures {
+        features: Vec<FeatureSpec>,
+        validate_only: bool,
+        answer: Answer<FeaturesOutcome>,
     },
     Command {
         command: Command,
@@ -99,11 +120,11 @@ impl Controller {
         let owner = Owner {
             settings,
             env,
-            log,
+            log: Arc::clone(&log),
             publisher,
             queue,
         };
-        (Self { requests }, owner.run())
+        (Self { requests, log }, owner.run())
     }
 
     /// Makes topics; one outcome per name. With `validate_only` nothing is made.
@@ -123,6 +144,39 @@ impl Controller {
     /// Deletes topics by name or by id; one outcome per topic.
     pub async fn delete_topics(&self, targets: Vec<DeletionTarget>) -> Result<Vec<DeletionOutcome>, ControllerError> {
         self.ask(|answer| Request::Delete { targets, answer }).await
+    }
+
+    /// Adds partitions to topics; one outcome per name. With `validate_only` nothing is added.
+    pub async fn create_partitions(
+        &self,
+        topics: Vec<PartitionsSpec>,
+        validate_only: bool,
+    ) -> Result<Vec<PartitionsOutcome>, ControllerError> {
+        self.ask(|answer| Request::AddPartitions {
+            topics,
+            validate_only,
+            answer,
+        })
+        .await
+    }
+
+    /// Sets the levels of features, all or none. With `validate_only` nothing is set.
+    pub async fn update_features(
+        &self,
+        features: Vec<FeatureSpec>,
+        validate_only: bool,
+    ) -> Result<FeaturesOutcome, ControllerError> {
+        self.ask(|answer| Request::UpdateFeatures {
+            features,
+            validate_only,
+            answer,
+        })
+        .await
+    }
+
+    /// Where the metadata log stands.
+    pub fn quorum(&self) -> QuorumState {
+        self.log.quorum()
     }
 
     /// Gets a block of producer ids for a broker.
@@ -199,6 +253,16 @@ enum Waiting {
         at: Option<usize>,
         answer: Answer<Vec<DeletionOutcome>>,
     },
+    AddPartitions {
+        plan: PartitionsPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<PartitionsOutcome>>,
+    },
+    UpdateFeatures {
+        outcome: FeaturesOutcome,
+        at: Option<usize>,
+        answer: Answer<FeaturesOutcome>,
+    },
     Command {
         at: usize,
         answer: Answer<CommandResult>,
@@ -209,10 +273,11 @@ impl Owner {
     async fn run(mut self) {
         let mut requests = Vec::new();
         while self.queue.recv_many(&mut requests, MAX_BATCH_REQUESTS).await > 0 {
-            let image = self.publisher.current();
+            // What the image will be when the requests so far are applied.
+            let mut ahead = MetadataImage::clone(&self.publisher.current());
             let mut batch = Batch::default();
             for request in requests.drain(..) {
-                let (command, request) = self.plan(&image, request);
+                let (command, request) = self.plan(&ahead, request);
                 let bytes = command.as_ref().map_or(0, encoded_len);
                 if bytes > MAX_ENTRY_BYTES {
                     request.fail(
@@ -226,6 +291,9 @@ impl Owner {
                 }
                 if batch.bytes + bytes > MAX_ENTRY_BYTES {
                     self.propose(std::mem::take(&mut batch)).await;
+                }
+                if let Some(command) = &command {
+                    apply_next(&mut ahead, command);
                 }
                 batch.add(command, bytes, request);
             }
@@ -241,16 +309,16 @@ impl Owner {
                 validate_only,
                 answer,
             } => {
-                let plan = self.plan_creation(image, &topics);
-                let command = if validate_only {
-                    None
-                } else {
-                    plan.command(self.settings.limits)
-                };
-                (
-                    command.map(Command::CreateTopics),
-                    Waiting::Create { plan, at: None, answer },
-                )
+                let mut plan = self.plan_creation(image, &topics);
+                let mut command = plan.command(self.settings.limits).map(Command::CreateTopics);
+                if let Some(CommandResult::TopicsCreated(results)) = rehearsed(image, &mut command, validate_only) {
+                    let outcomes = plan.applied(&results);
+                    plan = CreationPlan {
+                        topics: Vec::new(),
+                        outcomes,
+                    };
+                }
+                (command, Waiting::Create { plan, at: None, answer })
             }
             Request::Delete { targets, answer } => {
                 let plan = plan_deletion(image, &targets);
@@ -258,7 +326,53 @@ impl Owner {
                 let command = (!topic_ids.is_empty()).then_some(Command::DeleteTopics { topic_ids });
                 (command, Waiting::Delete { plan, at: None, answer })
             }
+            Request::AddPartitions {
+                topics,
+                validate_only,
+                answer,
+            } => {
+                let rules = self.partition_rules();
+                let mut plan = plan_partitions(image, &topics, &rules);
+                let mut command = plan.command(&rules).map(Command::CreatePartitions);
+                if let Some(CommandResult::PartitionsCreated(results)) = rehearsed(image, &mut command, validate_only) {
+                    let outcomes = plan.applied(&results);
+                    plan = PartitionsPlan {
+                        topics: Vec::new(),
+                        outcomes,
+                    };
+                }
+                (command, Waiting::AddPartitions { plan, at: None, answer })
+            }
+            Request::UpdateFeatures {
+                features,
+                validate_only,
+                answer,
+            } => {
+                let node_id = self.settings.broker.resolved.node_id;
+                let planned = plan_features(image, self.settings.features, node_id, &features);
+                let (updates, outcome) = match planned {
+                    Ok(updates) => (updates, Ok(())),
+                    Err(why) => (Vec::new(), Err(why)),
+                };
+                let command = (!updates.is_empty() && !validate_only).then_some(Command::UpdateFeatures { updates });
+                (
+                    command,
+                    Waiting::UpdateFeatures {
+                        outcome,
+                        at: None,
+                        answer,
+                    },
+                )
+            }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
+        }
+    }
+
+    fn partition_rules(&self) -> PartitionRules {
+        PartitionRules {
+            max_partitions_per_request: self.settings.max_partitions_per_request,
+            max_partitions: self.settings.limits.max_partitions,
+            first_broker: self.settings.broker.resolved.node_id,
         }
     }
 
@@ -298,6 +412,17 @@ impl Owner {
     }
 }
 
+/// Applies a command to an image that is not published.
+fn apply_next(image: &mut MetadataImage, command: &Command) -> CommandResult {
+    apply(image, image.applied_index + 1, command)
+}
+
+/// Of a request that only wants to know: takes the command away and gives what applying it would give.
+fn rehearsed(image: &MetadataImage, command: &mut Option<Command>, validate_only: bool) -> Option<CommandResult> {
+    let command = if validate_only { command.take() } else { None }?;
+    Some(apply_next(&mut image.clone(), &command))
+}
+
 impl Batch {
     fn add(&mut self, command: Option<Command>, bytes: usize, mut request: Waiting) {
         if let Some(command) = command {
@@ -312,7 +437,10 @@ impl Batch {
 impl Waiting {
     fn set_place(&mut self, place: usize) {
         match self {
-            Self::Create { at, .. } | Self::Delete { at, .. } => *at = Some(place),
+            Self::Create { at, .. }
+            | Self::Delete { at, .. }
+            | Self::AddPartitions { at, .. }
+            | Self::UpdateFeatures { at, .. } => *at = Some(place),
             Self::Command { at, .. } => *at = place,
         }
     }
@@ -336,6 +464,22 @@ impl Waiting {
                 };
                 let _ = answer.send(Ok(outcomes));
             }
+            Self::AddPartitions { plan, at, answer } => {
+                let outcomes = match at.map(|at| &results[at]) {
+                    None => plan.outcomes,
+                    Some(CommandResult::PartitionsCreated(results)) => plan.applied(results),
+                    Some(other) => unreachable!("{other:?} is not the result of adding partitions"),
+                };
+                let _ = answer.send(Ok(outcomes));
+            }
+            Self::UpdateFeatures { outcome, at, answer } => {
+                let outcome = match at.map(|at| &results[at]) {
+                    None => outcome,
+                    Some(CommandResult::FeaturesUpdated(result)) => result.clone().map_err(|error| error.to_string()),
+                    Some(other) => unreachable!("{other:?} is not the result of updating features"),
+                };
+                let _ = answer.send(Ok(outcome));
+            }
             Self::Command { at, answer } => {
                 let _ = answer.send(Ok(results[at].clone()));
             }
@@ -346,6 +490,8 @@ impl Waiting {
         match self {
             Self::Create { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Delete { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::AddPartitions { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::UpdateFeatures { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Command { answer, .. } => drop(answer.send(Err(error.clone()))),
         }
     }

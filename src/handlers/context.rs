@@ -39,7 +39,7 @@ pub struct Services {
     pub cold_reads: Arc<ColdReads>,
     /// Incremental fetch sessions.
     pub fetch_sessions: FetchSessionCache,
-    /// Where partitions lie.
+    /// Log directories and what of partitions must be in them.
     pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,

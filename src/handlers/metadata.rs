@@ -95,7 +95,7 @@ impl<'a> Viewpoint<'a> {
     }
 
     /// Whether clients of this listener can reach the broker.
-    fn can_reach(&self, image: &MetadataImage, broker: i32) -> bool {
+    pub(super) fn can_reach(&self, image: &MetadataImage, broker: i32) -> bool {
         image
             .brokers
             .get(broker)

@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod cold_reads;
+pub mod deletion;
 pub mod fetch_wait;
 pub mod hosting;
 pub mod offsets;

@@ -368,6 +368,9 @@ pub enum PartitionError {
         /// Offset behind the last record.
         log_end_offset: Offset,
     },
+    /// A topic that only compacts keeps the newest record of each key.
+    #[error("records of a topic with cleanup.policy=compact cannot be deleted")]
+    CompactedOnly,
     /// The log refused the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -385,6 +388,7 @@ impl PartitionError {
             Self::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::CompactedOnly => ErrorCode::PolicyViolation,
             Self::Append(error) => error.error_code(),
             Self::Offline | Self::Storage(_) => ErrorCode::KafkaStorageError,
         }

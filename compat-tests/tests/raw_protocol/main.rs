@@ -5,6 +5,7 @@
 //! [`Bench`] checks that at the end of each.
 
 mod connections;
+mod delete_records;
 mod fetch;
 mod fetch_sessions;
 mod groups;

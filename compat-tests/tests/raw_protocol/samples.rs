@@ -5,7 +5,11 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -13,13 +17,15 @@ use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use kafka_protocol::messages::{delete_topics_request::DeleteTopicState, *};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 use uuid::Uuid;
 
 use compat_tests::batch::Batch;
 use compat_tests::requests::{
-    commit_request, creatable, fetch_request, group_id, list_offsets_request, produce_request, topic_name, unique,
+    commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
+    topic_name, unique,
 };
 use compat_tests::wire::{encode_request, text, version_of_fields};
 
@@ -78,6 +84,7 @@ pub(crate) fn all(subject: &Subject<'_>) -> Vec<Sample> {
     samples.extend(offsets(subject));
     samples.extend(membership(subject));
     samples.extend(administration(subject));
+    samples.extend(cluster(subject));
     samples.sort_by_key(|sample| (sample.key, sample.version));
     samples
 }
@@ -301,16 +308,89 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
             .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
             .with_timeout_ms(30_000)
     };
+    // offset 0: the other samples still find the topic's records
+    let records = |_| delete_records_request(subject.topic, &[(0, 0)]);
     [
         sample(0..=4, api_versions),
         sample(2..=7, create),
         sample(1..=6, delete),
+        sample(0..=2, records),
         sample(1..=4, configs),
         sample(0..=2, |_| DescribeClusterRequest::default()),
         sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
         sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
         vec![describe_log_dirs_5()],
         sample(0..=0, producers),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The APIs that change or show the cluster: samples that change nothing.
+fn cluster(subject: &Subject<'_>) -> Vec<Sample> {
+    let topic = || topic_name(subject.topic);
+    let partitions = |_| {
+        let asked = CreatePartitionsTopic::default()
+            .with_name(topic())
+            .with_count(9)
+            .with_assignments(None);
+        CreatePartitionsRequest::default()
+            .with_topics(vec![asked])
+            .with_timeout_ms(30_000)
+            .with_validate_only(true)
+    };
+    let elect = |version| {
+        let asked = TopicPartitions::default().with_topic(topic()).with_partitions(vec![0]);
+        ElectLeadersRequest::default()
+            .with_election_type(i8::from(version >= 1))
+            .with_topic_partitions(Some(vec![asked]))
+    };
+    let reassign = |version| {
+        let asked = ReassignablePartition::default().with_replicas(None);
+        let asked = ReassignableTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![asked]);
+        AlterPartitionReassignmentsRequest::default()
+            .with_allow_replication_factor_change(version == 0)
+            .with_topics(vec![asked])
+    };
+    let quorum = |_| {
+        let asked = describe_quorum_request::PartitionData::default().with_partition_index(0);
+        let asked = describe_quorum_request::TopicData::default()
+            .with_topic_name(topic_name("__cluster_metadata"))
+            .with_partitions(vec![asked]);
+        DescribeQuorumRequest::default().with_topics(vec![asked])
+    };
+    let features = |version| {
+        let asked = FeatureUpdateKey::default()
+            .with_feature(text("not.a.feature"))
+            .with_max_version_level(1);
+        UpdateFeaturesRequest::default()
+            .with_feature_updates(vec![asked])
+            .with_validate_only(version >= 1)
+    };
+    let page = |_| {
+        let cursor = describe_topic_partitions_request::Cursor::default()
+            .with_topic_name(topic())
+            .with_partition_index(0);
+        DescribeTopicPartitionsRequest::default()
+            .with_topics(vec![TopicRequest::default().with_name(topic())])
+            .with_cursor(Some(cursor))
+    };
+    [
+        sample(0..=3, partitions),
+        sample(0..=2, elect),
+        sample(0..=1, reassign),
+        sample(0..=0, |_| {
+            ListPartitionReassignmentsRequest::default().with_topics(None)
+        }),
+        sample(0..=2, quorum),
+        sample(0..=2, features),
+        sample(0..=0, |_| {
+            UnregisterBrokerRequest::default().with_broker_id(BrokerId(4_711))
+        }),
+        sample(0..=0, page),
     ]
     .into_iter()
     .flatten()

@@ -45,6 +45,4 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Longest wait for telling the controller of a failed log directory before the broker stops."),
     accepted("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), High, ReadOnly, Check::Any,
         "Kafka's period of looking for logs to flush; here every directory has its own flusher, which needs no period."),
-    accepted("log.initial.task.delay.ms", Long, Some("30000"), Low, ReadOnly, Check::AtLeast(0),
-        "Pause after the start before background work on logs begins.").internal(),
 ];

@@ -75,20 +75,7 @@ mod tests {
             .filter(|key| key.effect == Effect::Accepted)
             .map(|key| key.name)
             .collect();
-        let expected = [
-            "log.flush.start.offset.checkpoint.interval.ms",
-            "log.retention.bytes",
-            "log.retention.check.interval.ms",
-            "log.segment.delete.delay.ms",
-            "max.request.partition.size.limit",
-            "log.retention.hours",
-            "log.retention.minutes",
-            "log.retention.ms",
-        ];
-        assert_eq!(
-            idle, expected,
-            "read for topics whose retention does nothing, or for what is not served yet"
-        );
+        assert_eq!(idle, [""; 0], "what is read also acts");
         assert!(
             AREAS
                 .iter()

@@ -18,6 +18,14 @@ impl ImageListener for Nobody {
     }
 }
 
+/// A feature with levels.
+const FEATURES: [SupportedFeature; 1] = [SupportedFeature {
+    name: "levels",
+    min_level: 0,
+    max_level: 3,
+    initial_level: 1,
+}];
+
 struct Rig {
     controller: Arc<Controller>,
     log: Arc<MemoryMetadataLog>,
@@ -37,6 +45,7 @@ async fn rig() -> Rig {
             max_partitions: 10_000,
         },
         max_queued_requests: 500,
+        features: &FEATURES,
     };
     let fs = Arc::new(StdFileSystem);
     let env = Env::new(Arc::new(ManualClock::new(0)), Arc::new(SeededEntropy::new(1)), fs);
@@ -191,4 +200,136 @@ async fn producer_ids_are_distinct_and_come_in_blocks() {
     // Another process of the same broker never gets an id of the first.
     let other = ProducerIds::new(1, Arc::clone(&rig.controller));
     assert_eq!(other.next().await.expect("running"), 2_000);
+}
+
+fn more_partitions(topic: &str, count: i32) -> Vec<PartitionsSpec> {
+    vec![PartitionsSpec {
+        topic: topic.to_owned(),
+        count,
+        assignments: None,
+    }]
+}
+
+#[tokio::test]
+async fn partitions_added_at_the_same_time_add_up() {
+    let rig = rig().await;
+    let create = rig.controller.create_topics(vec![TopicSpec::with_defaults("t")], false);
+    create.await.expect("running");
+    let before = rig.log.proposals();
+    let (to_5, to_4, to_7, only_asked) = tokio::join!(
+        rig.controller.create_partitions(more_partitions("t", 5), false),
+        rig.controller.create_partitions(more_partitions("t", 4), false),
+        rig.controller.create_partitions(more_partitions("t", 7), false),
+        rig.controller.create_partitions(more_partitions("t", 9), true),
+    );
+    let code = |outcomes: Result<Vec<PartitionsOutcome>, ControllerError>| {
+        let outcomes = outcomes.expect("running");
+        outcomes[0].result.as_ref().err().map(|failure| failure.code)
+    };
+    assert_eq!(code(to_5), None);
+    assert_eq!(code(to_4), Some(ErrorCode::InvalidPartitions), "as after the first");
+    assert_eq!((code(to_7), code(only_asked)), (None, None));
+    let image = rig.publisher.current();
+    assert_eq!(image.topic("t").expect("there").partitions.len(), 7);
+    assert_eq!(rig.log.proposals(), before + 1, "they shared a proposal");
+}
+
+#[tokio::test]
+async fn a_topic_can_be_deleted_and_made_again_in_one_proposal() {
+    let rig = rig().await;
+    let spec = || vec![TopicSpec::with_defaults("t")];
+    let first = rig.controller.create_topics(spec(), false).await.expect("running");
+    let before = rig.log.proposals();
+    let target = DeletionTarget {
+        name: Some("t".to_owned()),
+        topic_id: uuid::Uuid::nil(),
+    };
+    let (deleted, created, grown) = tokio::join!(
+        rig.controller.delete_topics(vec![target]),
+        rig.controller.create_topics(spec(), false),
+        rig.controller.create_partitions(more_partitions("t", 3), false),
+    );
+    assert_eq!(deleted.expect("running")[0].result, Ok(()));
+    let created = created.expect("running")[0].result.clone().expect("the name is free");
+    assert_eq!(grown.expect("running")[0].result, Ok(()));
+    let image = rig.publisher.current();
+    let topic = image.topic("t").expect("made again");
+    assert_eq!((topic.id, topic.partitions.len()), (created.topic_id, 3));
+    assert_ne!(topic.id, first[0].result.as_ref().expect("created").topic_id);
+    assert_eq!(rig.log.proposals(), before + 1);
+}
+
+#[tokio::test]
+async fn what_is_only_validated_is_held_against_the_limits() {
+    let rig = rig().await;
+    let many = |name: &str| TopicSpec {
+        num_partitions: 60,
+        ..TopicSpec::with_defaults(name)
+    };
+    for n in 0..166 {
+        let made = rig.controller.create_topics(vec![many(&format!("t{n}"))], false).await;
+        assert_eq!(codes(&made.expect("running")), [None]);
+    }
+    // 9,960 of 10,000 partitions are there.
+    let more = rig.controller.create_topics(vec![many("more")], true).await;
+    assert_eq!(codes(&more.expect("running")), [Some(ErrorCode::PolicyViolation)]);
+    let colliding = vec![TopicSpec::with_defaults("a.b"), TopicSpec::with_defaults("a_b")];
+    let colliding = rig.controller.create_topics(colliding, true).await;
+    assert_eq!(
+        codes(&colliding.expect("running")),
+        [None, Some(ErrorCode::InvalidTopicException)]
+    );
+    for (count, code) in [(100, None), (101, Some(ErrorCode::PolicyViolation))] {
+        for validate_only in [true, false] {
+            let asked = rig
+                .controller
+                .create_partitions(more_partitions("t0", count), validate_only);
+            let outcome = &asked.await.expect("running")[0];
+            assert_eq!(outcome.result.as_ref().err().map(|failure| failure.code), code);
+        }
+        assert_eq!(
+            rig.publisher.current().topic("t0").expect("there").partitions.len(),
+            100
+        );
+    }
+}
+
+#[tokio::test]
+async fn features_get_their_levels() {
+    use crate::controller::features::UpgradeType;
+
+    let rig = rig().await;
+    let level = || FEATURES[0].level_in(&rig.publisher.current());
+    let ask = |level, upgrade_type, validate_only| {
+        let spec = FeatureSpec {
+            name: "levels".to_owned(),
+            level,
+            upgrade_type,
+        };
+        rig.controller.update_features(vec![spec], validate_only)
+    };
+    assert_eq!(level(), 1);
+    assert_eq!(ask(3, UpgradeType::Upgrade, true).await.expect("running"), Ok(()));
+    assert_eq!(level(), 1, "only asked");
+    let (up, further, too_late) = tokio::join!(
+        ask(2, UpgradeType::Upgrade, false),
+        ask(3, UpgradeType::Upgrade, false),
+        ask(2, UpgradeType::Upgrade, false),
+    );
+    assert_eq!((up.expect("running"), further.expect("running")), (Ok(()), Ok(())));
+    assert!(
+        too_late
+            .expect("running")
+            .expect_err("it is 3 by then")
+            .contains("Can't downgrade")
+    );
+    assert_eq!(level(), 3);
+    let before = rig.log.proposals();
+    assert_eq!(ask(3, UpgradeType::Upgrade, false).await.expect("running"), Ok(()));
+    assert_eq!(rig.log.proposals(), before, "nothing to do");
+    assert_eq!(
+        ask(0, UpgradeType::SafeDowngrade, false).await.expect("running"),
+        Ok(())
+    );
+    assert_eq!(level(), 0);
 }

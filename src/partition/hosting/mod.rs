@@ -10,6 +10,7 @@ mod checkpoints;
 mod dirs;
 pub mod moves;
 mod opening;
+pub mod retention;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use protocol::types::PartitionIndex;
 use storage::dir::LogDir;
 use storage::error::StorageError;
+use storage::log::removal::DeletedFiles;
 
 use self::dirs::{HostedDir, remove_futures, set_strays_aside};
 use self::moves::Moves;
@@ -54,6 +56,8 @@ struct Inner {
     cut_off: Mutex<Vec<(PartitionKey, usize)>>,
     /// The image that was applied last.
     latest: Mutex<Arc<MetadataImage>>,
+    /// Files of removed segments that are still to vanish.
+    deleted: Mutex<DeletedFiles>,
     /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
     closed: Mutex<bool>,
 }
@@ -101,6 +105,7 @@ impl Hosting {
                 moves: Mutex::new(Moves::default()),
                 cut_off: Mutex::new(cut_off),
                 latest: Mutex::new(Arc::new(MetadataImage::default())),
+                deleted: Mutex::new(DeletedFiles::default()),
                 closed: Mutex::new(false),
             }),
         })

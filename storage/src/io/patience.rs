@@ -54,6 +54,10 @@ impl File for PatientFile<'_> {
         self.file.len()
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        self.file.modified_ms()
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.truncate(len)
     }

@@ -245,6 +245,13 @@ impl File for StdFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.file.metadata()?.modified()?;
+        // A file from before 1970 is as old as one can be.
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }

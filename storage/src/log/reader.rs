@@ -121,6 +121,10 @@ impl LogReader {
             return Ok(wanted.nothing());
         }
         let segments = self.shared.segments.load();
+        if wanted.fetch_offset < segments.first_base_offset() {
+            // Removed since the look at the log start, which moves first; reading would skip to what is left.
+            self.check_range(wanted.fetch_offset)?;
+        }
         match self.plan_in(&segments, wanted, patience) {
             // Removed between the look at the log start and the opening of the file.
             Err(ReadError::Storage(error)) if error.is_not_found() => {

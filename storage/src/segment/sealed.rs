@@ -31,6 +31,8 @@ pub(crate) struct SealedSegment {
     has_no_timestamp: AtomicBool,
     /// Largest timestamp and the last offset of the batch that has it, once somebody asked.
     max_timestamp: OnceLock<Option<(i64, i64)>>,
+    /// It was taken out of its log: its files go, and no new ones are made.
+    is_removed: AtomicBool,
 }
 
 /// The opened files of a sealed segment.
@@ -64,7 +66,28 @@ impl SealedSegment {
             index_unsynced: AtomicBool::new(index_unsynced),
             has_no_timestamp: AtomicBool::new(false),
             max_timestamp: OnceLock::new(),
+            is_removed: AtomicBool::new(false),
         }
+    }
+
+    /// As [`Self::new`], of a segment whose largest timestamp is known, as [`Self::max_timestamp`] answers it.
+    pub(crate) fn just_sealed(index: &ActiveIndex, base_offset: i64, index_unsynced: bool) -> Self {
+        let sealed = Self::new(base_offset, index.next_offset(), index.size_bytes(), index_unsynced);
+        sealed.max_timestamp.get_or_init(|| index.max_timestamp());
+        sealed
+            .has_no_timestamp
+            .store(index.max_timestamp().is_none(), Ordering::Release);
+        sealed
+    }
+
+    /// The largest timestamp if somebody has asked before.
+    pub(crate) fn known_max_timestamp(&self) -> Option<Option<(i64, i64)>> {
+        self.max_timestamp.get().copied()
+    }
+
+    /// It was taken out of its log.
+    pub(crate) fn mark_removed(&self) {
+        self.is_removed.store(true, Ordering::Release);
     }
 
     pub(crate) fn base_offset(&self) -> i64 {
@@ -87,6 +110,9 @@ impl SealedSegment {
 
     /// Makes data and indexes durable.
     pub(crate) fn sync(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), SyncFailure> {
+        if self.is_removed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         files
             .log
             .sync_data()
@@ -260,7 +286,9 @@ impl SealedSegment {
     /// Makes both indexes again from the batches and, if possible, their files.
     fn rebuild(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), StorageError> {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
-        tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
+        if !self.is_removed.load(Ordering::Acquire) {
+            tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
+        }
         let mut index = ActiveIndex::new(self.base_offset);
         let mut scan = HeaderScan::new(files.log.as_ref(), &path, self.range(), HeaderScan::BULK_BYTES);
         loop {
@@ -278,7 +306,9 @@ impl SealedSegment {
         self.has_no_timestamp
             .store(index.max_timestamp().is_none(), Ordering::Release);
         // Durable at once: the log may long be behind its recovery point, so nobody would look at the files again.
-        if let Err(error) = write_index_files(fs, dir, self.base_offset, &mut index, IndexSync::Now) {
+        if !self.is_removed.load(Ordering::Acquire)
+            && let Err(error) = write_index_files(fs, dir, self.base_offset, &mut index, IndexSync::Now)
+        {
             tracing::warn!(segment = %path.display(), %error, "index kept in memory only");
         }
         let (offsets, times) = index.encode_files();
