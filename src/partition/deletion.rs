@@ -66,9 +66,13 @@ impl Partition {
         let Some(removable) = self.reader.find_removable(&self.settings().log, now)? else {
             return Ok(None);
         };
-        match &mut self.lock().log {
-            Some(log) => log.take_out(&removable, now),
-            None => Ok(None),
+        let removed = match &mut self.lock().log {
+            Some(log) => log.take_out(&removable, now)?,
+            None => None,
+        };
+        if removed.is_some() {
+            self.tell_sessions();
         }
+        Ok(removed)
     }
 }

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
-use kafka_protocol::messages::{DeleteTopicsRequest, FetchRequest, FetchResponse};
+use kafka_protocol::messages::{DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse};
 use uuid::Uuid;
 
 use compat_tests::batch::Batch;
@@ -401,6 +402,32 @@ fn a_partition_that_is_named_twice_counts_once() {
     let answer = subject.fetch(&mut bench, (answer.session_id, 1), &many);
     let partitions: Vec<_> = told(&answer).iter().map(|told| told.0).collect();
     assert_eq!(partitions, [0, 1]);
+}
+
+#[test]
+fn a_log_start_that_moved_is_told() {
+    let mut bench = Bench::new();
+    let subject = Subject::new(&mut bench, 2, FETCH_BY_NAME);
+    for _ in 0..3 {
+        subject.produce(&mut bench, 1, "x");
+    }
+    let answer = subject.fetch(&mut bench, (0, 0), &[(0, 0), (1, 3)]);
+    let id = answer.session_id;
+    for epoch in 1..=3 {
+        assert_eq!(told(&subject.fetch(&mut bench, (id, epoch), &[])), []);
+    }
+    let partition = DeleteRecordsPartition::default().with_partition_index(1).with_offset(2);
+    let topic = DeleteRecordsTopic::default()
+        .with_name(topic_name(&subject.name))
+        .with_partitions(vec![partition]);
+    let request = DeleteRecordsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000);
+    assert_eq!(bench.call(2, &request).topics[0].partitions[0].low_watermark, 2);
+    let answer = subject.fetch(&mut bench, (id, 4), &[]);
+    assert_eq!(told(&answer), [(1, 0, 3, Vec::new())]);
+    assert_eq!(answer.responses[0].partitions[0].log_start_offset, 2);
+    assert_eq!(told(&subject.fetch(&mut bench, (id, 5), &[])), []);
 }
 
 #[test]
