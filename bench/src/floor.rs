@@ -3,15 +3,15 @@
 //!
 //! - `relay`: receive, CRC, append; whatever one read brought is written with one call.
 //! - `echo`: the same without the CRC, for requests so small that bytes do not count.
-//! - `sync`: receive, append, `fdatasync` for each request; one thread per connection.
+//! - `sync`: receive, append, `fdatasync` for each request; one thread and one file per connection.
 //! - `sendfile`: answers every request with a stretch of a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::Failure;
@@ -30,12 +30,8 @@ const ALLOCATION_STEP: u64 = 16 << 20;
 
 /// Serves until it is ended. `answer_bytes`: data per answer of `sendfile`.
 pub(crate) fn serve(kind: &str, port: &str, path: &str, answer_bytes: usize) -> Result<(), Failure> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let path = Path::new(path);
+    let file = create(path)?;
     if kind == "sendfile" {
         // in pieces of the size of a batch: how a file was written decides how cheaply it is sent
         for piece in 0..SENDFILE_FILE_BYTES / PIECE_BYTES {
@@ -46,26 +42,31 @@ pub(crate) fn serve(kind: &str, port: &str, path: &str, answer_bytes: usize) -> 
     match kind {
         "relay" => relay(&listener, &file, true),
         "echo" => relay(&listener, &file, false),
-        "sync" => threads(&listener, file, sync),
-        "sendfile" => threads(&listener, file, move |stream, file, _| {
-            answer_by_sendfile(stream, file, answer_bytes)
+        "sync" => threads(&listener, path, sync),
+        "sendfile" => threads(&listener, path, move |stream, _| {
+            answer_by_sendfile(stream, &file, answer_bytes)
         }),
         _ => Err("a floor is relay, echo, sync or sendfile".into()),
     }
 }
 
-/// One thread per connection.
+fn create(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    Ok(options.read(true).write(true).create(true).truncate(true).open(path)?)
+}
+
+/// One thread per connection; each is told the path of the floor.
 fn threads(
     listener: &TcpListener,
-    file: File,
-    serve: impl Fn(TcpStream, &File, &AtomicU64) -> Result<(), Failure> + Clone + Send + 'static,
+    path: &Path,
+    serve: impl Fn(TcpStream, &Path) -> Result<(), Failure> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
-    let (file, end) = (Arc::new(file), Arc::new(AtomicU64::new(0)));
+    let serve = Arc::new(serve);
     for stream in listener.incoming() {
-        let (stream, file, end, serve) = (stream?, Arc::clone(&file), Arc::clone(&end), serve.clone());
+        let (stream, serve, path) = (stream?, Arc::clone(&serve), path.to_path_buf());
         stream.set_nodelay(true)?;
         // a connection's end is the generator's business
-        thread::spawn(move || serve(stream, &file, &end));
+        thread::spawn(move || serve(stream, &path));
     }
     Ok(())
 }
@@ -157,16 +158,20 @@ fn relay(listener: &TcpListener, file: &File, with_crc: bool) -> Result<(), Fail
 }
 
 /// One `fdatasync` for each request before its answer.
-fn sync(mut stream: TcpStream, file: &File, end: &AtomicU64) -> Result<(), Failure> {
-    let mut request = Vec::new();
+fn sync(mut stream: TcpStream, path: &Path) -> Result<(), Failure> {
+    // the name goes at once: nothing is left to be deleted
+    let own = path.with_extension(stream.peer_addr()?.port().to_string());
+    let file = create(&own)?;
+    std::fs::remove_file(&own)?;
+    let (mut end, mut request) = (0, Vec::new());
     let mut answer = [0; PRODUCE_ANSWER];
     answer[..4].copy_from_slice(&u32::try_from(PRODUCE_ANSWER_BYTES)?.to_be_bytes());
     loop {
         crate::wire::read_frame(&mut stream, &mut request)?;
         let length = request.len() as u64;
-        let position = end.fetch_add(length, Ordering::Relaxed);
-        preallocate(file, position, length)?;
-        file.write_all_at(&request, position)?;
+        preallocate(&file, end, length)?;
+        file.write_all_at(&request, end)?;
+        end += length;
         file.sync_data()?;
         stream.write_all(&answer)?;
     }

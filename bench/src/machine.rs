@@ -13,7 +13,7 @@ use crate::{Failure, cpu};
 
 /// A round begins when no more than this waits for the disk.
 const DIRTY_BYTES: u64 = 64 << 20;
-const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 /// CPU for the generator, and the one for what is measured.
 const GENERATOR_CPU: usize = 0;
 const BROKER_CPU: usize = 1;
@@ -58,9 +58,13 @@ fn meminfo(name: &str) -> Result<u64, Failure> {
     Ok(kibibytes * 1024)
 }
 
-/// Waits until the disk is quiet; false when it did not become so in time.
-pub(crate) fn settle() -> Result<bool, Failure> {
+/// Writes out what waits for the disk that `data` is on, and waits until it is quiet; false when others write so much
+/// that it did not become so in time.
+pub(crate) fn settle(data: &Path) -> Result<bool, Failure> {
     let begun = Instant::now();
+    if meminfo("Dirty:")? + meminfo("Writeback:")? > DIRTY_BYTES {
+        rustix::fs::syncfs(fs::File::open(data)?)?;
+    }
     while meminfo("Dirty:")? + meminfo("Writeback:")? > DIRTY_BYTES {
         if begun.elapsed() > SETTLE_LIMIT {
             return Ok(false);

@@ -188,7 +188,7 @@ impl Bench {
                     round: index,
                     options: &self.options,
                 };
-                let quiet = machine::settle()?;
+                let quiet = machine::settle(&self.options.data)?;
                 let foreign = Foreign::begin(&[target.pid()])?;
                 let mut figures = round(&turn).map_err(|error| format!("{scenario}, {}: {error}", target.name))?;
                 let foreign_cores = foreign.end()?;
@@ -212,7 +212,7 @@ impl Bench {
     ) -> Result<(), Failure> {
         for index in 0..rounds {
             for (name, binary) in &self.options.brokers {
-                let quiet = machine::settle()?;
+                let quiet = machine::settle(&self.options.data)?;
                 let figures = round(&self.options, binary, index)?;
                 self.report.round(scenario, name, index, &figures, (!quiet, 0.0))?;
             }

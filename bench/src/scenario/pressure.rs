@@ -36,8 +36,11 @@ fn round(options: &Options, binary: &Path, round: usize) -> Result<Figures, Fail
         let request = frames::fetch("N", 0, 0, 1 << 20)?;
         Ok(send_until_full(stream, &request, 64)?)
     })?;
+    // the first answers fill the sockets' buffers: more than a gigabyte is sent for nothing
+    let (burst, _) = good_client(&target, "beside-burst", seconds)?;
     let (p99, lost) = good_client(&target, "beside-readers", seconds)?;
     figures.extend([
+        ("readers that do not read, as they come: p99, µs", burst),
         ("readers that do not read: p99, µs", p99),
         ("readers that do not read: unanswered", lost),
         ("readers that do not read: highest RSS, MB", high()?),
