@@ -1,7 +1,8 @@
 //! I: user-space instructions per request, counted by callgrind: exact, whatever else runs on the machine.
 //!
 //! The broker runs under `valgrind` twice, with few and with many requests; the slope between the two leaves out its
-//! start and its stop. System calls are not counted: this is about our own code alone.
+//! start and its stop. System calls are not counted: this is about our own code alone. The profile of the longer run stays
+//! in the data directory, for `callgrind_annotate`.
 
 use std::path::Path;
 use std::process::Command;
@@ -61,17 +62,18 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
 fn round(options: &Options, binary: &Path, _round: usize) -> Result<Figures, Failure> {
     KINDS
         .iter()
-        .map(|(name, kind)| {
-            let few = count(options, binary, *kind, FEW)?;
-            let many = count(options, binary, *kind, MANY)?;
+        .enumerate()
+        .map(|(nth, (name, kind))| {
+            let output = options.data.join(format!("callgrind.{nth}.out"));
+            let few = count(options, binary, *kind, FEW, &output)?;
+            let many = count(options, binary, *kind, MANY, &output)?;
             Ok((*name, (many as f64 - few as f64) / (MANY - FEW) as f64))
         })
         .collect()
 }
 
 /// Instructions of a broker that serves so many requests.
-fn count(options: &Options, binary: &Path, kind: Kind, requests: u64) -> Result<u64, Failure> {
-    let output = options.path("callgrind");
+fn count(options: &Options, binary: &Path, kind: Kind, requests: u64, output: &Path) -> Result<u64, Failure> {
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "-q"])
@@ -81,8 +83,7 @@ fn count(options: &Options, binary: &Path, kind: Kind, requests: u64) -> Result<
     let (mut target, _) = Target::start_broker(&mut command, free_port()?, &directory, false)?;
     play(&target, kind, requests)?;
     target.stop()?;
-    let text = std::fs::read_to_string(&output)?;
-    std::fs::remove_file(&output)?;
+    let text = std::fs::read_to_string(output)?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     Ok(total.ok_or("callgrind wrote no totals")?.trim().parse()?)
 }
