@@ -300,11 +300,20 @@ pub(crate) fn create_topic(
     await_leaders(address, topic, partitions)
 }
 
-/// Waits until the last partition of a topic answers a fetch: other brokers tell of a topic before they lead it.
-pub(crate) fn await_leaders(address: &str, topic: &str, partitions: usize) -> Result<(), Failure> {
+/// Waits until every partition of a topic answers a fetch: other brokers tell of a topic before they lead it.
+fn await_leaders(address: &str, topic: &str, partitions: usize) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut stream = wire::connect(address)?;
-    let request = frames::fetch(topic, i32::try_from(partitions)? - 1, 0, 1)?;
+    let partitions = (0..i32::try_from(partitions)?).map(|partition| (partition, 0));
+    let request = frames::Fetch {
+        topic,
+        partitions: partitions.collect(),
+        max_bytes: 1,
+        max_wait_ms: 0,
+        session_id: 0,
+        session_epoch: -1,
+    };
+    let request = request.frame()?;
     loop {
         let answer = wire::call(&mut stream, &request)?;
         match crate::answers::fetched(&answer, |_| Ok(())) {
