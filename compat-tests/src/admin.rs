@@ -99,7 +99,9 @@ pub fn delete_topics_request(names: &[&str]) -> DeleteTopicsRequest {
 pub fn delete_records_request(topics: &[(&str, &[(i32, i64)])]) -> DeleteRecordsRequest {
     let mut request = DeleteRecordsRequest::default().with_timeout_ms(30_000);
     for (name, partitions) in topics {
-        request.topics.extend(requests::delete_records_request(name, partitions).topics);
+        request
+            .topics
+            .extend(requests::delete_records_request(name, partitions).topics);
     }
     request
 }

@@ -492,6 +492,7 @@ fn settings() -> Vec<&'static str> {
             "log.flush.offset.checkpoint.interval.ms=50",
             "log.flush.start.offset.checkpoint.interval.ms=50",
             "log.retention.check.interval.ms=50",
+            "log.initial.task.delay.ms=0",
         ],
     ]
     .concat()
