@@ -37,6 +37,7 @@ use crate::coordinator::GroupCoordinator;
 use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::start::StartGroups;
 use crate::env::Env;
+use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::context::Services;
 use crate::metadata::command::{ConfigResource, Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
@@ -45,6 +46,7 @@ use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
 use crate::network::limits::ConnectionCounts;
+use crate::partition::cold_reads::ColdReads;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
@@ -117,6 +119,8 @@ impl Broker {
             node_id,
             env,
             config: live,
+            cold_reads: Arc::new(ColdReads::configured(&config)),
+            fetch_sessions: FetchSessionCache::configured(&config),
             publisher,
             hosting: hosting.clone(),
             partitions,

@@ -91,6 +91,7 @@ pub(super) fn serve(
         let shared = ConnectionShared {
             dispatcher: Arc::clone(&dispatcher),
             memory: Arc::clone(&memory),
+            cold_reads: Arc::clone(&services.cold_reads),
             limits: Arc::clone(&limits),
             listener,
             stopping: services.stopping.clone(),

@@ -160,6 +160,9 @@ broker_config! {
         /// Most connections at a time from one address.
         max_connections_per_ip: i32 =
             acting("max.connections.per.ip", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
+        /// Most incremental fetch sessions that are kept; who gets none is answered in full each time.
+        max_incremental_fetch_session_cache_slots: i32 =
+            acting("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Medium, ReadOnly, AtLeast(0));
         /// Most partitions in one response that describes topics page by page.
         max_request_partition_size_limit: i32 =
             acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
@@ -167,6 +170,9 @@ broker_config! {
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.
         min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
+        /// Reads of old data from the disks at a time; further ones wait, on no thread.
+        monedula_cold_read_threads: i32 =
+            acting("monedula.cold.read.threads", Int, Some("8"), Low, ReadOnly, AtLeast(1));
         /// Most bytes of all values that are set on topics, groups, brokers and client-metrics subscriptions; setting more is refused.
         monedula_config_max_bytes: i64 =
             acting("monedula.config.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(1));
@@ -175,7 +181,14 @@ broker_config! {
             acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
-            acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
+            acting("monedula.coordinator.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// By how much a partition of __consumer_offsets grows, at the least, before its live state is written again and
+        /// what lies before is given up; with much state, three times the state.
+        monedula_coordinator_rewrite_bytes: i64 =
+            acting("monedula.coordinator.rewrite.bytes", Long, Some("4194304"), Low, ReadOnly, AtLeast(1024));
+        /// Memory for all incremental fetch sessions, some 300 bytes for each partition in one; who finds no room is answered in full each time.
+        monedula_fetch_session_cache_max_bytes: i64 =
+            acting("monedula.fetch.session.cache.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(0));
         /// Member ids of one group that were given out to clients which have not joined with them yet.
         monedula_group_max_pending_members: i32 =
             acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));

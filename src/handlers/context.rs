@@ -17,8 +17,10 @@ use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::Controller;
 use crate::coordinator::GroupCoordinator;
 use crate::env::Env;
+use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::metadata::publisher::MetadataPublisher;
+use crate::partition::cold_reads::ColdReads;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
@@ -33,6 +35,10 @@ pub struct Services {
     pub config: Arc<LiveConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
+    /// Reads that wait for the disk.
+    pub cold_reads: Arc<ColdReads>,
+    /// Incremental fetch sessions.
+    pub fetch_sessions: FetchSessionCache,
     /// Log directories and what of partitions must be in them.
     pub hosting: Hosting,
     /// Partitions hosted here.

@@ -10,6 +10,7 @@ pub mod api_versions;
 pub mod context;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
@@ -33,6 +34,7 @@ pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
@@ -102,6 +104,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
         35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
         37 => decoded!(cx, body, CreatePartitionsRequest, create_partitions),
+        42 => decoded!(cx, body, DeleteGroupsRequest, delete_groups),
         43 => decoded!(cx, body, ElectLeadersRequest, elect_leaders),
         44 => decoded!(cx, body, IncrementalAlterConfigsRequest, incremental_alter_configs),
         45 => decoded!(
@@ -116,6 +119,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
             ListPartitionReassignmentsRequest,
             list_partition_reassignments
         ),
+        47 => decoded!(cx, body, OffsetDeleteRequest, offset_delete),
         55 => decoded!(cx, body, DescribeQuorumRequest, describe_quorum),
         57 => decoded!(cx, body, UpdateFeaturesRequest, update_features),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),

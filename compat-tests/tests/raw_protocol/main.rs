@@ -10,6 +10,8 @@ mod connections;
 mod delete_groups;
 mod delete_records;
 mod fetch;
+mod fetch_sessions;
+mod group_admin;
 mod groups;
 mod log_dirs;
 mod malformed;

@@ -13,6 +13,7 @@ use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -27,7 +28,7 @@ use compat_tests::requests::{
     commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
     topic_name, unique,
 };
-use compat_tests::wire::{encode_request, text};
+use compat_tests::wire::{encode_request, text, version_of_fields};
 
 /// The correlation id of every sample.
 pub(crate) const CORRELATION_ID: i32 = 4711;
@@ -60,7 +61,7 @@ fn check<Q: Request>(mut frame: Bytes, version: i16) -> Result<(), String> {
     if header.correlation_id != CORRELATION_ID {
         return Err(format!("correlation id {}", header.correlation_id));
     }
-    Q::Response::decode(&mut frame, version).map_err(|error| error.to_string())?;
+    Q::Response::decode(&mut frame, version_of_fields(Q::KEY, version)).map_err(|error| error.to_string())?;
     if frame.is_empty() {
         Ok(())
     } else {
@@ -116,7 +117,7 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
     [
         sample(3..=13, produce),
         sample(4..=18, fetch),
-        sample(1..=10, |_| list_offsets_request(topic, 0, -1)),
+        sample(1..=11, |_| list_offsets_request(topic, 0, -1)),
         sample(0..=13, metadata),
         sample(2..=4, |_| {
             let asked = OffsetForLeaderPartition::default()
@@ -341,6 +342,18 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         sample(1..=4, configs),
         sample(0..=2, alter),
         sample(0..=1, incremental),
+        sample(0..=2, |_| {
+            DeleteGroupsRequest::default().with_groups_names(vec![group_id("not-there")])
+        }),
+        sample(0..=0, |_| {
+            let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
+            let topic = OffsetDeleteRequestTopic::default()
+                .with_name(topic_name(subject.topic))
+                .with_partitions(vec![partition]);
+            OffsetDeleteRequest::default()
+                .with_group_id(group_id(subject.group))
+                .with_topics(vec![topic])
+        }),
         sample(0..=2, |_| DescribeClusterRequest::default()),
         sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
         sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::config::broker;
-use crate::config::key::{ConfigKey, Effect};
+use crate::config::key::ConfigKey;
 
 /// Areas of the accepted configs, in the order of the documentation.
 const AREAS: &[(&str, &[ConfigKey])] = &[
@@ -51,6 +51,7 @@ pub(super) fn accepted_areas() -> impl Iterator<Item = (&'static str, Vec<&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::key::Effect;
 
     fn all_rows() -> impl Iterator<Item = &'static ConfigKey> {
         broker::KEYS
