@@ -6,7 +6,6 @@
 
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -20,7 +19,7 @@ use kafka_protocol::messages::{
     MetadataRequest,
 };
 
-use crate::requests::{group_id, topic_name};
+use crate::requests::{self, group_id, topic_name};
 use crate::wire::{Connection, text};
 
 /// A topic's configs.
@@ -96,21 +95,15 @@ pub fn delete_topics_request(names: &[&str]) -> DeleteTopicsRequest {
         .with_timeout_ms(30_000)
 }
 
-/// A request that deletes records: topics, and partitions with the new first offset.
+/// A request that deletes records of several topics: names, and partitions with the new first offset.
 pub fn delete_records_request(topics: &[(&str, &[(i32, i64)])]) -> DeleteRecordsRequest {
-    let partition = |&(index, offset): &(i32, i64)| {
-        DeleteRecordsPartition::default()
-            .with_partition_index(index)
-            .with_offset(offset)
-    };
-    let topic = |&(name, partitions): &(&str, &[(i32, i64)])| {
-        DeleteRecordsTopic::default()
-            .with_name(topic_name(name))
-            .with_partitions(partitions.iter().map(partition).collect())
-    };
-    DeleteRecordsRequest::default()
-        .with_topics(topics.iter().map(topic).collect())
-        .with_timeout_ms(30_000)
+    let mut request = DeleteRecordsRequest::default().with_timeout_ms(30_000);
+    for (name, partitions) in topics {
+        request
+            .topics
+            .extend(requests::delete_records_request(name, partitions).topics);
+    }
+    request
 }
 
 /// Deletes records; partitions, low watermarks and codes of all topics.

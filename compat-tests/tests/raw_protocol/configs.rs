@@ -9,7 +9,6 @@ use compat_tests::admin::{
     BROKER, BROKER_LOGGER, CLIENT_METRICS, DELETE, GROUP, Resource, SET, TOPIC, alter, broker_id, config,
     describe_request, sorted, value_of,
 };
-use compat_tests::broker::external_address;
 use compat_tests::requests::{create_topic, new_topic, unique, until};
 use compat_tests::wire::Connection;
 
@@ -214,16 +213,6 @@ fn resources_that_are_not_there() {
         .map(|((_, name), code)| (*name, *code))
         .chain([(&good[..], 0)]);
     assert_eq!(found, sorted(wanted));
-    if external_address().is_none() {
-        let answer = bench.call(4, &describe_request(&[((99, "x"), None), ((TOPIC, &good), None)]));
-        let found = sorted(
-            answer
-                .results
-                .iter()
-                .map(|result| (result.resource_type, result.error_code)),
-        );
-        assert_eq!(found, [(TOPIC, 0), (99, 42)]);
-    }
 }
 
 #[test]

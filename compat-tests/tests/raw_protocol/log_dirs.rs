@@ -127,7 +127,8 @@ fn null_means_everything_and_strangers_are_left_out() {
 
 #[test]
 fn deleted_records_and_topics_give_their_room_back() {
-    let settings = [QUICK, &["log.retention.check.interval.ms=50"]].concat();
+    let eager = ["log.retention.check.interval.ms=50", "log.initial.task.delay.ms=0"];
+    let settings = [QUICK, &eager].concat();
     let mut bench = Bench::on(Broker::start(&settings));
     let topic = unique("topic");
     create_topic(
