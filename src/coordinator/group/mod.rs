@@ -81,7 +81,7 @@ pub struct Outcome {
     /// Whether the records may go into several batches. Else all of them are appended or none.
     pub splittable: bool,
     /// To append and to answer before this, each by itself.
-    pub before: Vec<Outcome>,
+    pub before: Vec<Self>,
     /// To send when the state they tell is committed.
     pub replies: Vec<(ReplyToken, Reply)>,
     /// To hand back when the records are in the log, or could not be written.

@@ -131,7 +131,7 @@ impl Rewriting {
     }
 
     /// Where the log may begin, and up to where it must be safe for that; `None` when there is nothing to ask now.
-    pub(super) fn to_forget(&mut self, now_ms: i64) -> Option<(i64, i64)> {
+    pub(super) fn forgettable(&mut self, now_ms: i64) -> Option<(i64, i64)> {
         match &mut self.phase {
             Phase::Written {
                 needed_from,
@@ -200,10 +200,10 @@ mod tests {
         let mut rewriting = Rewriting::new(1_000, 5_000, 0);
         write(&mut rewriting, 10, 400);
         assert!(rewriting.pass(11, 150).is_none(), "one pass at a time");
-        assert_eq!(rewriting.to_forget(11), Some((100, 150)));
-        assert_eq!(rewriting.to_forget(100), None, "not asked all the time");
+        assert_eq!(rewriting.forgettable(11), Some((100, 150)));
+        assert_eq!(rewriting.forgettable(100), None, "not asked all the time");
         assert_eq!(rewriting.next_deadline(), Some(261));
-        assert_eq!(rewriting.to_forget(261), Some((100, 150)));
+        assert_eq!(rewriting.forgettable(261), Some((100, 150)));
         rewriting.on_forgotten();
         assert_eq!(rewriting.next_deadline(), None);
         rewriting.on_appended(1_199);
@@ -218,7 +218,7 @@ mod tests {
         assert!(rewriting.pass(10, 100).is_some());
         rewriting.on_refused(20);
         rewriting.on_end(20, 150);
-        assert_eq!(rewriting.to_forget(20), None);
+        assert_eq!(rewriting.forgettable(20), None);
         assert_eq!(rewriting.next_deadline(), Some(20 + PAUSE_MS));
         assert!(rewriting.pass(20, 150).is_none());
         assert!(rewriting.pass(20 + PAUSE_MS, 150).is_some(), "later it is tried again");

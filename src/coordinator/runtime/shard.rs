@@ -424,7 +424,7 @@ impl Shard {
                 self.flush(now);
             }
         }
-        if let Some((offset, end_offset)) = self.rewriting.to_forget(now.mono_ms)
+        if let Some((offset, end_offset)) = self.rewriting.forgettable(now.mono_ms)
             && self.shared.log.forget_before(self.partition, offset, end_offset)
         {
             tracing::debug!(
