@@ -1,7 +1,7 @@
 //! The typed broker configuration, and the rows of the config table that act: one field per key, or one field for
 //! several keys that answer one question together.
 //!
-//! Invariants: a key that acts stands here, and what stands here acts unless it is marked `idle`; a `BrokerConfig` is whole and consistent (`load` and `resolve`
+//! Invariants: a key that acts stands here, and what stands here acts; a `BrokerConfig` is whole and consistent (`load` and `resolve`
 //! refuse everything else) and never changes.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use protocol::types::BrokerId;
 
-use crate::config::check::Check::{Any, AtLeast, ListOf, NonEmptyList, OneOf};
+use crate::config::check::Check::{Any, AtLeast, Between, BetweenOr, ListOf, NonEmptyList, OneOf};
 use crate::config::key::Importance::{High, Low, Medium};
 use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
 use crate::config::key::{ConfigKey, acting};
@@ -73,6 +73,15 @@ pub struct Resolved {
 
 broker_config! {
     keys {
+        /// Level used when the broker compresses with gzip; -1 is the library's own default.
+        compression_gzip_level: i32 =
+            acting("compression.gzip.level", Int, Some("-1"), Medium, ClusterWide, BetweenOr(1, 9, -1));
+        /// Codec in which batches are stored; `producer` keeps the codec of the producer, everything else compresses anew what comes in another codec.
+        compression_type: String = acting("compression.type", Text, Some("producer"), High, ClusterWide,
+            OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]));
+        /// Level used when the broker compresses with zstd.
+        compression_zstd_level: i32 =
+            acting("compression.zstd.level", Int, Some("3"), Medium, ClusterWide, Between(-131_072, 22));
         /// Whether a topic is created when a client asks for it or produces to it and it does not exist.
         auto_create_topics_enable: bool = acting("auto.create.topics.enable", Boolean, Some("true"), High, ReadOnly, Any);
         /// Name of the rack or zone of this broker, which clients are told.
@@ -151,6 +160,9 @@ broker_config! {
         /// Most connections at a time from one address.
         max_connections_per_ip: i32 =
             acting("max.connections.per.ip", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
+        /// Most incremental fetch sessions that are kept; who gets none is answered in full each time.
+        max_incremental_fetch_session_cache_slots: i32 =
+            acting("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Medium, ReadOnly, AtLeast(0));
         /// Most partitions in one response that describes topics page by page.
         max_request_partition_size_limit: i32 =
             acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
@@ -158,6 +170,15 @@ broker_config! {
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.
         min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
+        /// Reads of old data from the disks at a time; further ones wait, on no thread.
+        monedula_cold_read_threads: i32 =
+            acting("monedula.cold.read.threads", Int, Some("8"), Low, ReadOnly, AtLeast(1));
+        /// Most bytes of all values that are set on topics, groups, brokers and client-metrics subscriptions; setting more is refused.
+        monedula_config_max_bytes: i64 =
+            acting("monedula.config.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(1));
+        /// Most resources other than topics that have configs of their own: brokers, groups, client-metrics subscriptions.
+        monedula_config_max_resources: i32 =
+            acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
             acting("monedula.coordinator.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
@@ -165,6 +186,9 @@ broker_config! {
         /// what lies before is given up; with much state, three times the state.
         monedula_coordinator_rewrite_bytes: i64 =
             acting("monedula.coordinator.rewrite.bytes", Long, Some("4194304"), Low, ReadOnly, AtLeast(1024));
+        /// Memory for all incremental fetch sessions, some 300 bytes for each partition in one; who finds no room is answered in full each time.
+        monedula_fetch_session_cache_max_bytes: i64 =
+            acting("monedula.fetch.session.cache.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(0));
         /// Member ids of one group that were given out to clients which have not joined with them yet.
         monedula_group_max_pending_members: i32 =
             acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
@@ -243,9 +267,11 @@ broker_config! {
             .differs("(required)", "the quorum of one node needs no listener");
         /// Security protocol of each listener name; PLAINTEXT is the one that is spoken.
         acting("listener.security.protocol.map", Text,
-            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any);
+            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any)
+            .fixed("listeners are opened at the start");
         /// Addresses at which connections are taken, as name://host:port; an empty host means all interfaces, port 0 a free one.
         acting("listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), High, PerBroker, NonEmptyList)
+            .fixed("listeners are opened at the start, before the stored configuration can be read")
             .differs("[PLAINTEXT://:9092]", "a first start should not open the machine to its network");
         /// Directories of the data, used when `log.dirs` is not set.
         acting("log.dir", List, Some("monedula-data"), High, ReadOnly, NonEmptyList)
@@ -283,6 +309,25 @@ impl Default for BrokerConfig {
 }
 
 impl BrokerConfig {
+    /// The configuration of the start (`self`) under these dynamic values, which have passed `dynamic::refuse`.
+    ///
+    /// # Errors
+    /// What contradicts what, one sentence.
+    pub fn with_dynamic(
+        &self,
+        cluster_default: BTreeMap<String, String>,
+        broker: BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let settings = self.settings.with_dynamic(cluster_default, broker);
+        match resolve(&settings) {
+            Ok(resolution) => Ok(Self::read(settings, resolution.resolved)),
+            Err(errors) => {
+                let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                Err(sentences.join("; "))
+            }
+        }
+    }
+
     /// Whether compressed batches are decompressed and walked when they are produced.
     pub fn is_full_record_validation(&self) -> bool {
         self.monedula_record_validation == "full"

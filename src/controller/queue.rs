@@ -13,18 +13,16 @@ use protocol::types::BrokerId;
 use storage::dir::uuid_text::fresh_uuid;
 use tokio::sync::{mpsc, oneshot};
 
+use super::configs::{AlterationPlan, ConfigAlteration, ConfigRules, Outcome, plan_alterations, validate_new_topic};
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
 use super::features::{FeatureSpec, plan_features};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed, QuorumState};
 use super::partitions::{PartitionRules, PartitionsOutcome, PartitionsPlan, PartitionsSpec, plan_partitions};
 use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
-use crate::config::broker::BrokerConfig;
-use crate::config::topic::validate_topic_configs;
+use crate::config::live::LiveConfig;
 use crate::env::Env;
 use crate::metadata::apply::apply;
-use crate::metadata::command::{
-    ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
-};
+use crate::metadata::command::{ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits};
 use crate::metadata::command_codec::encoded_len;
 use crate::metadata::features::SupportedFeature;
 use crate::metadata::image::MetadataImage;
@@ -36,8 +34,8 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// What the controller goes by.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
-    /// The broker's configuration.
-    pub broker: Arc<BrokerConfig>,
+    /// The broker's configuration in force.
+    pub broker: Arc<LiveConfig>,
     /// Partitions that one request may make (10000 in Kafka, not configurable there).
     pub max_partitions_per_request: usize,
     /// How much metadata there may be.
@@ -101,6 +99,11 @@ enum Request {
         features: Vec<FeatureSpec>,
         validate_only: bool,
         answer: Answer<FeaturesOutcome>,
+    },
+    AlterConfigs {
+        alterations: Vec<ConfigAlteration>,
+        validate_only: bool,
+        answer: Answer<Vec<Outcome>>,
     },
     Command {
         command: Command,
@@ -199,15 +202,19 @@ impl Controller {
         }
     }
 
-    /// Sets and removes config values that were checked before; one result per change.
+    /// Alters configs of resources that are not malformed; one outcome per resource. With `validate_only` nothing is
+    /// altered.
     pub async fn alter_configs(
         &self,
-        changes: Vec<ConfigChange>,
-    ) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
-        match self.command(Command::AlterConfigs { changes }).await? {
-            CommandResult::ConfigsAltered(results) => Ok(results),
-            other => unreachable!("{other:?} is not the result of altering configs"),
-        }
+        alterations: Vec<ConfigAlteration>,
+        validate_only: bool,
+    ) -> Result<Vec<Outcome>, ControllerError> {
+        self.ask(|answer| Request::AlterConfigs {
+            alterations,
+            validate_only,
+            answer,
+        })
+        .await
     }
 
     async fn command(&self, command: Command) -> Result<CommandResult, ControllerError> {
@@ -263,6 +270,11 @@ enum Waiting {
         at: Option<usize>,
         answer: Answer<FeaturesOutcome>,
     },
+    AlterConfigs {
+        plan: AlterationPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<Outcome>>,
+    },
     Command {
         at: usize,
         answer: Answer<CommandResult>,
@@ -289,15 +301,21 @@ impl Owner {
                     );
                     continue;
                 }
-                if batch.bytes + bytes > MAX_ENTRY_BYTES {
-                    self.propose(std::mem::take(&mut batch)).await;
+                if batch.bytes + bytes > MAX_ENTRY_BYTES
+                    && let Err(error) = self.propose(std::mem::take(&mut batch)).await
+                {
+                    // what was planned on top of it is void too
+                    request.fail(&error);
+                    ahead = MetadataImage::clone(&self.publisher.current());
+                    continue;
                 }
                 if let Some(command) = &command {
                     apply_next(&mut ahead, command);
                 }
                 batch.add(command, bytes, request);
             }
-            self.propose(batch).await;
+            // those who waited were told
+            let _failed = self.propose(batch).await;
         }
     }
 
@@ -347,37 +365,53 @@ impl Owner {
                 features,
                 validate_only,
                 answer,
+            } => self.plan_features(image, &features, validate_only, answer),
+            Request::AlterConfigs {
+                alterations,
+                validate_only,
+                answer,
             } => {
-                let node_id = self.settings.broker.resolved.node_id;
-                let planned = plan_features(image, self.settings.features, node_id, &features);
-                let (updates, outcome) = match planned {
-                    Ok(updates) => (updates, Ok(())),
-                    Err(why) => (Vec::new(), Err(why)),
-                };
-                let command = (!updates.is_empty() && !validate_only).then_some(Command::UpdateFeatures { updates });
-                (
-                    command,
-                    Waiting::UpdateFeatures {
-                        outcome,
-                        at: None,
-                        answer,
-                    },
-                )
+                let plan = self.plan_alterations(&mut image.clone(), &alterations);
+                let changes = plan.changes.clone();
+                let proposes = !validate_only && !changes.is_empty();
+                let command = proposes.then_some(Command::AlterConfigs { changes });
+                (command, Waiting::AlterConfigs { plan, at: None, answer })
             }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
         }
+    }
+
+    fn plan_features(
+        &self,
+        image: &MetadataImage,
+        features: &[FeatureSpec],
+        validate_only: bool,
+        answer: Answer<FeaturesOutcome>,
+    ) -> (Option<Command>, Waiting) {
+        let node_id = self.settings.broker.at_start().resolved.node_id;
+        let (updates, outcome) = match plan_features(image, self.settings.features, node_id, features) {
+            Ok(updates) => (updates, Ok(())),
+            Err(why) => (Vec::new(), Err(why)),
+        };
+        let command = (!updates.is_empty() && !validate_only).then_some(Command::UpdateFeatures { updates });
+        let waiting = Waiting::UpdateFeatures {
+            outcome,
+            at: None,
+            answer,
+        };
+        (command, waiting)
     }
 
     fn partition_rules(&self) -> PartitionRules {
         PartitionRules {
             max_partitions_per_request: self.settings.max_partitions_per_request,
             max_partitions: self.settings.limits.max_partitions,
-            first_broker: self.settings.broker.resolved.node_id,
+            first_broker: self.settings.broker.at_start().resolved.node_id,
         }
     }
 
     fn plan_creation(&self, image: &MetadataImage, topics: &[TopicSpec]) -> CreationPlan {
-        let broker = &self.settings.broker;
+        let broker = self.settings.broker.load();
         let rules = TopicRules {
             num_partitions: broker.num_partitions,
             // A factor beyond int16 is beyond the number of brokers as well, and is refused as that.
@@ -385,20 +419,35 @@ impl Owner {
             max_partitions_per_request: self.settings.max_partitions_per_request,
             limits: self.settings.limits,
             first_broker: broker.resolved.node_id,
-            validate_configs: &|configs| validate_topic_configs(configs, broker),
+            validate_configs: &|configs| validate_new_topic(image, configs, &broker),
         };
         plan_creation(image, topics, &rules, &mut || fresh_uuid(|| self.env.uuid()))
     }
 
-    async fn propose(&self, batch: Batch) {
+    fn plan_alterations(&self, image: &mut MetadataImage, alterations: &[ConfigAlteration]) -> AlterationPlan {
+        let broker = &self.settings.broker;
+        let rules = ConfigRules {
+            at_start: broker.at_start(),
+            current: &broker.load(),
+        };
+        plan_alterations(image, alterations, rules)
+    }
+
+    async fn propose(&self, batch: Batch) -> Result<(), ControllerError> {
         let answer = if batch.commands.is_empty() {
             Ok(Vec::new())
         } else {
             self.commit(batch.commands).await
         };
         match answer {
-            Ok(results) => batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results)),
-            Err(error) => batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error)),
+            Ok(results) => {
+                batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results));
+                Ok(())
+            }
+            Err(error) => {
+                batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error));
+                Err(error)
+            }
         }
     }
 
@@ -440,7 +489,8 @@ impl Waiting {
             Self::Create { at, .. }
             | Self::Delete { at, .. }
             | Self::AddPartitions { at, .. }
-            | Self::UpdateFeatures { at, .. } => *at = Some(place),
+            | Self::UpdateFeatures { at, .. }
+            | Self::AlterConfigs { at, .. } => *at = Some(place),
             Self::Command { at, .. } => *at = place,
         }
     }
@@ -480,6 +530,14 @@ impl Waiting {
                 };
                 let _ = answer.send(Ok(outcome));
             }
+            Self::AlterConfigs { plan, at, answer } => {
+                let outcomes = match at.map(|at| &results[at]) {
+                    None => plan.outcomes(),
+                    Some(CommandResult::ConfigsAltered(results)) => plan.applied(results),
+                    Some(other) => unreachable!("{other:?} is not the result of altering configs"),
+                };
+                let _ = answer.send(Ok(outcomes));
+            }
             Self::Command { at, answer } => {
                 let _ = answer.send(Ok(results[at].clone()));
             }
@@ -492,6 +550,7 @@ impl Waiting {
             Self::Delete { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::AddPartitions { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::UpdateFeatures { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::AlterConfigs { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Command { answer, .. } => drop(answer.send(Err(error.clone()))),
         }
     }

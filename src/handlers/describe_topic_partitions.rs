@@ -25,7 +25,7 @@ use crate::metadata::topic_name;
 
 /// Answers from the image.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DescribeTopicPartitionsRequest) -> Reply {
-    let limit = cx.services.config.max_request_partition_size_limit;
+    let limit = cx.services.config.load().max_request_partition_size_limit;
     cx.reply(&answer(
         &Viewpoint::of(cx),
         &cx.services.publisher.current(),

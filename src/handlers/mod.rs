@@ -3,6 +3,7 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
@@ -23,9 +24,11 @@ pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
@@ -97,11 +100,13 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        33 => decoded!(cx, body, AlterConfigsRequest, alter_configs),
         34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
         35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
         37 => decoded!(cx, body, CreatePartitionsRequest, create_partitions),
         42 => decoded!(cx, body, DeleteGroupsRequest, delete_groups),
         43 => decoded!(cx, body, ElectLeadersRequest, elect_leaders),
+        44 => decoded!(cx, body, IncrementalAlterConfigsRequest, incremental_alter_configs),
         45 => decoded!(
             cx,
             body,
@@ -120,6 +125,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
         61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
         64 => decoded!(cx, body, UnregisterBrokerRequest, unregister_broker),
+        74 => decoded!(cx, body, ListConfigResourcesRequest, list_config_resources),
         75 => decoded!(cx, body, DescribeTopicPartitionsRequest, describe_topic_partitions),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }

@@ -236,7 +236,9 @@ fn allocate_producer_ids(
     }
 }
 
-fn alter_configs(image: &mut MetadataImage, change: &ConfigChange) -> Result<(), ApplyError> {
+/// Sets and removes the values of one resource. Whoever plans several changes applies each to an image of its own, so
+/// that the next one is planned on top of it.
+pub fn alter_configs(image: &mut MetadataImage, change: &ConfigChange) -> Result<(), ApplyError> {
     match &change.resource {
         ConfigResource::Topic(name) if image.topic(name).is_none() => {
             return Err(ApplyError::UnknownTopic(name.clone()));

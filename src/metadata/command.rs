@@ -148,9 +148,14 @@ pub enum ConfigResource {
     ClusterDefault,
     /// One broker.
     Broker(BrokerId),
+    /// A group, by its id.
+    Group(String),
+    /// A client-metrics subscription, by name.
+    ClientMetrics(String),
 }
 
-/// Values to set and names to remove, all or none.
+/// Values to set and names to remove, all or none. What a request asks for (replace all, append, subtract) was worked
+/// out against the image before it by the one who proposes, who has one proposal in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigChange {
     /// Whose.

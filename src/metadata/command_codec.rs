@@ -250,6 +250,8 @@ pub(super) fn decode_configs(input: &mut Reader<'_>) -> Result<BTreeMap<String, 
 const TOPIC: u8 = 2;
 const BROKER: u8 = 4;
 const CLUSTER_DEFAULT: u8 = 5;
+const CLIENT_METRICS: u8 = 16;
+const GROUP: u8 = 32;
 
 pub(super) fn encode_resource(out: &mut Writer, resource: &ConfigResource) {
     match resource {
@@ -262,6 +264,14 @@ pub(super) fn encode_resource(out: &mut Writer, resource: &ConfigResource) {
             out.i32(*id);
         }
         ConfigResource::ClusterDefault => out.u8(CLUSTER_DEFAULT),
+        ConfigResource::Group(id) => {
+            out.u8(GROUP);
+            out.str(id);
+        }
+        ConfigResource::ClientMetrics(name) => {
+            out.u8(CLIENT_METRICS);
+            out.str(name);
+        }
     }
 }
 
@@ -270,6 +280,8 @@ pub(super) fn decode_resource(input: &mut Reader<'_>) -> Result<ConfigResource, 
         TOPIC => ConfigResource::Topic(input.str()?.to_owned()),
         BROKER => ConfigResource::Broker(input.i32()?),
         CLUSTER_DEFAULT => ConfigResource::ClusterDefault,
+        GROUP => ConfigResource::Group(input.str()?.to_owned()),
+        CLIENT_METRICS => ConfigResource::ClientMetrics(input.str()?.to_owned()),
         found => {
             return Err(CodecError::Unknown {
                 what: "a config resource",
@@ -352,6 +364,49 @@ mod tests {
         expected.extend([3, 2, 1, 2, 1, 2, 0xac, 2]);
         expected.extend([UPDATE_FEATURES, 6, 1, 1, b'f', 1, 4, 2]);
         assert_eq!(encoded(&commands), expected);
+    }
+
+    /// Written by the build before groups and client metrics had configs.
+    #[test]
+    fn older_batches_of_config_changes_are_read() {
+        let bytes = [
+            1,
+            1,
+            ALTER_CONFIGS,
+            15,
+            3,
+            2,
+            1,
+            b't',
+            1,
+            1,
+            b'a',
+            1,
+            1,
+            b'x',
+            5,
+            0,
+            4,
+            2,
+            0,
+        ];
+        let expected = Command::AlterConfigs {
+            changes: vec![
+                ConfigChange {
+                    resource: ConfigResource::Topic("t".to_owned()),
+                    values: BTreeMap::from([("a".to_owned(), Some("x".to_owned()))]),
+                },
+                ConfigChange {
+                    resource: ConfigResource::ClusterDefault,
+                    values: BTreeMap::new(),
+                },
+                ConfigChange {
+                    resource: ConfigResource::Broker(1),
+                    values: BTreeMap::new(),
+                },
+            ],
+        };
+        assert_eq!(decode_batch(&mut Reader::new(&bytes)), Ok(vec![expected]));
     }
 
     proptest! {

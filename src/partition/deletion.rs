@@ -50,6 +50,11 @@ impl Partition {
         Ok(after.log_start_offset)
     }
 
+    /// Whether the last append found no room on the disk.
+    pub fn lacks_room(&self) -> bool {
+        self.reader.lacks_room()
+    }
+
     /// Takes out what has outlived the topic's retention; the files are for the caller to remove. May wait for the disk.
     ///
     /// # Errors
@@ -61,9 +66,13 @@ impl Partition {
         let Some(removable) = self.reader.find_removable(&self.settings().log, now)? else {
             return Ok(None);
         };
-        match &mut self.lock().log {
-            Some(log) => log.take_out(&removable, now),
-            None => Ok(None),
+        let removed = match &mut self.lock().log {
+            Some(log) => log.take_out(&removable, now)?,
+            None => None,
+        };
+        if removed.is_some() {
+            self.tell_sessions();
         }
+        Ok(removed)
     }
 }

@@ -17,8 +17,9 @@ use storage::log::watermarks::Watermarks;
 use storage::log::writer::LogWriter;
 use storage::producer::ProducerEntry;
 
+use crate::partition::fetch_wait::FetchWaiter;
 use crate::partition::settings::PartitionSettings;
-use crate::partition::waiters::Waiters;
+use crate::partition::waiters::{FetchRegistration, Waiters};
 use crate::replication::leader::LeaderState;
 
 /// The part behind the lock.
@@ -275,6 +276,27 @@ impl Partition {
     /// Lets everybody who waits look again: the log went offline.
     pub fn end_waits(&self) {
         self.waiters.end_all();
+    }
+
+    /// Registers a fetch, or a session, that is to hear of what happens here under this slot number.
+    pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: u32) -> FetchRegistration {
+        self.waiters.register_fetch(waiter, slot)
+    }
+
+    /// Whether the registration is one with this partition.
+    pub fn is_watched_by(&self, registration: &FetchRegistration) -> bool {
+        registration.is_with(&self.waiters)
+    }
+
+    /// Tells fetch sessions to look: something that they report has changed, without any bytes becoming readable (the
+    /// log start moved).
+    pub fn tell_sessions(&self) {
+        self.waiters.on_news();
+    }
+
+    /// Whether the partition ended here: it was deleted, or its log is handed to somebody else.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Refuses when the partition was closed or its log is offline.

@@ -28,7 +28,7 @@ use compat_tests::requests::{
     commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
     topic_name, unique,
 };
-use compat_tests::wire::{encode_request, text};
+use compat_tests::wire::{encode_request, text, version_of_fields};
 
 /// The correlation id of every sample.
 pub(crate) const CORRELATION_ID: i32 = 4711;
@@ -61,7 +61,7 @@ fn check<Q: Request>(mut frame: Bytes, version: i16) -> Result<(), String> {
     if header.correlation_id != CORRELATION_ID {
         return Err(format!("correlation id {}", header.correlation_id));
     }
-    Q::Response::decode(&mut frame, version).map_err(|error| error.to_string())?;
+    Q::Response::decode(&mut frame, version_of_fields(Q::KEY, version)).map_err(|error| error.to_string())?;
     if frame.is_empty() {
         Ok(())
     } else {
@@ -117,7 +117,7 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
     [
         sample(3..=13, produce),
         sample(4..=18, fetch),
-        sample(1..=10, |_| list_offsets_request(topic, 0, -1)),
+        sample(1..=11, |_| list_offsets_request(topic, 0, -1)),
         sample(0..=13, metadata),
         sample(2..=4, |_| {
             let asked = OffsetForLeaderPartition::default()
@@ -298,6 +298,29 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         };
         DescribeConfigsRequest::default().with_resources(vec![resource(2, subject.topic).with_configuration_keys(None)])
     };
+    let alter = |_| {
+        let config = alter_configs_request::AlterableConfig::default()
+            .with_name(text("segment.ms"))
+            .with_value(Some(text("3600000")));
+        let resource = alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(subject.topic))
+            .with_configs(vec![config]);
+        AlterConfigsRequest::default()
+            .with_resources(vec![resource])
+            .with_validate_only(true)
+    };
+    let incremental = |_| {
+        let config = incremental_alter_configs_request::AlterableConfig::default()
+            .with_name(text("cleanup.policy"))
+            .with_config_operation(2)
+            .with_value(Some(text("delete")));
+        let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(subject.topic))
+            .with_configs(vec![config]);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+    };
     let producers = |_| {
         let asked = describe_producers_request::TopicRequest::default()
             .with_name(topic_name(subject.topic))
@@ -317,6 +340,8 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         sample(1..=6, delete),
         sample(0..=2, records),
         sample(1..=4, configs),
+        sample(0..=2, alter),
+        sample(0..=1, incremental),
         sample(0..=2, |_| {
             DeleteGroupsRequest::default().with_groups_names(vec![group_id("not-there")])
         }),
@@ -334,6 +359,7 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
         vec![describe_log_dirs_5()],
         sample(0..=0, producers),
+        sample(0..=1, |_| ListConfigResourcesRequest::default()),
     ]
     .into_iter()
     .flatten()

@@ -5,8 +5,11 @@ use std::time::Duration;
 use storage::io::std_fs::StdFileSystem;
 
 use super::*;
+use crate::config::broker::BrokerConfig;
+use crate::controller::configs::{APPEND, BROKER, ConfigEntry, SET, TOPIC};
 use crate::controller::memory_log::MemoryMetadataLog;
 use crate::env::{ManualClock, SeededEntropy};
+use crate::metadata::command::ConfigResource;
 use crate::metadata::publisher::{ImageListener, ListenerFuture};
 
 #[derive(Debug)]
@@ -35,10 +38,10 @@ struct Rig {
 /// A controller with broker 1 registered.
 async fn rig() -> Rig {
     let settings = ControllerSettings {
-        broker: Arc::new(BrokerConfig {
+        broker: Arc::new(LiveConfig::new(Arc::new(BrokerConfig {
             num_partitions: 2,
             ..BrokerConfig::default()
-        }),
+        }))),
         max_partitions_per_request: 100,
         limits: TopicLimits {
             max_topics: 1_000,
@@ -151,18 +154,96 @@ async fn requests_at_the_same_time_share_a_proposal_and_meet_in_apply() {
 #[tokio::test]
 async fn a_change_too_large_for_an_entry_is_refused_and_hinders_nobody() {
     let rig = rig().await;
-    let value = Some("x".repeat(MAX_ENTRY_BYTES));
-    let change = ConfigChange {
-        resource: crate::metadata::command::ConfigResource::ClusterDefault,
-        values: [("a".to_owned(), value)].into(),
-    };
-    let (refused, created) = tokio::join!(
-        rig.controller.alter_configs(vec![change]),
+    let value = "x".repeat(32_000);
+    let entries = (0..=MAX_ENTRY_BYTES / 32_000).map(|index| set(&format!("my.{index}"), &value));
+    let alterations = vec![altering(BROKER, "", entries.collect())];
+    let (refused, created, small) = tokio::join!(
+        rig.controller.alter_configs(alterations, false),
         rig.controller.create_topics(vec![TopicSpec::with_defaults("t")], false),
+        rig.controller
+            .alter_configs(vec![altering(BROKER, "", vec![set("my.own", "1")])], false),
     );
     let error = refused.expect_err("too large");
     assert_eq!(ErrorCode::from(&error), ErrorCode::PolicyViolation);
     assert_eq!(codes(&created.expect("running")), [None]);
+    assert_eq!(small.expect("running"), [Ok(())]);
+    let image = rig.publisher.current();
+    let stored: Vec<_> = image.configs.get(&ConfigResource::ClusterDefault).keys().collect();
+    assert_eq!(stored, ["my.own"], "nothing of the refused request");
+}
+
+fn set(name: &str, value: &str) -> ConfigEntry {
+    ConfigEntry {
+        name: name.to_owned(),
+        operation: SET,
+        value: Some(value.to_owned()),
+    }
+}
+
+fn altering(resource_type: i8, name: &str, entries: Vec<ConfigEntry>) -> ConfigAlteration {
+    ConfigAlteration {
+        resource_type,
+        resource_name: name.to_owned(),
+        replaces_all: false,
+        entries,
+    }
+}
+
+#[tokio::test]
+async fn requests_of_one_batch_do_not_lose_each_others_configs() {
+    let rig = rig().await;
+    rig.controller
+        .create_topics(vec![TopicSpec::with_defaults("t")], false)
+        .await
+        .expect("running");
+    let before = rig.log.proposals();
+    let name = "leader.replication.throttled.replicas";
+    let tasks: Vec<_> = (0..20)
+        .map(|index| {
+            let controller = Arc::clone(&rig.controller);
+            let entry = ConfigEntry {
+                operation: APPEND,
+                ..set(name, &format!("{index}:1"))
+            };
+            tokio::spawn(async move {
+                controller
+                    .alter_configs(vec![altering(TOPIC, "t", vec![entry])], false)
+                    .await
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.expect("no panic").expect("running"), [Ok(())]);
+    }
+    assert_eq!(rig.log.proposals(), before + 1, "they were one batch");
+    let image = rig.publisher.current();
+    assert_eq!(image.topic_configs("t")[name].split(',').count(), 20);
+}
+
+#[tokio::test]
+async fn configs_that_are_only_validated_change_nothing() {
+    let rig = rig().await;
+    let before = rig.log.proposals();
+    let alterations = || vec![altering(BROKER, "1", vec![set("max.connections", "5")])];
+    let validated = rig.controller.alter_configs(alterations(), true).await;
+    assert_eq!(validated.expect("running"), [Ok(())]);
+    assert_eq!(rig.log.proposals(), before);
+    assert_eq!(
+        rig.controller
+            .alter_configs(alterations(), false)
+            .await
+            .expect("running"),
+        [Ok(())]
+    );
+    assert_eq!(rig.log.proposals(), before + 1);
+    assert_eq!(
+        rig.controller
+            .alter_configs(alterations(), false)
+            .await
+            .expect("running"),
+        [Ok(())]
+    );
+    assert_eq!(rig.log.proposals(), before + 1, "what changes nothing is not proposed");
 }
 
 #[tokio::test]

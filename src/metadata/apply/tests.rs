@@ -42,6 +42,8 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         name.prop_map(|name| ConfigResource::Topic(name.to_owned())),
         Just(ConfigResource::ClusterDefault),
         broker().prop_map(ConfigResource::Broker),
+        "[a-b]".prop_map(ConfigResource::Group),
+        "[a-b]".prop_map(ConfigResource::ClientMetrics),
     ];
     let values = prop::collection::btree_map("[a-c]", prop::option::of("[x-z]{0,2}".prop_map(String::from)), 0..3);
     let change = (resource, values).prop_map(|(resource, values)| ConfigChange { resource, values });

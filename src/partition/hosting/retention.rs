@@ -47,11 +47,15 @@ impl Hosting {
     /// per partition: whether it is there. On a full disk what lies before the log starts is removed first.
     pub fn keep_log_starts(&self, moved: &[MovedLogStart]) -> Vec<bool> {
         let inner = &self.inner;
-        if inner.are_kept(moved).contains(&false) && inner.checkpoint_log_starts() {
-            let partitions: Vec<_> = moved
-                .iter()
-                .filter_map(|moved| inner.registry.partition(&moved.topic, moved.index))
-                .collect();
+        if !inner.are_kept(moved).contains(&false) {
+            return vec![true; moved.len()];
+        }
+        let is_full = inner.checkpoint_log_starts();
+        let partitions: Vec<_> = moved
+            .iter()
+            .filter_map(|moved| inner.registry.partition(&moved.topic, moved.index))
+            .collect();
+        if is_full || partitions.iter().any(|partition| partition.lacks_room()) {
             inner.retain(&partitions);
             while inner.remove_deleted_files(i64::MAX) > 0 {}
             inner.checkpoint_log_starts();
@@ -75,7 +79,9 @@ impl Inner {
     fn retain<'a>(&self, partitions: impl IntoIterator<Item = &'a Arc<Partition>>) {
         let now = self.env.now();
         let mut removed = Vec::new();
+        let mut is_full = false;
         for partition in partitions {
+            is_full |= partition.lacks_room();
             match partition.retain(now) {
                 Ok(found) => removed.extend(found.map(|found| (Arc::clone(partition), found))),
                 Err(error) => {
@@ -84,25 +90,23 @@ impl Inner {
                 }
             }
         }
-        if removed.is_empty() {
-            return;
+        if !removed.is_empty() {
+            is_full |= self.checkpoint_log_starts();
         }
-        let is_full = self.checkpoint_log_starts();
         for (partition, segments) in removed {
             tracing::info!(
                 topic = %partition.topic(), partition = partition.index(), segments = segments.count,
                 bytes = segments.size_bytes, log_start_offset = segments.log_start_offset, "removed old segments"
             );
-            self.rename(segments, now, is_full);
+            self.rename(segments, now);
         }
         if is_full {
             self.deleted().make_due(now.mono_ms);
         }
     }
 
-    fn rename(&self, mut segments: RemovedSegments, now: Now, is_full: bool) {
-        let delay_ms = if is_full { 0 } else { segments.delete_delay_ms };
-        let due_ms = now.mono_ms.saturating_add(delay_ms);
+    fn rename(&self, mut segments: RemovedSegments, now: Now) {
+        let due_ms = now.mono_ms.saturating_add(segments.delete_delay_ms);
         loop {
             match segments.rename_next() {
                 Ok(Some(renamed)) => {

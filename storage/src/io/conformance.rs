@@ -160,6 +160,8 @@ fn preallocate_keeps_the_length(fs: &dyn FileSystem, root: &Path) {
     file.start_writeback(0, 3).expect("hint");
     file.advise_dont_need(0, 3).expect("hint");
     file.advise_dont_need(0, 0).expect("hint");
+    file.advise_will_need(0, 3).expect("hint");
+    file.advise_will_need(9, 0).expect("hint");
     assert_eq!(content(&*file), b"abc");
 }
 

@@ -98,6 +98,8 @@ pub trait File: Send + Sync + Debug {
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()>;
     /// Hint: the range will not be read soon.
     fn advise_dont_need(&self, position: u64, len: u64) -> io::Result<()>;
+    /// Hint: the range will be read soon. May wait for the disk itself; a no-op where unsupported.
+    fn advise_will_need(&self, position: u64, len: u64) -> io::Result<()>;
     /// The descriptor, for `sendfile`; `None` for simulated files.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }

@@ -480,6 +480,10 @@ impl File for SimFile {
         self.alive().map(drop)
     }
 
+    fn advise_will_need(&self, _position: u64, _len: u64) -> io::Result<()> {
+        self.alive().map(drop)
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -255,7 +255,7 @@ impl RemovedSegments {
     /// Renames the files of the oldest segment and returns their new names; `None` when there is none left.
     ///
     /// # Errors
-    /// What the system says; unless only room is missing, the log is offline. The files stay for the next call.
+    /// What the system says; unless it passes, the log is offline. The files stay for the next call.
     pub fn rename_next(&mut self) -> Result<Option<Vec<PathBuf>>, StorageError> {
         let (fs, dir) = (self.shared.fs(), self.shared.path());
         let mut removals = self.shared.removals();
@@ -283,7 +283,7 @@ impl RemovedSegments {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let error = StorageError::io("rename", &from, error);
-                    if !error.is_no_space() {
+                    if !error.is_passing() {
                         self.shared.go_offline(&error);
                     }
                     return Err(error);

@@ -48,6 +48,8 @@ pub(crate) struct LogShared {
     /// The last sync failed and is tried again.
     is_retrying: AtomicBool,
     offline: AtomicBool,
+    /// The last write found no room on the disk.
+    lacks_room: AtomicBool,
     /// Held during a sync and during anything that takes synced bytes away.
     sync_lock: Mutex<()>,
     /// Held while files of removed segments are renamed. Taken after `sync_lock` where both are.
@@ -107,6 +109,7 @@ impl LogShared {
             queued: AtomicU8::new(0),
             is_retrying: AtomicBool::new(false),
             offline: AtomicBool::new(false),
+            lacks_room: AtomicBool::new(false),
             sync_lock: Mutex::new(()),
             removals: Mutex::new(PendingRemovals::default()),
         }
@@ -134,6 +137,15 @@ impl LogShared {
 
     pub(crate) fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Acquire)
+    }
+
+    /// Whether the last write found no room on the disk.
+    pub(crate) fn lacks_room(&self) -> bool {
+        self.lacks_room.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
+        self.lacks_room.store(lacks_room, Ordering::Relaxed);
     }
 
     /// Error for every call on an offline log.

@@ -120,6 +120,11 @@ impl LogWriter {
         {
             self.judge(&error);
             refuse_from(&mut results, run.first_result, &error);
+            failure = Some(error);
+        }
+        let lacks_room = failure.is_some_and(|error| error.is_no_space());
+        if lacks_room != self.shared.lacks_room() {
+            self.shared.set_lacks_room(lacks_room);
         }
         results
     }

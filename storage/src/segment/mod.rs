@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
+use crate::io::patience::Patience;
 use crate::segment::active::ActiveSegment;
 use crate::segment::file::{HeaderScan, LOG_SUFFIX, ScanRange, segment_path};
 use crate::segment::sealed::{SealedFiles, SealedSegment};
@@ -151,6 +152,21 @@ impl SegmentDir {
             fs,
             path: path.into(),
             open: Mutex::new(OpenFiles::default()),
+        }
+    }
+
+    /// The files of a sealed segment. Opening them may wait for the disk.
+    pub(crate) fn files_with(
+        &self,
+        patience: Patience,
+        segment: &SealedSegment,
+    ) -> Result<Arc<SealedFiles>, StorageError> {
+        match patience {
+            Patience::Disk => self.files(segment),
+            Patience::MemoryOnly => self.opened(segment.base_offset()).ok_or_else(|| {
+                let path = segment_path(&self.path, segment.base_offset(), LOG_SUFFIX);
+                StorageError::io("open", path, std::io::ErrorKind::WouldBlock.into())
+            }),
         }
     }
 

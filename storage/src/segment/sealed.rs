@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::checkpoint::{replace, replace_unsynced};
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
+use crate::io::patience::Patience;
 use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
 use crate::segment::index_bytes::IndexBytes;
@@ -138,6 +139,7 @@ impl SealedSegment {
         dir: &Path,
         files: &SealedFiles,
         offset: i64,
+        patience: Patience,
     ) -> Result<Option<Located>, StorageError> {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
         let mut from = 0;
@@ -145,14 +147,19 @@ impl SealedSegment {
             // behind the base offset, so only too large a difference has no u32
             let relative = u32::try_from(offset - self.base_offset).unwrap_or(u32::MAX);
             let index_path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
-            let entry = self.offsets(fs, dir, files)?.floor(&index_path, relative)?;
-            from = self.believed_position(files, &path, &index_path, entry)?;
+            if patience == Patience::MemoryOnly && files.offsets.get().is_none() {
+                let would_wait = std::io::ErrorKind::WouldBlock.into();
+                return Err(StorageError::io("open", index_path, would_wait));
+            }
+            let index = self.offsets(fs, dir, files)?;
+            let entry = index.floor(patience, &index_path, relative)?;
+            from = self.believed_position(&patience.of(files.log.as_ref()), &path, &index_path, entry)?;
         }
         let range = ScanRange {
             position: from,
             ..self.range()
         };
-        scan_for_offset(files.log.as_ref(), &path, range, offset)
+        scan_for_offset(&patience.of(files.log.as_ref()), &path, range, offset)
     }
 
     /// All of the segment.
@@ -178,9 +185,10 @@ impl SealedSegment {
             return Ok(0);
         };
         let index_path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
-        let entry = self.offsets(fs, dir, files)?.floor(&index_path, time.relative_offset)?;
+        let index = self.offsets(fs, dir, files)?;
+        let entry = index.floor(Patience::Disk, &index_path, time.relative_offset)?;
         self.believed_position(
-            files,
+            files.log.as_ref(),
             &segment_path(dir, self.base_offset, LOG_SUFFIX),
             &index_path,
             entry,
@@ -206,7 +214,7 @@ impl SealedSegment {
     /// The entry's position if the batch there is the one that the entry means, else the begin of the segment.
     fn believed_position(
         &self,
-        files: &SealedFiles,
+        log: &dyn File,
         path: &Path,
         index_path: &Path,
         entry: Option<OffsetEntry>,
@@ -221,7 +229,7 @@ impl SealedSegment {
             position,
             ..self.range()
         };
-        let mut scan = HeaderScan::new(files.log.as_ref(), path, range, 0);
+        let mut scan = HeaderScan::new(log, path, range, 0);
         let meant = self.base_offset + i64::from(entry.relative_offset);
         match scan.next() {
             Ok(Some(placed)) if placed.header.last_offset() == meant => Ok(position),

@@ -315,12 +315,13 @@ fn a_full_disk_does_not_hinder_removal_and_appends_go_on_when_there_is_room() {
             refused,
             Err(crate::log::append::AppendError::Storage(StorageError::NoSpace { .. }))
         ));
-        assert!(!opened.reader.is_offline());
+        assert!(!opened.reader.is_offline() && opened.reader.lacks_room());
         let before = opened.reader.segment_count();
         let removed = retain(&fixture, &mut opened, &config, at(9_999));
         assert!(removed >= before - 2, "{removed} of {before}");
         fixture.fs.set_capacity(Some(6_000));
         fill(&mut opened, 40, 45);
+        assert!(!opened.reader.lacks_room());
         let start = opened.reader.watermarks().log_start_offset;
         assert_eq!(read_offsets(&opened.reader).len() as i64, (90 - start) / 2);
         fixture.flusher.run_pending();
