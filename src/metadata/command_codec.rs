@@ -10,8 +10,10 @@ use protocol::types::BrokerId;
 
 use super::codec::{CodecError, Reader, Writer};
 use super::command::{
-    Command, ConfigChange, ConfigResource, CreateTopics, Endpoint, NewTopic, RegisterBroker, TopicLimits,
+    AlterClientQuotas, Command, ConfigChange, ConfigResource, CreateTopics, Endpoint, NewTopic, RegisterBroker,
+    TopicLimits,
 };
+use super::quota_codec::{decode_quota_change, encode_quota_change};
 
 /// Version of the batch and of every body in it.
 pub const BATCH_VERSION: u64 = 1;
@@ -22,6 +24,7 @@ const CREATE_TOPICS: u8 = 3;
 const DELETE_TOPICS: u8 = 4;
 const ALLOCATE_PRODUCER_IDS: u8 = 5;
 const ALTER_CONFIGS: u8 = 6;
+const ALTER_CLIENT_QUOTAS: u8 = 20;
 
 /// Writes a batch.
 pub fn encode_batch(commands: &[Command], out: &mut Writer) {
@@ -100,6 +103,11 @@ fn encode_command(command: &Command, out: &mut Writer) -> u8 {
             });
             ALTER_CONFIGS
         }
+        Command::AlterClientQuotas(alter) => {
+            out.list(&alter.changes, encode_quota_change);
+            out.u64(u64::from(alter.max_entities));
+            ALTER_CLIENT_QUOTAS
+        }
     }
 }
 
@@ -133,6 +141,10 @@ fn decode_command(kind: u8, input: &mut Reader<'_>) -> Result<Command, CodecErro
         ALTER_CONFIGS => Command::AlterConfigs {
             changes: input.list(decode_change)?,
         },
+        ALTER_CLIENT_QUOTAS => Command::AlterClientQuotas(AlterClientQuotas {
+            changes: input.list(decode_quota_change)?,
+            max_entities: decode_u32(input)?,
+        }),
         found => {
             return Err(CodecError::Unknown {
                 what: "a command",

@@ -10,4 +10,5 @@ pub mod command_codec;
 pub mod delta;
 pub mod image;
 pub mod publisher;
+mod quota_codec;
 pub mod topic_name;

@@ -6,6 +6,7 @@
 
 pub mod brokers;
 pub mod configs;
+pub mod quotas;
 pub mod snapshot;
 pub mod topics;
 
@@ -15,6 +16,7 @@ use protocol::types::{BrokerId, PartitionIndex, ProducerId, TopicId};
 
 use self::brokers::BrokersImage;
 use self::configs::{ConfigMap, ConfigsImage};
+use self::quotas::QuotasImage;
 use self::topics::{PartitionImage, TopicImage, TopicsImage};
 
 /// See the module.
@@ -30,6 +32,8 @@ pub struct MetadataImage {
     pub topics: TopicsImage,
     /// Values that differ from the defaults.
     pub configs: ConfigsImage,
+    /// Quotas of clients.
+    pub quotas: QuotasImage,
     /// First producer id that no broker got yet.
     pub next_producer_id: ProducerId,
     /// Log index of the last command in this image.
@@ -44,6 +48,7 @@ impl Default for MetadataImage {
             brokers: BrokersImage::default(),
             topics: TopicsImage::default(),
             configs: ConfigsImage::default(),
+            quotas: QuotasImage::default(),
             next_producer_id: 0,
             applied_index: 0,
         }

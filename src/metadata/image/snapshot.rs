@@ -9,15 +9,18 @@ use std::sync::Arc;
 use super::MetadataImage;
 use super::brokers::{BrokerImage, BrokersImage};
 use super::configs::ConfigsImage;
+use super::quotas::QuotasImage;
 use super::topics::{PartitionImage, TopicImage, TopicsImage};
 use crate::metadata::codec::{CodecError, Reader, Writer};
 use crate::metadata::command_codec::{
     decode_brokers, decode_configs, decode_endpoint, decode_resource, decode_u32, encode_brokers, encode_configs,
     encode_endpoint, encode_resource,
 };
+use crate::metadata::quota_codec::{decode_quotas, encode_quotas};
 use crate::metadata::topic_name;
 
-const VERSION: u64 = 1;
+/// 2 added quotas, behind everything else.
+const VERSION: u64 = 2;
 
 /// Writes the image.
 pub fn encode(image: &MetadataImage, out: &mut Writer) {
@@ -44,18 +47,19 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
         encode_resource(out, resource);
         encode_configs(out, values);
     });
+    out.list(image.quotas.iter(), |out, (entity, quotas)| {
+        encode_quotas(out, entity, quotas)
+    });
 }
 
 /// Reads an image.
 pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
-    match input.u64()? {
-        VERSION => {}
-        found => {
-            return Err(CodecError::Unknown {
-                what: "a metadata image",
-                found,
-            });
-        }
+    let version = input.u64()?;
+    if !(1..=VERSION).contains(&version) {
+        return Err(CodecError::Unknown {
+            what: "a metadata image",
+            found: version,
+        });
     }
     Ok(MetadataImage {
         cluster_id: Arc::from(input.str()?),
@@ -65,6 +69,11 @@ pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
         brokers: decode_broker_list(input)?,
         topics: decode_topic_list(input)?,
         configs: decode_config_list(input)?,
+        quotas: if version >= 2 {
+            decode_quota_list(input)?
+        } else {
+            QuotasImage::default()
+        },
     })
 }
 
@@ -116,6 +125,14 @@ fn decode_config_list(input: &mut Reader<'_>) -> Result<ConfigsImage, CodecError
     Ok(configs)
 }
 
+fn decode_quota_list(input: &mut Reader<'_>) -> Result<QuotasImage, CodecError> {
+    let mut quotas = QuotasImage::default();
+    for (entity, image) in input.list(decode_quotas)? {
+        quotas.set(entity, image);
+    }
+    Ok(quotas)
+}
+
 fn encode_partition(out: &mut Writer, partition: &PartitionImage) {
     encode_brokers(out, &partition.replicas);
     encode_brokers(out, &partition.isr);
@@ -139,12 +156,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metadata::apply::tests::{any_command, image_of};
+    use crate::metadata::apply::tests::{any_command, creation_of, image_of, start_of};
 
     fn bytes_of(image: &MetadataImage) -> Vec<u8> {
         let mut out = Writer::new();
         encode(image, &mut out);
         out.into_bytes()
+    }
+
+    /// What the version before quotas wrote: the same bytes less the empty list at the end.
+    #[test]
+    fn an_image_of_version_1_is_read() {
+        let image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 1)]);
+        let mut bytes = bytes_of(&image);
+        assert_eq!((bytes[0], bytes.pop()), (2, Some(0)));
+        bytes[0] = 1;
+        let mut input = Reader::new(&bytes);
+        assert_eq!(decode(&mut input), Ok(image));
+        assert_eq!(input.finish(), Ok(()));
+        bytes[0] = 3;
+        assert!(decode(&mut Reader::new(&bytes)).is_err());
     }
 
     proptest! {
