@@ -11,6 +11,7 @@ const LAYERS: &[&str] = &[
     "config",
     "telemetry",
     "metadata",
+    "quota",
     "replication",
     "partition",
     "coordinator",

@@ -49,6 +49,10 @@ pub const INIT_PRODUCER_ID: i16 = 22;
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
+/// Key of DescribeClientQuotas.
+pub const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
+/// Key of AlterClientQuotas.
+pub const ALTER_CLIENT_QUOTAS: i16 = 49;
 /// Key of DescribeCluster.
 pub const DESCRIBE_CLUSTER: i16 = 60;
 
@@ -119,6 +123,8 @@ pub static APIS: &[ApiSpec] = &[
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
+    api(DESCRIBE_CLIENT_QUOTAS, "DescribeClientQuotas", (0, 1), 1, FIELDS),
+    api(ALTER_CLIENT_QUOTAS, "AlterClientQuotas", (0, 1), 1, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
 ];
 
