@@ -7,6 +7,7 @@
 mod background;
 mod dirs;
 pub mod error;
+mod quotas;
 pub mod runtimes;
 mod serve;
 
@@ -23,6 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::background::{checkpoint_regularly, end_with_the_metadata_log};
 use self::dirs::open_dirs;
 use self::error::StartError;
+use self::quotas::make_quotas;
 use self::runtimes::Runtimes;
 use self::serve::{bind, serve};
 use crate::config::broker::BrokerConfig;
@@ -44,6 +46,8 @@ use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublishe
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
+use crate::quota::clients::Quotas;
+use crate::quota::connections::ConnectionRates;
 
 /// How long a stop waits for clients to take what they are owed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -82,8 +86,11 @@ impl Broker {
         let hosting = Hosting::new(env.clone(), Arc::clone(&config), Arc::clone(&partitions), dirs, &image)?;
         let publisher = Arc::new(MetadataPublisher::new());
         let log: Arc<dyn MetadataLog> = Arc::clone(&metadata) as Arc<dyn MetadataLog>;
+        let (quotas, connection_rates) = make_quotas(&config);
         let listener = Arc::new(OnImage {
             hosting: hosting.clone(),
+            quotas: Arc::clone(&quotas),
+            connection_rates: Arc::clone(&connection_rates),
             groups: OnceLock::new(),
         });
         let publishing = {
@@ -123,10 +130,11 @@ impl Broker {
             controller,
             producer_ids,
             groups,
+            quotas,
             stopping: stopped,
         });
         let data = runtimes.data.handle().clone();
-        let (serving, bound) = serve(&services, sockets, &data)?;
+        let (serving, bound) = serve(&services, &connection_rates, sockets, &data)?;
         Ok(Self {
             services,
             hosting,
@@ -197,6 +205,8 @@ impl Broker {
 #[derive(Debug)]
 struct OnImage {
     hosting: Hosting,
+    quotas: Arc<Quotas>,
+    connection_rates: Arc<ConnectionRates>,
     groups: OnceLock<Arc<GroupCoordinator>>,
 }
 
@@ -204,6 +214,10 @@ impl ImageListener for OnImage {
     fn on_image<'a>(&'a self, old: &'a Arc<MetadataImage>, new: &'a Arc<MetadataImage>) -> ListenerFuture<'a> {
         Box::pin(async move {
             self.hosting.on_image(old, new).await;
+            if !new.quotas.is_same(&old.quotas) {
+                self.quotas.update(&new.quotas);
+                self.connection_rates.update(&new.quotas);
+            }
             let gone = MetadataDelta::between(old, new).deleted_topics;
             let gone: Vec<_> = gone.iter().map(|topic| (Arc::clone(&topic.name), topic.id)).collect();
             if let Some(groups) = self.groups.get().filter(|_| !gone.is_empty()) {

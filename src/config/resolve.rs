@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use crate::config::broker::Resolved;
 use crate::config::error::ConfigError;
 use crate::config::listeners::{self, Addresses};
-use crate::config::settings::Settings;
+use crate::config::settings::{Setting, Settings};
+use crate::config::table;
+use crate::config::value::ConfigValue;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -48,6 +50,7 @@ pub(super) fn resolve(settings: &Settings) -> Result<Resolution, Vec<ConfigError
         log_retention_ms: log_retention_ms(settings),
         log_roll_ms: ms_or_hours(settings, "log.roll.ms", "log.roll.hours"),
         log_roll_jitter_ms: ms_or_hours(settings, "log.roll.jitter.ms", "log.roll.jitter.hours"),
+        listener_connection_creation_rates: listener_rates(settings),
         max_connections_per_ip_overrides: overrides,
     };
     errors.extend(times_out_of_range(settings, &resolved));
@@ -105,6 +108,21 @@ fn ms_or_hours(settings: &Settings, ms: &str, hours: &str) -> i64 {
     settings
         .typed::<Option<i64>>(ms)
         .unwrap_or_else(|| i64::from(settings.typed::<i32>(hours)) * HOUR_MS)
+}
+
+/// The limits that listeners have for themselves.
+fn listener_rates(settings: &Settings) -> BTreeMap<String, i32> {
+    let of_listener = |(name, setting): (&str, &Setting)| {
+        let listener = name
+            .strip_prefix("listener.name.")?
+            .strip_suffix(".max.connection.creation.rate")?;
+        let key = table::find("max.connection.creation.rate")?;
+        match key.parse(&setting.text) {
+            Ok(ConfigValue::Int(rate)) => Some((listener.to_uppercase(), rate)),
+            _ => None,
+        }
+    };
+    settings.iter().filter_map(of_listener).collect()
 }
 
 /// `address:limit,...`; an IPv6 address holds colons itself, so the last one separates.

@@ -9,5 +9,6 @@ pub mod log;
 pub mod memory_log;
 pub mod producer_ids;
 pub mod queue;
+pub mod quotas;
 pub mod raft;
 pub mod topics;

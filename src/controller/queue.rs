@@ -14,16 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed};
-use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
+use super::topics::{CreationPlan, TopicFailure, TopicOutcome, TopicRules, TopicSpec, plan_creation};
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::validate_topic_configs;
 use crate::env::Env;
 use crate::metadata::command::{
-    ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
+    AlterClientQuotas, ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
 };
 use crate::metadata::command_codec::encoded_len;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::MetadataPublisher;
+use crate::quota::mutations::MutationQuota;
 
 /// Requests that go into one proposal at most: keeps the wait of the first behind the last short.
 const MAX_BATCH_REQUESTS: usize = 256;
@@ -75,10 +76,12 @@ enum Request {
     Create {
         topics: Vec<TopicSpec>,
         validate_only: bool,
+        quota: MutationQuota,
         answer: Answer<Vec<TopicOutcome>>,
     },
     Delete {
         targets: Vec<DeletionTarget>,
+        quota: MutationQuota,
         answer: Answer<Vec<DeletionOutcome>>,
     },
     Command {
@@ -112,9 +115,21 @@ impl Controller {
         topics: Vec<TopicSpec>,
         validate_only: bool,
     ) -> Result<Vec<TopicOutcome>, ControllerError> {
+        self.create_topics_within(topics, validate_only, MutationQuota::unbounded())
+            .await
+    }
+
+    /// Makes topics as far as a quota allows, also with `validate_only`.
+    pub async fn create_topics_within(
+        &self,
+        topics: Vec<TopicSpec>,
+        validate_only: bool,
+        quota: MutationQuota,
+    ) -> Result<Vec<TopicOutcome>, ControllerError> {
         self.ask(|answer| Request::Create {
             topics,
             validate_only,
+            quota,
             answer,
         })
         .await
@@ -122,7 +137,16 @@ impl Controller {
 
     /// Deletes topics by name or by id; one outcome per topic.
     pub async fn delete_topics(&self, targets: Vec<DeletionTarget>) -> Result<Vec<DeletionOutcome>, ControllerError> {
-        self.ask(|answer| Request::Delete { targets, answer }).await
+        self.delete_topics_within(targets, MutationQuota::unbounded()).await
+    }
+
+    /// Deletes topics as far as a quota allows.
+    pub async fn delete_topics_within(
+        &self,
+        targets: Vec<DeletionTarget>,
+        quota: MutationQuota,
+    ) -> Result<Vec<DeletionOutcome>, ControllerError> {
+        self.ask(|answer| Request::Delete { targets, quota, answer }).await
     }
 
     /// Gets a block of producer ids for a broker.
@@ -153,6 +177,17 @@ impl Controller {
         match self.command(Command::AlterConfigs { changes }).await? {
             CommandResult::ConfigsAltered(results) => Ok(results),
             other => unreachable!("{other:?} is not the result of altering configs"),
+        }
+    }
+
+    /// Sets and removes quotas that were checked before; one result per change.
+    pub async fn alter_client_quotas(
+        &self,
+        alter: AlterClientQuotas,
+    ) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
+        match self.command(Command::AlterClientQuotas(alter)).await? {
+            CommandResult::ClientQuotasAltered(results) => Ok(results),
+            other => unreachable!("{other:?} is not the result of altering quotas"),
         }
     }
 
@@ -239,9 +274,11 @@ impl Owner {
             Request::Create {
                 topics,
                 validate_only,
+                quota,
                 answer,
             } => {
-                let plan = self.plan_creation(image, &topics);
+                let mut plan = self.plan_creation(image, &topics);
+                plan.charge(|partitions| self.charge(&quota, partitions));
                 let command = if validate_only {
                     None
                 } else {
@@ -252,14 +289,21 @@ impl Owner {
                     Waiting::Create { plan, at: None, answer },
                 )
             }
-            Request::Delete { targets, answer } => {
-                let plan = plan_deletion(image, &targets);
+            Request::Delete { targets, quota, answer } => {
+                let mut plan = plan_deletion(image, &targets);
+                plan.charge(image, |partitions| self.charge(&quota, partitions));
                 let topic_ids = plan.topic_ids.clone();
                 let command = (!topic_ids.is_empty()).then_some(Command::DeleteTopics { topic_ids });
                 (command, Waiting::Delete { plan, at: None, answer })
             }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
         }
+    }
+
+    fn charge(&self, quota: &MutationQuota, partitions: usize) -> Result<(), TopicFailure> {
+        quota
+            .charge(partitions, self.env.now().mono_ms)
+            .map_err(TopicFailure::from)
     }
 
     fn plan_creation(&self, image: &MetadataImage, topics: &[TopicSpec]) -> CreationPlan {

@@ -5,7 +5,8 @@
 //! Fetch sessions (version 7, KIP-227) are not kept: every full fetch is answered with session id 0, an incremental one
 //! with FETCH_SESSION_ID_NOT_FOUND (70), both of which clients know. Versions: 5 log start offset, 9 leader epochs
 //! (KIP-320), 12 last fetched epoch and flexible, 13 topic ids. Records of an empty or failed partition are empty, never
-//! null. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER (6): this broker has no followers.
+//! null. With a quota of its client a response holds no more than the quota's window, and one that the quota keeps back
+//! is answered without topics. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER (6): this broker has no followers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::partition::fetch_wait::{Look, wait_for_bytes};
 use crate::partition::partition::Partition;
 use crate::partition::read::{Isolation, PartitionRead};
 use crate::partition::registry::HostedTopic;
+use crate::quota::clients::FetchCharge;
 
 /// Records below this size are copied into the answer; above, the kernel sends them from the file. One more system
 /// call and packet per partition costs more than copying less than this.
@@ -44,7 +46,7 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         }
     };
     if !matches!(request.session_epoch, -1 | 0) {
-        return Reply::Now(refuse(cx, ErrorCode::FetchSessionIdNotFound));
+        return Reply::Now(no_topics(cx, ErrorCode::FetchSessionIdNotFound, 0));
     }
     let fetch = Fetch::new(cx, request);
     let read = fetch.read();
@@ -103,7 +105,8 @@ impl Fetch {
         let max_bytes = usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(limit)
-            .min(RECORDS_MAX_BYTES);
+            .min(RECORDS_MAX_BYTES)
+            .min(cx.fetch_quota_bytes());
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
         let unknown_topic = if by_id {
             ErrorCode::UnknownTopicId
@@ -210,8 +213,12 @@ impl Fetch {
     }
 
     fn frame(&self, cx: &RequestContext, pass: ReadPass) -> ResponseFrame {
+        let throttle_time_ms = match cx.charge_fetch(pass.bytes) {
+            FetchCharge::Send(throttle_time_ms) => throttle_time_ms,
+            FetchCharge::Withhold(throttle_time_ms) => return no_topics(cx, ErrorCode::None, throttle_time_ms),
+        };
         let head = FetchResponseHead {
-            throttle_time_ms: 0,
+            throttle_time_ms,
             error_code: ErrorCode::None,
             session_id: 0,
             topics: self.request.topics.len(),
@@ -262,10 +269,10 @@ fn diverging_epoch(partition: &Partition, wanted: &FetchPartition) -> Result<Opt
     Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
 }
 
-/// An answer with an error for the whole request.
-fn refuse(cx: &RequestContext, error_code: ErrorCode) -> ResponseFrame {
+/// An answer to the whole request: an error, or a quota that keeps the records back.
+fn no_topics(cx: &RequestContext, error_code: ErrorCode, throttle_time_ms: i32) -> ResponseFrame {
     let head = FetchResponseHead {
-        throttle_time_ms: 0,
+        throttle_time_ms,
         error_code,
         session_id: 0,
         topics: 0,

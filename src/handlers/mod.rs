@@ -3,10 +3,12 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod alter_client_quotas;
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
@@ -24,6 +26,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod reply;
+pub mod session;
 pub mod sync_group;
 
 use std::sync::Arc;
@@ -82,6 +85,8 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        48 => decoded!(cx, body, DescribeClientQuotasRequest, describe_client_quotas),
+        49 => decoded!(cx, body, AlterClientQuotasRequest, alter_client_quotas),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }

@@ -76,7 +76,7 @@ fn encode_quota_key(out: &mut Writer, key: QuotaKey) {
 fn decode_quota_key(input: &mut Reader<'_>) -> Result<QuotaKey, CodecError> {
     let found = input.u8()?;
     let key = QuotaKey::ALL.into_iter().find(|key| quota_key_code(*key) == found);
-    key.ok_or(CodecError::Unknown {
+    key.ok_or_else(|| CodecError::Unknown {
         what: "a quota",
         found: u64::from(found),
     })

@@ -12,6 +12,7 @@ mod offsets;
 mod oversized;
 mod pressure;
 mod produce;
+mod quotas;
 mod samples;
 mod sequences;
 mod topics;

@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use compat_tests::batch::Batch;
 use compat_tests::requests::{
-    commit_request, creatable, fetch_request, group_id, list_offsets_request, produce_request, topic_name, unique,
+    alteration, commit_request, creatable, fetch_request, group_id, list_offsets_request, produce_request, topic_name,
+    unique,
 };
 use compat_tests::wire::{encode_request, text};
 
@@ -300,6 +301,13 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         sample(2..=7, create),
         sample(1..=6, delete),
         sample(1..=4, configs),
+        sample(0..=1, |_| DescribeClientQuotasRequest::default()),
+        sample(0..=1, |_| {
+            AlterClientQuotasRequest::default().with_entries(vec![alteration(
+                &[("client-id", Some("sample"))],
+                &[("producer_byte_rate", Some(1e9))],
+            )])
+        }),
         sample(0..=2, |_| DescribeClusterRequest::default()),
     ]
     .into_iter()

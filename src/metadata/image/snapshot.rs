@@ -48,7 +48,7 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
         encode_configs(out, values);
     });
     out.list(image.quotas.iter(), |out, (entity, quotas)| {
-        encode_quotas(out, entity, quotas)
+        encode_quotas(out, entity, quotas);
     });
 }
 
