@@ -49,12 +49,18 @@ pub const INIT_PRODUCER_ID: i16 = 22;
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
+/// Key of AlterReplicaLogDirs.
+pub const ALTER_REPLICA_LOG_DIRS: i16 = 34;
+/// Key of DescribeLogDirs.
+pub const DESCRIBE_LOG_DIRS: i16 = 35;
 /// Key of DescribeClientQuotas.
 pub const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
 /// Key of AlterClientQuotas.
 pub const ALTER_CLIENT_QUOTAS: i16 = 49;
 /// Key of DescribeCluster.
 pub const DESCRIBE_CLUSTER: i16 = 60;
+/// Key of DescribeProducers.
+pub const DESCRIBE_PRODUCERS: i16 = 61;
 
 /// One served API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,9 +129,12 @@ pub static APIS: &[ApiSpec] = &[
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
+    api(ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", (1, 2), 2, FIELDS),
+    api(DESCRIBE_LOG_DIRS, "DescribeLogDirs", (1, 5), 2, FIELDS),
     api(DESCRIBE_CLIENT_QUOTAS, "DescribeClientQuotas", (0, 1), 1, FIELDS),
     api(ALTER_CLIENT_QUOTAS, "AlterClientQuotas", (0, 1), 1, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
+    api(DESCRIBE_PRODUCERS, "DescribeProducers", (0, 0), 0, FIELDS),
 ];
 
 /// The served API with this key.

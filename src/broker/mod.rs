@@ -126,6 +126,7 @@ impl Broker {
             env,
             config,
             publisher,
+            hosting: hosting.clone(),
             partitions,
             controller,
             producer_ids,

@@ -87,6 +87,8 @@ broker_config! {
         /// Seconds of one sample of the quota on changes of partitions.
         controller_quota_window_size_seconds: i32 =
             acting("controller.quota.window.size.seconds", Int, Some("1"), Low, ReadOnly, AtLeast(1));
+        /// Log directories that take no new partitions, by absolute path; `*` means all.
+        cordoned_log_dirs: Vec<String> = acting("cordoned.log.dirs", List, Some(""), Medium, PerBroker, Any);
         /// Replicas of a topic that is created without saying how many.
         default_replication_factor: i32 =
             acting("default.replication.factor", Int, Some("1"), Medium, ReadOnly, Any);
@@ -197,6 +199,9 @@ broker_config! {
         /// Threads per log directory that recover logs at the start and flush them at the stop.
         num_recovery_threads_per_data_dir: i32 =
             acting("num.recovery.threads.per.data.dir", Int, Some("2"), High, ClusterWide, AtLeast(1));
+        /// Threads that move partitions between log directories; unset means one per directory.
+        num_replica_alter_log_dirs_threads: Option<i32> =
+            acting("num.replica.alter.log.dirs.threads", Int, None, High, ReadOnly, Any);
         /// Largest metadata text of a committed offset.
         offset_metadata_max_bytes: i32 =
             acting("offset.metadata.max.bytes", Int, Some("4096"), High, ReadOnly, Any);

@@ -20,6 +20,7 @@ use crate::env::Env;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::handlers::session::Session;
 use crate::metadata::publisher::MetadataPublisher;
+use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 use crate::quota::clients::{FetchCharge, QuotaKind, Quotas};
 use crate::quota::limits::Client;
@@ -36,6 +37,8 @@ pub struct Services {
     pub config: Arc<BrokerConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
+    /// Where partitions lie.
+    pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,
     /// Changes of metadata.

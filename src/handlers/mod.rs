@@ -4,6 +4,7 @@
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
 pub mod alter_client_quotas;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod context;
 pub mod create_topics;
@@ -12,6 +13,8 @@ pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -85,9 +88,12 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
+        35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
         48 => decoded!(cx, body, DescribeClientQuotasRequest, describe_client_quotas),
         49 => decoded!(cx, body, AlterClientQuotasRequest, alter_client_quotas),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }
 }

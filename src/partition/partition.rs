@@ -15,6 +15,7 @@ use storage::log::append::AppendError;
 use storage::log::reader::LogReader;
 use storage::log::watermarks::Watermarks;
 use storage::log::writer::LogWriter;
+use storage::producer::ProducerEntry;
 
 use crate::partition::settings::PartitionSettings;
 use crate::partition::waiters::Waiters;
@@ -150,6 +151,43 @@ impl Partition {
     /// Everything below this offset needs no scan after a crash.
     pub fn recovery_point(&self) -> Offset {
         self.reader.recovery_point()
+    }
+
+    /// Bytes in all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.reader.size_bytes()
+    }
+
+    /// Base offset of the segment that is written; files of older ones do not change any more.
+    pub fn active_base_offset(&self) -> Offset {
+        self.reader.active_base_offset()
+    }
+
+    /// Bytes in the segment that is written.
+    pub fn active_size_bytes(&self) -> u64 {
+        self.reader.active_size_bytes()
+    }
+
+    /// Begins a new segment, unless the one that is written is empty.
+    ///
+    /// # Errors
+    /// Disk failures.
+    pub fn roll(&self, now: Now) -> Result<(), StorageError> {
+        match &mut self.lock().log {
+            Some(log) => log.roll_active(now),
+            None => Ok(()),
+        }
+    }
+
+    /// What is remembered of the producers that write here, by producer id.
+    ///
+    /// # Errors
+    /// `NotLeader` and `Offline`.
+    pub fn active_producers(&self) -> Result<Vec<ProducerEntry>, PartitionError> {
+        self.check_open()?;
+        let writer = self.lock();
+        let log = writer.log.as_ref().ok_or(PartitionError::NotLeader)?;
+        Ok(log.producers().entries().cloned().collect())
     }
 
     /// Compares the epoch that a client believes in with ours (KIP-320): -1 asks for no check.

@@ -291,6 +291,12 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         };
         DescribeConfigsRequest::default().with_resources(vec![resource(2, subject.topic).with_configuration_keys(None)])
     };
+    let producers = |_| {
+        let asked = describe_producers_request::TopicRequest::default()
+            .with_name(topic_name(subject.topic))
+            .with_partition_indexes(vec![0, 99]);
+        DescribeProducersRequest::default().with_topics(vec![asked])
+    };
     let create = |_| {
         CreateTopicsRequest::default()
             .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
@@ -309,8 +315,42 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
             )])
         }),
         sample(0..=2, |_| DescribeClusterRequest::default()),
+        sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
+        sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
+        vec![describe_log_dirs_5()],
+        sample(0..=0, producers),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// A version that the library has no codec for. The request is that of version 4; so is the answer, with one boolean per
+/// directory behind the sizes of its disk.
+fn describe_log_dirs_5() -> Sample {
+    let four = encode_request(
+        CORRELATION_ID,
+        4,
+        &DescribeLogDirsRequest::default().with_topics(Some(Vec::new())),
+    );
+    let mut frame = four.to_vec();
+    frame[4 + 3] = 5;
+    let check = |frame: Bytes, _| {
+        // with one directory and no topic: tag counts of directory and body stand behind the boolean
+        let Some((cordoned, rest)) = frame.len().checked_sub(3).map(|at| (frame[at], &frame[at + 1..])) else {
+            return Err("too short".to_owned());
+        };
+        let mut four = frame[..frame.len() - 3].to_vec();
+        four.extend_from_slice(rest);
+        if cordoned > 1 {
+            return Err(format!("{cordoned} is no boolean"));
+        }
+        check::<DescribeLogDirsRequest>(four.into(), 4)
+    };
+    Sample {
+        key: DescribeLogDirsRequest::KEY,
+        version: 5,
+        frame: frame.into(),
+        check,
+    }
 }

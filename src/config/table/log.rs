@@ -5,9 +5,9 @@
 
 use crate::config::check::Check;
 use crate::config::key::Importance::{High, Low, Medium};
-use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
+use crate::config::key::UpdateMode::{ClusterWide, ReadOnly};
 use crate::config::key::{ConfigKey, accepted};
-use crate::config::value::ConfigType::{Boolean, Double, Int, List, Long, String};
+use crate::config::value::ConfigType::{Boolean, Double, Int, Long, String};
 
 #[rustfmt::skip] // a table: facts on one line, the sentence on the next
 pub(super) const KEYS: &[ConfigKey] = &[
@@ -19,8 +19,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Codec in which batches are stored; batches are stored as their producer compressed them, which is what `producer` asks for."),
     accepted("compression.zstd.level", Int, Some("3"), Medium, ClusterWide, Check::Between(-131072, 22),
         "Level used when the broker compresses with zstd."),
-    accepted("cordoned.log.dirs", List, Some(""), Medium, PerBroker, Check::Any,
-        "Log directories that take no new replicas; `*` means all."),
     accepted("log.cleaner.backoff.ms", Long, Some("15000"), Medium, ClusterWide, Check::AtLeast(0),
         "Pause of the cleaner when there is nothing to clean."),
     accepted("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Medium, ClusterWide, Check::Any,

@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod dirs;
+pub mod moves;
 mod opening;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use protocol::types::PartitionIndex;
 use storage::dir::LogDir;
 use storage::error::StorageError;
 
-use self::dirs::{HostedDir, set_strays_aside};
+use self::dirs::{HostedDir, remove_futures, set_strays_aside};
+use self::moves::Moves;
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::resolve_topic;
 use crate::env::Env;
@@ -46,6 +48,12 @@ struct Inner {
     dirs: Vec<HostedDir>,
     /// Which directory holds which partition.
     placed: Mutex<BTreeMap<PartitionKey, usize>>,
+    /// Partitions on their way from one directory to another.
+    moves: Mutex<Moves>,
+    /// Moves that the last stop cut off, until the partitions are open.
+    cut_off: Mutex<Vec<(PartitionKey, usize)>>,
+    /// The image that was applied last.
+    latest: Mutex<Arc<MetadataImage>>,
     /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
     closed: Mutex<bool>,
 }
@@ -69,14 +77,16 @@ impl Hosting {
         image: &MetadataImage,
     ) -> Result<Self, StorageError> {
         let mut placed = BTreeMap::new();
+        let mut cut_off = Vec::new();
         let mut hosted = Vec::with_capacity(dirs.len());
         for (index, (dir, clean_shutdown)) in dirs.into_iter().enumerate() {
             let removed = dir.remove_deleted()?;
             if removed > 0 {
                 tracing::info!(dir = %dir.path().display(), removed, "removed directories of deleted partitions");
             }
-            set_strays_aside(&dir, image, &env, &mut placed, index)?;
+            cut_off.extend(remove_futures(&dir)?.into_iter().map(|key| (key, index)));
             hosted.push(HostedDir::open(dir, clean_shutdown, &registry)?);
+            set_strays_aside(&hosted, image, &env, &mut placed)?;
         }
         let node_id = config.resolved.node_id;
         let placed = Mutex::new(placed);
@@ -88,6 +98,9 @@ impl Hosting {
                 registry,
                 dirs: hosted,
                 placed,
+                moves: Mutex::new(Moves::default()),
+                cut_off: Mutex::new(cut_off),
+                latest: Mutex::new(Arc::new(MetadataImage::default())),
                 closed: Mutex::new(false),
             }),
         })
@@ -109,6 +122,7 @@ impl Hosting {
 
     /// Closes every log and marks the stop as clean, where that succeeded for all logs of a directory.
     pub fn close(&self) {
+        self.inner.end_moves();
         self.inner.close();
     }
 }
@@ -120,6 +134,7 @@ impl ImageListener for Hosting {
             let working = Arc::clone(&inner);
             let applied = tokio::task::spawn_blocking(move || working.apply(&old, &new)).await;
             let renamed = applied.expect("opening and removing partitions does not panic");
+            inner.take_up_moves();
             if !renamed.is_empty() {
                 // not waited for: a start removes what a stop leaves behind
                 tokio::task::spawn_blocking(move || inner.remove(renamed));
@@ -133,17 +148,22 @@ impl Inner {
         self.placed.lock().expect("placing does not panic")
     }
 
+    fn latest(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.latest.lock().expect("noting an image does not panic"))
+    }
+
     /// Held by whoever works on the partitions as a whole; true once they are closed.
     fn working(&self) -> MutexGuard<'_, bool> {
         self.closed.lock().expect("work on partitions does not panic")
     }
 
     /// Does what leads from one image to the next. Returns the directories that are to be removed.
-    fn apply(&self, old: &MetadataImage, new: &MetadataImage) -> Vec<(usize, PathBuf)> {
+    fn apply(&self, old: &MetadataImage, new: &Arc<MetadataImage>) -> Vec<(usize, PathBuf)> {
         let closed = self.working();
         if *closed {
             return Vec::new();
         }
+        *self.latest.lock().expect("noting an image does not panic") = Arc::clone(new);
         let delta = MetadataDelta::between(old, new);
         let mut renamed = Vec::new();
         let mut misleading = false;

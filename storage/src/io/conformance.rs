@@ -12,7 +12,7 @@ use super::std_fs::StdFileSystem;
 
 type Case = fn(&dyn FileSystem, &Path);
 
-const CASES: [(&str, Case); 11] = [
+const CASES: [(&str, Case); 12] = [
     ("open_modes", open_modes),
     ("positioned_reads_and_writes", positioned_reads_and_writes),
     ("many_slices", many_slices),
@@ -24,6 +24,7 @@ const CASES: [(&str, Case); 11] = [
     ("removing", removing),
     ("open_files_survive_their_name", open_files_survive_their_name),
     ("locks_exclude_each_other", locks_exclude_each_other),
+    ("disks_have_space", disks_have_space),
 ];
 
 #[test]
@@ -243,4 +244,11 @@ fn locks_exclude_each_other(fs: &dyn FileSystem, root: &Path) {
     assert!(fs.exists(&path).expect("looked up"));
     drop(guard);
     drop(fs.lock(&path).expect("taken again"));
+}
+
+fn disks_have_space(fs: &dyn FileSystem, root: &Path) {
+    let space = fs.space(root).expect("known");
+    assert!(space.total_bytes > 0 && space.usable_bytes <= space.total_bytes);
+    let absent = fs.space(&root.join("absent")).map_err(|error| error.kind());
+    assert_eq!(absent, Err(ErrorKind::NotFound));
 }

@@ -37,6 +37,15 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// How much a disk holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes that this process may still write.
+    pub usable_bytes: u64,
+}
+
 /// Names: opening, listing, renaming, removing. All paths are absolute or relative to the process directory.
 pub trait FileSystem: Send + Sync + Debug {
     /// Opens a file.
@@ -58,6 +67,8 @@ pub trait FileSystem: Send + Sync + Debug {
     /// Takes an exclusive lock on a file (made when absent), released when the guard drops or the process ends.
     /// `WouldBlock` when another process (or guard) holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
+    /// Space of the disk that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<DiskSpace>;
 }
 
 /// An open file, shared by `Arc`; its methods take `&self` and name positions.

@@ -20,7 +20,7 @@ pub use fault::{Fault, FaultKind, Operation};
 use self::content::{Content, to_index};
 use self::names::{FileNode, Names, Node};
 use self::random::Random;
-use super::file_system::{DirEntry, File, FileSystem, LockGuard, OpenMode};
+use super::file_system::{DirEntry, DiskSpace, File, FileSystem, LockGuard, OpenMode};
 
 /// How a crash ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,6 +302,16 @@ impl FileSystem for SimFileSystem {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        if !self.exists(path)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(DiskSpace {
+            total_bytes: 1 << 40,
+            usable_bytes: 1 << 39,
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::file_system::{DirEntry, File, FileSystem, LockGuard, OpenMode};
+use super::file_system::{DirEntry, DiskSpace, File, FileSystem, LockGuard, OpenMode};
 
 /// Most slices one `pwritev` takes (Linux `IOV_MAX`).
 #[cfg(target_os = "linux")]
@@ -104,6 +104,14 @@ impl FileSystem for StdFileSystem {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         fs::exists(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(DiskSpace {
+            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            usable_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {

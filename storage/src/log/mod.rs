@@ -6,6 +6,7 @@
 
 pub mod append;
 mod checkpoint;
+pub mod copy;
 pub mod open;
 pub mod read_plan;
 pub mod reader;

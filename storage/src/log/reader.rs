@@ -208,7 +208,19 @@ impl LogReader {
         self.shared.segments.load().size_bytes()
     }
 
-    /// Number of segments and base offset of the active one.
+    /// Base offset of the segment that is written; files of older ones do not change any more.
+    #[must_use]
+    pub fn active_base_offset(&self) -> i64 {
+        self.shared.segments.load().active.base_offset()
+    }
+
+    /// Bytes in the segment that is written.
+    #[must_use]
+    pub fn active_size_bytes(&self) -> u64 {
+        self.shared.segments.load().active.index().size_bytes().into()
+    }
+
+    /// Number of segments.
     #[must_use]
     pub fn segment_count(&self) -> usize {
         self.shared.segments.load().sealed.len() + 1

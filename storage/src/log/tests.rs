@@ -1,6 +1,7 @@
 //! Tests of the log as a whole: a fixture over the simulated disk, and one file per subject.
 
 mod append;
+mod copying;
 mod crash;
 mod faults;
 mod flushing;

@@ -107,6 +107,7 @@ impl LogWriter {
                 continue;
             }
             if let Err(error) = self.make_room(&mut run, &batch, now, results.len()) {
+                self.judge(&error);
                 refuse_from(&mut results, run.first_result, &error);
                 results.push(Err(error.clone().into()));
                 failure = Some(error);
@@ -117,9 +118,18 @@ impl LogWriter {
         if failure.is_none()
             && let Err(error) = self.write_run(&mut run)
         {
+            self.judge(&error);
             refuse_from(&mut results, run.first_result, &error);
         }
         results
+    }
+
+    /// A failure that will not pass takes the log out of use, and its directory with it: clients are better told at once
+    /// than refused batch by batch.
+    fn judge(&self, error: &StorageError) {
+        if !error.is_passing() {
+            self.shared.go_offline(error);
+        }
     }
 
     /// Moves the high watermark: forwards only, not behind the log end. The last stable offset follows.
@@ -427,6 +437,18 @@ impl LogWriter {
             return Urgency::Now;
         }
         Urgency::Within(u64::try_from(self.config.flush_ms).expect("not negative, or acks would wait"))
+    }
+
+    /// Begins a new segment, unless the active one is empty; its files do not change any more.
+    ///
+    /// # Errors
+    /// Disk failures.
+    pub fn roll_active(&mut self, now: Now) -> Result<(), StorageError> {
+        self.shared.check_online()?;
+        if self.active.index().size_bytes() == 0 {
+            return Ok(());
+        }
+        self.roll(RollReason::Requested, now)
     }
 
     /// Seals the active segment and begins a new one at the log end.
