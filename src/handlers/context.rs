@@ -153,9 +153,14 @@ impl RequestContext {
         throttle_time_ms
     }
 
-    /// Most bytes of records that the client's quota lets a Fetch response hold.
+    /// Most bytes of records that the client's quota lets a Fetch response hold now; never 0.
     pub fn fetch_quota_bytes(&self) -> usize {
-        self.services.quotas.fetch_max_bytes(self.client())
+        let quotas = &self.services.quotas;
+        if quotas.is_active(QuotaKind::Fetch) {
+            quotas.fetch_max_bytes(self.client(), self.now().mono_ms)
+        } else {
+            usize::MAX
+        }
     }
 
     /// Counts a Fetch response with so many bytes of records, unless the client's quota keeps it back. Either way the

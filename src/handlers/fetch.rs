@@ -5,7 +5,7 @@
 //! Fetch sessions (version 7, KIP-227) are not kept: every full fetch is answered with session id 0, an incremental one
 //! with FETCH_SESSION_ID_NOT_FOUND (70), both of which clients know. Versions: 5 log start offset, 9 leader epochs
 //! (KIP-320), 12 last fetched epoch and flexible, 13 topic ids. Records of an empty or failed partition are empty, never
-//! null. With a quota of its client a response holds no more than the quota's window, and one that the quota keeps back
+//! null. With a quota of its client a response holds no more than the quota has room for, and one that the quota keeps back
 //! is answered without topics. A request in the name of a replica gets NOT_LEADER_OR_FOLLOWER (6): this broker has no followers.
 
 use std::collections::BTreeSet;

@@ -2,6 +2,11 @@
 //!
 //! Invariants: a kind of quota that nobody set costs one relaxed load; no lock is held over anything but arithmetic;
 //! what a client did while no quota held for it is not remembered.
+//!
+//! Produce and request time are counted first and waited for then, by Kafka's rate. A Fetch response is counted only
+//! when it is sent, and is sent when the whole window has room for it. Kafka uses its rate there too, which it pads
+//! while the window is young: it says to come back in moments when there will be no room for seconds, and gives
+//! consumers of large responses half of their quota.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -161,14 +166,19 @@ impl Quotas {
         int32(rate.throttle_time_ms(windows, bound, now_ms).min(windows.sample_ms))
     }
 
-    /// Most bytes that a Fetch of this client can ever be given at once.
-    pub fn fetch_max_bytes(&self, client: Client<'_>) -> usize {
+    /// Most bytes that a Fetch of this client should be given now; more would be withheld. Never 0, so that a Fetch that
+    /// waits for bytes still waits.
+    pub fn fetch_max_bytes(&self, client: Client<'_>, now_ms: i64) -> usize {
         if !self.is_active(QuotaKind::Fetch) {
             return usize::MAX;
         }
-        let found = lock(&self.fetch).limits.find(client);
-        // a cast of a float saturates
-        found.map_or(usize::MAX, |(_, bound)| self.settings.windows.allowance(bound) as usize)
+        let windows = self.settings.windows;
+        let mut held = lock(&self.fetch);
+        match held.sensor(client, now_ms) {
+            // a cast of a float saturates
+            Some((rate, bound)) => (rate.room(windows, bound, now_ms) as usize).max(1),
+            None => usize::MAX,
+        }
     }
 
     /// Counts a Fetch response, unless it may not be sent now.
@@ -181,15 +191,18 @@ impl Quotas {
         let Some((rate, bound)) = held.sensor(client, now_ms) else {
             return FetchCharge::Send(0);
         };
-        let alone = rate.sum(windows, now_ms) <= 0.0;
-        rate.record(windows, bytes as f64, now_ms);
-        match int32(rate.throttle_time_ms(windows, bound, now_ms)) {
-            wait_ms if wait_ms == 0 || alone => FetchCharge::Send(wait_ms),
-            wait_ms => {
-                rate.take_back(bytes as f64);
-                FetchCharge::Withhold(wait_ms)
-            }
+        let bytes = bytes as f64;
+        let wait_ms = int32(rate.time_to_room_ms(windows, bound, bytes, now_ms));
+        if wait_ms > 0 {
+            return FetchCharge::Withhold(wait_ms);
         }
+        rate.record(windows, bytes, now_ms);
+        let too_large = bytes > windows.capacity(bound);
+        FetchCharge::Send(if too_large {
+            int32((bytes / bound * 1_000.0) as i64)
+        } else {
+            0
+        })
     }
 
     /// Asks for a change of so many partitions: the wait that follows it. `strict` refuses it while one is owed.
@@ -229,6 +242,8 @@ fn int32(wait_ms: i64) -> i32 {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::metadata::image::quotas::{EntityName, QuotaEntity};
     use crate::quota::limits::tests::image_of;
@@ -263,7 +278,7 @@ pub(crate) mod tests {
         assert_eq!(quotas.charge_request(client("a"), u64::MAX, 0), 0);
         assert_eq!(quotas.charge_mutation(client("a"), 1e9, true, 0), Ok(0));
         assert_eq!(quotas.charge_fetch(client("b"), 1_000_000, 0), FetchCharge::Send(0));
-        assert_eq!(quotas.fetch_max_bytes(client("b")), usize::MAX);
+        assert_eq!(quotas.fetch_max_bytes(client("b"), 0), usize::MAX);
         assert_eq!(lock(&quotas.fetch).sensors.cost(), 0);
     }
 
@@ -291,29 +306,23 @@ pub(crate) mod tests {
     #[test]
     fn responses_are_withheld_until_they_fit() {
         let quotas = quotas(&[(of_client_id("a"), QuotaKey::ConsumerByteRate, 1_000.0)]);
-        assert_eq!(quotas.fetch_max_bytes(client("a")), 10_000);
-        assert_eq!(quotas.charge_fetch(client("a"), 8_000, 0), FetchCharge::Send(0));
-        let FetchCharge::Withhold(wait_ms) = quotas.charge_fetch(client("a"), 4_000, 0) else {
-            panic!("too much");
-        };
-        assert_eq!(wait_ms, 2_000);
-        assert_eq!(
-            quotas.charge_fetch(client("a"), 0, 0),
-            FetchCharge::Send(0),
-            "it was not counted"
-        );
-        assert_eq!(quotas.charge_fetch(client("a"), 4_000, 12_000), FetchCharge::Send(0));
+        let charge = |bytes, now_ms| quotas.charge_fetch(client("a"), bytes, now_ms);
+        assert_eq!(quotas.fetch_max_bytes(client("a"), 0), 11_000);
+        assert_eq!(charge(8_000, 0), FetchCharge::Send(0));
+        assert_eq!(quotas.fetch_max_bytes(client("a"), 0), 3_000);
+        assert_eq!(charge(4_000, 600), FetchCharge::Withhold(10_400));
+        assert_eq!(charge(3_000, 600), FetchCharge::Send(0), "that was not counted");
+        assert_eq!(quotas.fetch_max_bytes(client("a"), 600), 1);
+        assert_eq!(charge(4_000, 11_600), FetchCharge::Send(0));
     }
 
     #[test]
     fn a_batch_that_no_window_holds_is_sent_and_paid_for() {
         let quotas = quotas(&[(of_client_id("a"), QuotaKey::ConsumerByteRate, 1_000.0)]);
-        assert_eq!(quotas.charge_fetch(client("a"), 30_000, 0), FetchCharge::Send(20_000));
-        assert_eq!(quotas.charge_fetch(client("a"), 1, 0), FetchCharge::Withhold(20_001));
-        assert_eq!(
-            quotas.charge_fetch(client("a"), 30_000, 20_000),
-            FetchCharge::Send(20_000)
-        );
+        let charge = |bytes, now_ms| quotas.charge_fetch(client("a"), bytes, now_ms);
+        assert_eq!(charge(30_000, 0), FetchCharge::Send(30_000));
+        assert_eq!(charge(1, 0), FetchCharge::Withhold(11_000));
+        assert_eq!(charge(30_000, 30_000), FetchCharge::Send(30_000));
     }
 
     #[test]
@@ -326,5 +335,57 @@ pub(crate) mod tests {
         );
         assert_eq!(quotas.charge_request(client("a"), 1_000_000, 0), 100);
         assert_eq!(quotas.charge_request(client("a"), u64::MAX, 0), 1_000);
+    }
+
+    proptest! {
+        /// A consumer that asks again as soon as it may gets its quota, however its batches and requests are cut.
+        #[test]
+        fn consumers_get_their_quota(
+            bound in 10_000_usize..1_000_000,
+            batch_share in 0.001..0.2_f64,
+            wanted in prop::collection::vec(0.01..20.0_f64, 1..10),
+        ) {
+            let quotas = quotas(&[(of_client_id("a"), QuotaKey::ConsumerByteRate, bound as f64)]);
+            let batch = ((bound as f64 * batch_share) as usize).max(1);
+            let (mut now_ms, mut sent) = (0, 0);
+            for wanted in wanted.iter().cycle() {
+                let most = quotas.fetch_max_bytes(client("a"), now_ms).min((bound as f64 * wanted) as usize);
+                let bytes = (most / batch).max(1) * batch;
+                now_ms += 1;
+                match quotas.charge_fetch(client("a"), bytes, now_ms) {
+                    FetchCharge::Send(wait_ms) => {
+                        sent += bytes;
+                        now_ms += i64::from(wait_ms);
+                    }
+                    FetchCharge::Withhold(wait_ms) => now_ms += i64::from(wait_ms),
+                }
+                if now_ms > 200_000 {
+                    break;
+                }
+            }
+            let quota = bound as f64 * now_ms as f64 / 1_000.0;
+            prop_assert!(sent as f64 > 0.85 * quota, "{} of {}", sent, quota);
+            prop_assert!((sent as f64) < 1.1 * quota, "{} of {}", sent, quota);
+        }
+
+        #[test]
+        fn producers_get_their_quota(
+            bound in 1_000_usize..1_000_000,
+            sizes in prop::collection::vec(0.01..1.0_f64, 1..10),
+        ) {
+            let quotas = quotas(&[(of_client_id("a"), QuotaKey::ProducerByteRate, bound as f64)]);
+            let (mut now_ms, mut sent) = (0, 0);
+            for size in sizes.iter().cycle() {
+                let bytes = (bound as f64 * size) as usize + 1;
+                sent += bytes;
+                now_ms += 1 + i64::from(quotas.charge_produce(client("a"), bytes, now_ms));
+                if now_ms > 200_000 {
+                    break;
+                }
+            }
+            let quota = bound as f64 * now_ms as f64 / 1_000.0;
+            prop_assert!(sent as f64 > 0.85 * quota, "{} of {}", sent, quota);
+            prop_assert!((sent as f64) < 1.1 * quota, "{} of {}", sent, quota);
+        }
     }
 }

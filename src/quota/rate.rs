@@ -25,9 +25,14 @@ impl Windows {
         }
     }
 
-    /// What a rate allows in the shortest window that it is measured over: more at once is above it whatever was before.
-    pub fn allowance(&self, bound: f64) -> f64 {
-        bound * (self.samples - 1) as f64 * self.sample_ms as f64 / 1_000.0
+    /// All samples together.
+    pub fn length_ms(self) -> i64 {
+        self.samples.saturating_mul(self.sample_ms)
+    }
+
+    /// What a bound per second allows in all samples together.
+    pub fn capacity(self, bound: f64) -> f64 {
+        bound * self.length_ms() as f64 / 1_000.0
     }
 }
 
@@ -89,8 +94,28 @@ impl Rate {
         ((rate - bound) / bound * window_ms).round() as i64
     }
 
+    /// How much may be recorded now, so that the whole window holds no more than the bound allows.
+    pub fn room(&mut self, windows: Windows, bound: f64, now_ms: i64) -> f64 {
+        (windows.capacity(bound) - self.sum(windows, now_ms)).max(0.0)
+    }
+
+    /// How long until there is room for `value`: until enough of the oldest samples have left the window. What is above
+    /// the window's capacity has room when it is empty.
+    pub fn time_to_room_ms(&mut self, windows: Windows, bound: f64, value: f64, now_ms: i64) -> i64 {
+        let mut missing = value - self.room(windows, bound, now_ms);
+        let mut wait_ms = 0;
+        for sample in &self.samples {
+            if missing <= 0.0 {
+                break;
+            }
+            missing -= sample.sum;
+            wait_ms = (sample.last_ms + windows.length_ms() - now_ms).max(1);
+        }
+        wait_ms
+    }
+
     fn forget(&mut self, windows: Windows, now_ms: i64) {
-        let length_ms = windows.samples.saturating_mul(windows.sample_ms);
+        let length_ms = windows.length_ms();
         self.samples.retain(|sample| now_ms - sample.last_ms < length_ms);
     }
 
@@ -145,10 +170,29 @@ mod tests {
     #[test]
     fn a_burst_out_of_nothing_is_measured_over_the_whole_window() {
         let mut rate = Rate::default();
-        rate.record(KAFKAS, KAFKAS.allowance(100.0), 7);
+        assert_eq!(rate.room(KAFKAS, 100.0, 7), 1_100.0);
+        rate.record(KAFKAS, 1_000.0, 7);
+        assert_eq!(rate.room(KAFKAS, 100.0, 7), 100.0);
         assert_eq!(rate.throttle_time_ms(KAFKAS, 100.0, 7), 0);
         rate.record(KAFKAS, 1.0, 7);
         assert_eq!(rate.throttle_time_ms(KAFKAS, 100.0, 7), 10);
+    }
+
+    #[test]
+    fn room_comes_when_samples_leave_the_window() {
+        let mut rate = Rate::default();
+        for (value, now_ms) in [(600.0, 0), (0.0, 900), (300.0, 2_000), (200.0, 5_000)] {
+            rate.record(KAFKAS, value, now_ms);
+        }
+        let mut wait_ms = |value| rate.time_to_room_ms(KAFKAS, 100.0, value, 6_000);
+        assert_eq!(wait_ms(0.0), 0, "1100 of 1100 are there");
+        assert_eq!(wait_ms(1.0), 5_900);
+        assert_eq!(wait_ms(600.0), 5_900);
+        assert_eq!(wait_ms(601.0), 7_000);
+        assert_eq!(wait_ms(1_100.0), 10_000);
+        assert_eq!(wait_ms(9_999.0), 10_000, "it never fits, but then it is alone");
+        assert_eq!(rate.room(KAFKAS, 100.0, 11_899), 0.0);
+        assert_eq!(rate.room(KAFKAS, 100.0, 11_900), 600.0);
     }
 
     #[test]
@@ -182,7 +226,7 @@ mod tests {
                 largest = largest.max(value);
                 rate.record(windows, value, now_ms);
                 sent += value;
-                let allowed = bound * now_ms as f64 / 1_000.0 + 2.0 * windows.allowance(bound) + 2.0 * largest;
+                let allowed = bound * now_ms as f64 / 1_000.0 + 2.0 * bound * f64::from(samples) + 2.0 * largest;
                 prop_assert!(sent <= allowed + 1.0, "{} sent at {} ms, {} allowed", sent, now_ms, allowed);
                 // rounded to the millisecond, half of one at each wait
                 sent -= bound * 0.000_5;
