@@ -20,6 +20,8 @@ pub mod coordinator;
 
 pub mod controller;
 
+pub mod fetch_session;
+
 pub mod handlers;
 
 pub mod dispatch;

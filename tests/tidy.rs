@@ -16,6 +16,7 @@ const LAYERS: &[&str] = &[
     "partition",
     "coordinator",
     "controller",
+    "fetch_session",
     "handlers",
     "dispatch",
     "network",

@@ -1,11 +1,14 @@
 //! Requests, built once before they are sent a million times.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{CreateTopicsRequest, FetchRequest, ProduceRequest, RequestHeader, TopicName};
-use kafka_protocol::protocol::{Encodable, StrBytes};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, FetchRequest, ProduceRequest,
+    RequestHeader, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use protocol::record::{BatchBuilder, Compression, TimestampType};
 
 use crate::Failure;
@@ -14,12 +17,15 @@ use crate::Failure;
 pub(crate) const PRODUCE_VERSION: i16 = 9;
 /// Fetch version of the generator: topics by name, flexible.
 pub(crate) const FETCH_VERSION: i16 = 12;
+/// Every request carries it and every answer has to.
+pub(crate) const CORRELATION_ID: i32 = 7;
+const CREATE_TOPICS_VERSION: i16 = 5;
 
 fn frame(api_key: i16, api_version: i16, header_version: i16, body: &impl Encodable) -> Result<Bytes, Failure> {
     let header = RequestHeader::default()
         .with_request_api_key(api_key)
         .with_request_api_version(api_version)
-        .with_correlation_id(7)
+        .with_correlation_id(CORRELATION_ID)
         .with_client_id(Some(StrBytes::from_static_str("bench")));
     let mut bytes = BytesMut::new();
     bytes.put_i32(0);
@@ -48,56 +54,175 @@ pub(crate) fn batch(records: usize, value_bytes: usize, now_ms: i64) -> Bytes {
     bytes.freeze()
 }
 
-/// A Produce request with acks=1 of one batch.
+/// A Produce request with acks=all of one batch.
 pub(crate) fn produce(topic: &str, partition: i32, batch: Bytes) -> Result<Bytes, Failure> {
-    let data = PartitionProduceData::default()
-        .with_index(partition)
-        .with_records(Some(batch));
+    produce_to(topic, &[partition], &batch)
+}
+
+/// A Produce request with acks=all of the same batch to several partitions.
+pub(crate) fn produce_to(topic: &str, partitions: &[i32], batch: &Bytes) -> Result<Bytes, Failure> {
+    let data = partitions.iter().map(|partition| {
+        PartitionProduceData::default()
+            .with_index(*partition)
+            .with_records(Some(batch.clone()))
+    });
     let topic = TopicProduceData::default()
         .with_name(name(topic))
-        .with_partition_data(vec![data]);
+        .with_partition_data(data.collect());
     let request = ProduceRequest::default()
-        .with_acks(1)
+        .with_acks(-1)
         .with_timeout_ms(30_000)
         .with_topic_data(vec![topic]);
     frame(0, PRODUCE_VERSION, 2, &request)
 }
 
+/// A fetch of several partitions of a topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch<'a> {
+    pub(crate) topic: &'a str,
+    /// Partitions and the offsets to read them from.
+    pub(crate) partitions: Vec<(i32, i64)>,
+    pub(crate) max_bytes: i32,
+    pub(crate) max_wait_ms: i32,
+    pub(crate) session_id: i32,
+    /// -1: without a session; 0: begins one.
+    pub(crate) session_epoch: i32,
+}
+
+impl Fetch<'_> {
+    /// The request.
+    pub(crate) fn frame(&self) -> Result<Bytes, Failure> {
+        let wanted = self.partitions.iter().map(|(partition, offset)| {
+            FetchPartition::default()
+                .with_partition(*partition)
+                .with_fetch_offset(*offset)
+                .with_partition_max_bytes(self.max_bytes)
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let topics = if wanted.is_empty() {
+            Vec::new()
+        } else {
+            vec![
+                FetchTopic::default()
+                    .with_topic(name(self.topic))
+                    .with_partitions(wanted),
+            ]
+        };
+        let request = FetchRequest::default()
+            .with_max_wait_ms(self.max_wait_ms)
+            .with_min_bytes(1)
+            .with_max_bytes(self.max_bytes)
+            .with_session_id(self.session_id)
+            .with_session_epoch(self.session_epoch)
+            .with_topics(topics);
+        frame(1, FETCH_VERSION, 2, &request)
+    }
+}
+
 /// A Fetch request of one partition from `offset` on, at most `max_bytes`, without waiting.
 pub(crate) fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32) -> Result<Bytes, Failure> {
-    let wanted = FetchPartition::default()
-        .with_partition(partition)
-        .with_fetch_offset(offset)
-        .with_partition_max_bytes(max_bytes);
-    let topic = FetchTopic::default()
-        .with_topic(name(topic))
-        .with_partitions(vec![wanted]);
-    let request = FetchRequest::default()
-        .with_max_wait_ms(0)
-        .with_min_bytes(1)
-        .with_max_bytes(max_bytes)
-        .with_session_epoch(-1)
-        .with_topics(vec![topic]);
-    frame(1, FETCH_VERSION, 2, &request)
+    Fetch {
+        topic,
+        partitions: vec![(partition, offset)],
+        max_bytes,
+        max_wait_ms: 0,
+        session_id: 0,
+        session_epoch: -1,
+    }
+    .frame()
+}
+
+/// A fetch of one partition that waits for records, to be sent again and again from another offset.
+#[derive(Debug, Clone)]
+pub(crate) struct FetchTemplate {
+    bytes: Vec<u8>,
+    offset_at: usize,
+}
+
+impl FetchTemplate {
+    /// Reads up to 1 MiB and waits up to half a second.
+    pub(crate) fn tail(topic: &str, partition: i32) -> Result<Self, Failure> {
+        let make = |offset| {
+            Fetch {
+                topic,
+                partitions: vec![(partition, offset)],
+                max_bytes: 1 << 20,
+                max_wait_ms: 500,
+                session_id: 0,
+                session_epoch: -1,
+            }
+            .frame()
+        };
+        // two requests that differ in the offset alone tell where it stands
+        let (low, high) = (make(0)?, make(-1)?);
+        let differing = low.iter().zip(&high).position(|(low, high)| low != high);
+        Ok(Self {
+            offset_at: differing.ok_or("no offset in a fetch")?,
+            bytes: low.to_vec(),
+        })
+    }
+
+    /// The request from this offset on.
+    pub(crate) fn at(&mut self, offset: i64) -> Bytes {
+        self.bytes[self.offset_at..self.offset_at + 8].copy_from_slice(&offset.to_be_bytes());
+        Bytes::copy_from_slice(&self.bytes)
+    }
 }
 
 /// A CreateTopics request.
 pub(crate) fn create_topic(topic: &str, partitions: i32) -> Result<Bytes, Failure> {
-    let topic = CreatableTopic::default()
-        .with_name(name(topic))
-        .with_num_partitions(partitions)
-        .with_replication_factor(1);
-    frame(
-        19,
-        5,
-        2,
-        &CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(10_000),
-    )
+    create_topics(&[topic.to_owned()], partitions, &[])
+}
+
+/// A CreateTopics request of several topics with the same configs.
+pub(crate) fn create_topics(
+    topics: &[String],
+    partitions: i32,
+    configs: &[(&'static str, &'static str)],
+) -> Result<Bytes, Failure> {
+    let configs: Vec<_> = configs
+        .iter()
+        .map(|(name, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_value(Some(StrBytes::from_static_str(value)))
+        })
+        .collect();
+    let topics = topics.iter().map(|topic| {
+        CreatableTopic::default()
+            .with_name(name(topic))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs.clone())
+    });
+    let request = CreateTopicsRequest::default()
+        .with_topics(topics.collect())
+        .with_timeout_ms(60_000);
+    frame(19, CREATE_TOPICS_VERSION, 2, &request)
+}
+
+/// Whether all topics of a CreateTopics answer were made.
+pub(crate) fn check_created(answer: &[u8]) -> Result<(), Failure> {
+    // correlation id and tags stand in front
+    let mut body = Bytes::copy_from_slice(answer.get(5..).ok_or("an answer ends too early")?);
+    let answer = CreateTopicsResponse::decode(&mut body, CREATE_TOPICS_VERSION)?;
+    for topic in answer.topics {
+        if topic.error_code != 0 {
+            return Err(format!("topic {:?}: error {}", topic.name, topic.error_code).into());
+        }
+    }
+    Ok(())
+}
+
+/// A DeleteTopics request.
+pub(crate) fn delete_topic(topic: &str) -> Result<Bytes, Failure> {
+    let request = DeleteTopicsRequest::default()
+        .with_topic_names(vec![name(topic)])
+        .with_timeout_ms(30_000);
+    frame(20, 4, 2, &request)
 }
 
 /// The smallest request that every broker answers.
 pub(crate) fn api_versions() -> Result<Bytes, Failure> {
-    frame(18, 0, 1, &kafka_protocol::messages::ApiVersionsRequest::default())
+    frame(18, 0, 1, &ApiVersionsRequest::default())
 }

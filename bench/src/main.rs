@@ -1,35 +1,62 @@
 //! `monedula-bench`: measures the broker beside floors and peers, in one run, as ratios.
 //!
 //! The generator must be cheaper than any broker: frames are built before, requests are pipelined, answers are checked
-//! by position. Every figure is CPU time of the measured process, not wall time: on a small machine the client shares it.
+//! by position. Every figure of cost is CPU time of the measured process, not wall time: on a small machine the client
+//! shares it.
 
+mod answers;
 mod cpu;
-mod fetch;
+mod engine;
 mod floor;
 mod frames;
-mod produce;
+mod goals;
+mod groups;
+mod instructions;
+mod kafka;
+mod load;
+mod machine;
+mod paced;
+mod poller;
+mod report;
 mod run;
-mod start;
+mod scenario;
 mod target;
 mod wire;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage:
-  monedula-bench run --broker PATH [--rounds N] [--seconds S] [--data DIR] [scenario ...]
-      interleaves the broker and the floors; scenarios: P1 P16 P64 P1M P100B F1M (default: all)
-  monedula-bench start --broker PATH [--rounds N] [--data DIR]
-      start on an empty directory, restart, stop, idle memory
-  monedula-bench floor (relay|sendfile) PORT FILE
-      a bare relay: receive, CRC, write; or answer every request with 1 MiB by sendfile";
+  monedula-bench run --broker [NAME=]PATH ... [flags] [scenario ...]
+      the brokers, the floors and, if wanted, Apache Kafka take turns; scenarios (default: all):
+      P1U P1 P16 P64 P1M P100B F64 F1M FS L1 L20 L100 D1 D16 D64 D64S G C10k R N S
+      --rounds N        turns of each contestant (5)
+      --seconds S       length of a turn (3)
+      --data DIR        where everybody's data goes (a directory below the temporary one)
+      --json FILE       appends a line for each turn
+      --markdown FILE   writes the tables between the marks of the file, or at its end
+      --kafka           Apache Kafka takes part; its libraries are brought by mvn
+      --kafka-libs DIR  the same, with libraries that are there already
+      --check-crc       readers compute the CRC of every batch
+      --recovery-gb N   largest log of R (4)
+  monedula-bench groups [--broker PATH] [--kafka ADDRESS --command PATH] [--members N] [--groups N] [--commits N] [--data DIR]
+      groups at scale: joins, rebalances, memory, restarts; --command runs the peer that listens at ADDRESS
+  monedula-bench instructions --broker PATH [--json FILE]
+      user instructions per request, counted by valgrind
+  monedula-bench floor (relay|echo|sync|sendfile) PORT FILE [BYTES]
+      a bare relay on its own; BYTES: an answer of sendfile";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.split_first() {
-        Some((&"run", rest)) => run::Options::parse(rest).and_then(|options| run::run(&options)),
-        Some((&"start", rest)) => run::Options::parse(rest).and_then(|options| start::run(&options)),
-        Some((&"floor", [kind, port, file])) => floor::serve(kind, port, file),
+        Some((&"run", rest)) => measure(rest, scenario::run),
+        Some((&"groups", rest)) => groups::Options::parse(rest).and_then(|options| groups::run(&options)),
+        Some((&"instructions", rest)) => measure(rest, instructions::run),
+        Some((&"floor", [kind, port, file])) => floor::serve(kind, port, file, 1 << 20),
+        Some((&"floor", [kind, port, file, bytes])) => match bytes.parse() {
+            Ok(bytes) => floor::serve(kind, port, file, bytes),
+            Err(_) => Err(USAGE.into()),
+        },
         _ => Err(USAGE.into()),
     };
     match result {
@@ -39,6 +66,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn measure(words: &[&str], run: fn(&mut run::Bench) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut bench = run::Bench::new(run::Options::parse(words)?)?;
+    let outcome = run(&mut bench);
+    // what was measured before something failed is not lost
+    bench.report.close(bench.options.markdown.as_deref())?;
+    outcome
 }
 
 /// Errors of a bench end it; their text is all that is needed.

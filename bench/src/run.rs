@@ -1,23 +1,36 @@
-//! The runner: interleaves the broker and the floors round by round and prints CPU per GB, per request and their ratios.
+//! The runner: what to run, and the interleaving of contestants round by round.
 //!
-//! A fresh broker and topic for each round; the ratio is that of the medians, with the range beside it.
+//! Invariants: within a scenario the contestants take turns (A B C, A B C, ...), on the same CPU, disk and file system;
+//! a round begins on a fresh topic, with a quiet disk; its data is deleted before the next; a round during which other
+//! processes used much CPU is marked. Every figure of a round is kept, ratios are those of medians.
 
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-
-use crate::produce::Load;
+use crate::cpu::{Spent, Usage};
+use crate::report::Report;
 use crate::target::Target;
-use crate::{Failure, cpu, fetch, floor, frames, produce, wire};
+use crate::{Failure, cpu, frames, kafka, machine, wire};
+
+/// More CPU than this used by others makes a round noisy, in cores.
+const NOISY_CORES: f64 = 0.3;
 
 /// What to run.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) broker: PathBuf,
+    /// All brokers, by name: the first is the one that goals are held against.
+    pub(crate) brokers: Vec<(String, PathBuf)>,
+    pub(crate) kafka: bool,
+    pub(crate) kafka_libs: Option<PathBuf>,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) data: PathBuf,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
+    pub(crate) check_crc: bool,
+    /// Largest log that R kills a broker on, in GB.
+    pub(crate) recovery_gb: u64,
     pub(crate) scenarios: Vec<String>,
 }
 
@@ -26,186 +39,302 @@ impl Options {
     pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
         let mut options = Self {
             broker: PathBuf::new(),
+            brokers: Vec::new(),
+            kafka: false,
+            kafka_libs: None,
             rounds: 5,
             seconds: 3.0,
             data: std::env::temp_dir().join("monedula-bench"),
+            json: None,
+            markdown: None,
+            check_crc: false,
+            recovery_gb: 4,
             scenarios: Vec::new(),
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match *word {
-                "--broker" => options.broker = PathBuf::from(value()?),
+                "--broker" => options.brokers.push(named(value()?)),
+                "--kafka" => options.kafka = true,
+                "--kafka-libs" => options.kafka_libs = Some(PathBuf::from(value()?)),
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--seconds" => options.seconds = value()?.parse()?,
                 "--data" => options.data = PathBuf::from(value()?),
+                "--json" => options.json = Some(PathBuf::from(value()?)),
+                "--markdown" => options.markdown = Some(PathBuf::from(value()?)),
+                "--check-crc" => options.check_crc = true,
+                "--recovery-gb" => options.recovery_gb = value()?.parse()?,
                 scenario if !scenario.starts_with('-') => options.scenarios.push(scenario.to_owned()),
                 flag => return Err(format!("unknown flag {flag}").into()),
             }
         }
-        if !options.broker.is_file() {
+        if options.brokers.is_empty() || options.brokers.iter().any(|(_, path)| !path.is_file()) {
             return Err("--broker must name the monedula binary".into());
         }
+        options.broker.clone_from(&options.brokers[0].1);
+        options.kafka |= options.kafka_libs.is_some();
         std::fs::create_dir_all(&options.data)?;
         Ok(options)
     }
-}
 
-/// A produce scenario: records per batch and bytes per value.
-struct Scenario {
-    name: &'static str,
-    records: usize,
-    value_bytes: usize,
-}
-
-const PRODUCE: &[Scenario] = &[
-    Scenario {
-        name: "P1",
-        records: 1,
-        value_bytes: 1_000,
-    },
-    Scenario {
-        name: "P16",
-        records: 16,
-        value_bytes: 1_000,
-    },
-    Scenario {
-        name: "P64",
-        records: 64,
-        value_bytes: 1_000,
-    },
-    Scenario {
-        name: "P1M",
-        records: 1_000,
-        value_bytes: 1_000,
-    },
-    Scenario {
-        name: "P100B",
-        records: 150,
-        value_bytes: 100,
-    },
-];
-
-const CONNECTIONS: usize = 4;
-const IN_FLIGHT: usize = 5;
-/// Data behind the fetch scenario.
-const FETCH_DATA_BYTES: usize = 256 << 20;
-
-/// Runs all chosen scenarios.
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let chosen = |name: &str| options.scenarios.is_empty() || options.scenarios.iter().any(|scenario| scenario == name);
-    for scenario in PRODUCE.iter().filter(|scenario| chosen(scenario.name)) {
-        run_produce(options, scenario)?;
+    /// A path in the data directory that is this process's own.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.data.join(format!("{name}-{}", std::process::id()))
     }
-    if chosen("F1M") {
-        run_fetch(options)?;
+}
+
+/// `name=path` or a path alone.
+fn named(word: &str) -> (String, PathBuf) {
+    match word.split_once('=') {
+        Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
+        None => ("monedula".to_owned(), PathBuf::from(word)),
     }
-    Ok(())
 }
 
-fn run_produce(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
-    let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    let batch = frames::batch(scenario.records, scenario.value_bytes, now_ms);
-    let (mut broker, mut relay) = (Vec::new(), Vec::new());
-    for round in 0..options.rounds {
-        let directory = options.data.join(format!("broker-{}-{round}", std::process::id()));
-        let (target, _) = Target::broker(&options.broker, &directory, false)?;
-        create_topic(&target)?;
-        broker.push(produce_round(options, &target, &batch, true)?);
-        drop(target);
-        let target = Target::floor("relay", &options.data.join("relay"))?;
-        relay.push(produce_round(options, &target, &batch, false)?);
-        drop(target);
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Broker,
+    Floor,
+    Kafka,
+}
+
+impl Role {
+    /// Whether it understands the protocol, so that topics can be made and answers checked.
+    pub(crate) fn is_broker(self) -> bool {
+        self != Self::Floor
     }
-    let per_request = |figures: &[f64]| median(&mut figures.to_vec()) * batch.len() as f64 / 1e9 * 1e6;
-    print_row(scenario.name, "s/GB", &broker, &relay);
-    wire::say(&format!(
-        "{:6} {:>34.2} µs/request, relay {:.2}; {:.3} s per million records",
-        "",
-        per_request(&broker),
-        per_request(&relay),
-        per_request(&broker) / scenario.records as f64,
-    ));
-    Ok(())
 }
 
-fn create_topic(target: &Target) -> Result<(), Failure> {
-    wire::call(
-        &mut wire::connect(&target.address)?,
-        &frames::create_topic("bench", i32::try_from(CONNECTIONS)?)?,
-    )?;
-    Ok(())
+/// A floor of a scenario.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Floor {
+    pub(crate) kind: &'static str,
+    /// Size of an answer of `sendfile`.
+    pub(crate) answer_bytes: usize,
 }
 
-/// CPU seconds per GB of batches.
-fn produce_round(options: &Options, target: &Target, batch: &Bytes, checked: bool) -> Result<f64, Failure> {
-    let frames: Vec<_> = (0..CONNECTIONS)
-        .map(|partition| frames::produce("bench", i32::try_from(partition)?, batch.clone()))
-        .collect::<Result<_, Failure>>()?;
-    let load = |seconds: f64| Load {
-        connections: CONNECTIONS,
-        in_flight: IN_FLIGHT,
-        duration: Duration::from_secs_f64(seconds),
+/// One contestant's turn.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) role: Role,
+    pub(crate) round: usize,
+    pub(crate) options: &'a Options,
+}
+
+/// Named figures of a round.
+pub(crate) type Figures = Vec<(&'static str, f64)>;
+
+/// The state of a run.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) report: Report,
+    kafka: Option<Target>,
+}
+
+impl Bench {
+    pub(crate) fn new(options: Options) -> Result<Self, Failure> {
+        machine::raise_open_files()?;
+        machine::pin(machine::Place::Generator)?;
+        let report = Report::new(machine::describe(&options.data)?, options.json.as_deref())?;
+        Ok(Self {
+            options,
+            report,
+            kafka: None,
+        })
+    }
+
+    /// Starts Apache Kafka if it takes part and is not there yet.
+    fn kafka(&mut self) -> Result<Option<&Target>, Failure> {
+        if self.options.kafka && self.kafka.is_none() {
+            let libraries = kafka::libraries(self.options.kafka_libs.as_deref(), &self.options.data)?;
+            let target = kafka::start(&libraries, &self.options.path("kafka"))?;
+            wire::say("warming Apache Kafka up");
+            crate::scenario::produce::warm_up(&target)?;
+            self.kafka = Some(target);
+        }
+        Ok(self.kafka.as_ref())
+    }
+
+    /// Runs the rounds of a scenario: the brokers, Apache Kafka if it takes part, and the floors take turns.
+    pub(crate) fn interleave(
+        &mut self,
+        scenario: &'static str,
+        floors: &[Floor],
+        mut round: impl FnMut(&Turn<'_>) -> Result<Figures, Failure>,
+    ) -> Result<(), Failure> {
+        self.kafka()?;
+        let mut targets = Vec::new();
+        for (name, binary) in &self.options.brokers {
+            let directory = self.options.path(&format!("{scenario}-{name}"));
+            let (mut target, _) = Target::broker(binary, &directory, false)?;
+            target.name.clone_from(name);
+            targets.push((Role::Broker, target));
+        }
+        for floor in floors {
+            let file = self.options.path(floor.kind);
+            targets.push((Role::Floor, Target::floor(floor.kind, &file, floor.answer_bytes)?));
+        }
+        for index in 0..self.options.rounds {
+            let kafka = self.kafka.as_ref().map(|target| (Role::Kafka, target));
+            let contestants = targets.iter().map(|(role, target)| (*role, target)).chain(kafka);
+            for (role, target) in contestants {
+                let turn = Turn {
+                    target,
+                    role,
+                    round: index,
+                    options: &self.options,
+                };
+                let quiet = machine::settle(&self.options.data)?;
+                let foreign = Foreign::begin(&[target.pid()])?;
+                let mut figures = round(&turn).map_err(|error| format!("{scenario}, {}: {error}", target.name))?;
+                let foreign_cores = foreign.end()?;
+                figures.push(("RSS, MB", cpu::memory_bytes(target.pid(), "VmRSS")? as f64 / 1e6));
+                figures.push(("RssAnon, MB", cpu::memory_bytes(target.pid(), "RssAnon")? as f64 / 1e6));
+                let noisy = !quiet || foreign_cores > NOISY_CORES;
+                self.report
+                    .round(scenario, &target.name, index, &figures, (noisy, foreign_cores))?;
+            }
+        }
+        self.report.finish(scenario);
+        Ok(())
+    }
+
+    /// Runs rounds that start what they measure themselves.
+    pub(crate) fn repeat(
+        &mut self,
+        scenario: &'static str,
+        rounds: usize,
+        mut round: impl FnMut(&Options, &Path, usize) -> Result<Figures, Failure>,
+    ) -> Result<(), Failure> {
+        for index in 0..rounds {
+            for (name, binary) in &self.options.brokers {
+                let quiet = machine::settle(&self.options.data)?;
+                let figures = round(&self.options, binary, index)?;
+                self.report.round(scenario, name, index, &figures, (!quiet, 0.0))?;
+            }
+        }
+        self.report.finish(scenario);
+        Ok(())
+    }
+}
+
+/// CPU that neither this process nor the measured one used.
+struct Foreign {
+    pids: Vec<u32>,
+    own: f64,
+    busy: f64,
+    begun: Instant,
+}
+
+impl Foreign {
+    fn begin(measured: &[u32]) -> Result<Self, Failure> {
+        let pids: Vec<u32> = measured.iter().copied().chain([std::process::id()]).collect();
+        Ok(Self {
+            own: Self::own(&pids)?,
+            pids,
+            busy: machine::busy_seconds()?,
+            begun: Instant::now(),
+        })
+    }
+
+    fn own(pids: &[u32]) -> Result<f64, Failure> {
+        pids.iter().map(|pid| cpu::seconds(*pid)).sum()
+    }
+
+    /// In cores.
+    fn end(self) -> Result<f64, Failure> {
+        let foreign = machine::busy_seconds()? - self.busy - (Self::own(&self.pids)? - self.own);
+        Ok((foreign / self.begun.elapsed().as_secs_f64()).max(0.0))
+    }
+}
+
+/// What the measured process and the generator spent on some work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) broker: Spent,
+    pub(crate) generator: Spent,
+    pub(crate) wall: Duration,
+}
+
+/// A measurement that has begun.
+pub(crate) struct Stopwatch {
+    pid: u32,
+    broker: Usage,
+    generator: Usage,
+    begun: Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start(target: &Target) -> Result<Self, Failure> {
+        Ok(Self {
+            pid: target.pid(),
+            broker: Usage::of(target.pid())?,
+            generator: Usage::of(std::process::id())?,
+            begun: Instant::now(),
+        })
+    }
+
+    pub(crate) fn stop(&self) -> Result<Measured, Failure> {
+        Ok(Measured {
+            broker: Usage::of(self.pid)?.since(&self.broker),
+            generator: Usage::of(std::process::id())?.since(&self.generator),
+            wall: self.begun.elapsed(),
+        })
+    }
+}
+
+/// Makes a topic and waits until it can be written to.
+pub(crate) fn create_topic(
+    address: &str,
+    topic: &str,
+    partitions: usize,
+    configs: &[(&'static str, &'static str)],
+) -> Result<(), Failure> {
+    let request = frames::create_topics(&[topic.to_owned()], i32::try_from(partitions)?, configs)?;
+    let mut stream = wire::connect(address)?;
+    frames::check_created(&wire::call(&mut stream, &request)?)?;
+    await_leaders(address, topic, partitions)
+}
+
+/// Waits until every partition of a topic answers a fetch: other brokers tell of a topic before they lead it.
+fn await_leaders(address: &str, topic: &str, partitions: usize) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut stream = wire::connect(address)?;
+    let partitions = (0..i32::try_from(partitions)?).map(|partition| (partition, 0));
+    let request = frames::Fetch {
+        topic,
+        partitions: partitions.collect(),
+        max_bytes: 1,
+        max_wait_ms: 0,
+        session_id: 0,
+        session_epoch: -1,
     };
-    produce::run(&target.address, &frames, load(options.seconds / 4.0), checked)?;
-    let before = cpu::seconds(target.pid())?;
-    let sent = produce::run(&target.address, &frames, load(options.seconds), checked)?;
-    let used = cpu::seconds(target.pid())? - before;
-    if sent.errors > 0 {
-        return Err(format!(
-            "{}: {} of {} answers were errors",
-            target.name, sent.errors, sent.requests
-        )
-        .into());
-    }
-    Ok(used / (sent.requests as f64 * batch.len() as f64 / 1e9))
-}
-
-fn run_fetch(options: &Options) -> Result<(), Failure> {
-    let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    let batch = frames::batch(16, 1_000, now_ms);
-    let directory = options.data.join(format!("broker-{}-fetch", std::process::id()));
-    let (broker_target, _) = Target::broker(&options.broker, &directory, false)?;
-    create_topic(&broker_target)?;
-    let batches = FETCH_DATA_BYTES / batch.len();
-    let mut stream = wire::connect(&broker_target.address)?;
-    let request = frames::produce("bench", 0, batch.clone())?;
-    for _ in 0..batches {
-        wire::call(&mut stream, &request)?;
-    }
-    let max_bytes = i32::try_from(floor::SENDFILE_BYTES)?;
-    let per_fetch = floor::SENDFILE_BYTES / batch.len() * 16;
-    let requests: Vec<_> = (0..batches * 16 / per_fetch - 1)
-        .map(|turn| frames::fetch("bench", 0, i64::try_from(turn * per_fetch)?, max_bytes))
-        .collect::<Result<_, Failure>>()?;
-    let floor_target = Target::floor("sendfile", &options.data.join("sendfile"))?;
-    let (mut broker, mut floor_figures) = (Vec::new(), Vec::new());
-    for _ in 0..options.rounds {
-        for (target, figures) in [(&broker_target, &mut broker), (&floor_target, &mut floor_figures)] {
-            let expected = floor::SENDFILE_BYTES - batch.len();
-            let duration = Duration::from_secs_f64(options.seconds);
-            let before = cpu::seconds(target.pid())?;
-            let bytes = fetch::run(&target.address, &requests, 2, duration, expected)?;
-            figures.push((cpu::seconds(target.pid())? - before) / (bytes as f64 / 1e9));
+    let request = request.frame()?;
+    loop {
+        let answer = wire::call(&mut stream, &request)?;
+        match crate::answers::fetched(&answer, |_| Ok(())) {
+            Ok(_) => return Ok(()),
+            Err(error) if begun.elapsed() > Duration::from_secs(60) => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
-    print_row("F1M", "s/GB", &broker, &floor_figures);
+}
+
+/// Deletes a topic, and its data with it.
+pub(crate) fn delete_topic(address: &str, topic: &str) -> Result<(), Failure> {
+    wire::call(&mut wire::connect(address)?, &frames::delete_topic(topic)?)?;
     Ok(())
 }
 
-fn print_row(name: &str, unit: &str, broker: &[f64], floor: &[f64]) {
-    let (ours, bare) = (median(&mut broker.to_vec()), median(&mut floor.to_vec()));
-    let range = |figures: &[f64]| {
-        let low = figures.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = figures.iter().copied().fold(0.0, f64::max);
-        format!("{low:.3}-{high:.3}")
-    };
-    wire::say(&format!(
-        "{name:6} broker {ours:.3} {unit} ({})  floor {bare:.3} ({})  ratio {:.2}",
-        range(broker),
-        range(floor),
-        ours / bare
-    ));
+/// The wall clock, for timestamps of records.
+pub(crate) fn now_ms() -> Result<i64, Failure> {
+    Ok(i64::try_from(
+        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
+    )?)
 }
 
 /// The middle value.

@@ -1,21 +1,26 @@
-//! A measured process: the broker or a floor, started on a free port, ended when it drops.
+//! A measured process: a broker, a floor or Apache Kafka, started on a free port and the measured CPU, ended when it
+//! drops.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::machine::{Place, pin};
 use crate::{Failure, frames, wire};
 
 /// How long a start may take.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running process that answers on `address`.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) address: String,
     child: Child,
+    /// Removed with the target.
     directory: Option<PathBuf>,
 }
 
@@ -24,42 +29,53 @@ pub(crate) fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// Starts a process on the measured CPU.
+fn spawn(command: &mut Command) -> Result<Child, Failure> {
+    pin(Place::Measured)?;
+    let child = command.spawn();
+    pin(Place::Generator)?;
+    Ok(child?)
+}
+
 impl Target {
     /// Starts the broker on `directory` and waits for its first answer; returns it with the time that took.
     pub(crate) fn broker(binary: &Path, directory: &Path, keep: bool) -> Result<(Self, Duration), Failure> {
         let port = free_port()?;
+        let mut command = Command::new(binary);
+        Self::start_broker(&mut command, port, directory, keep)
+    }
+
+    /// The same by a command that the broker's arguments are put behind, on a port that the caller chose.
+    pub(crate) fn start_broker(
+        command: &mut Command,
+        port: u16,
+        directory: &Path,
+        keep: bool,
+    ) -> Result<(Self, Duration), Failure> {
         let begun = Instant::now();
-        let child = Command::new(binary)
+        command
             .arg("--override")
             .arg(format!("listeners=PLAINTEXT://127.0.0.1:{port}"))
             .arg("--override")
             .arg(format!("log.dirs={}", directory.display()))
             .stdout(Stdio::null())
-            .spawn()?;
+            .stderr(Stdio::null());
         let directory = (!keep).then(|| directory.to_path_buf());
-        let target = Self {
-            name: "monedula",
-            address: format!("127.0.0.1:{port}"),
-            child,
-            directory,
-        };
+        let mut target = Self::new("monedula".to_owned(), port, spawn(command)?, directory);
         target.wait_until_it_answers(begun)?;
         Ok((target, begun.elapsed()))
     }
 
     /// Starts a floor, which is this program itself.
-    pub(crate) fn floor(kind: &'static str, file: &Path) -> Result<Self, Failure> {
+    pub(crate) fn floor(kind: &str, file: &Path, answer_bytes: usize) -> Result<Self, Failure> {
         let port = free_port()?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(["floor", kind, &port.to_string()])
             .arg(file)
-            .spawn()?;
-        let target = Self {
-            name: kind,
-            address: format!("127.0.0.1:{port}"),
-            child,
-            directory: Some(file.into()),
-        };
+            .arg(answer_bytes.to_string());
+        let child = spawn(&mut command)?;
+        let target = Self::new(kind.to_owned(), port, child, Some(file.into()));
         let begun = Instant::now();
         while wire::connect(&target.address).is_err() {
             if begun.elapsed() > START_LIMIT {
@@ -70,6 +86,23 @@ impl Target {
         Ok(target)
     }
 
+    /// Starts something else that speaks the protocol.
+    pub(crate) fn other(name: &str, command: &mut Command, port: u16, directory: &Path) -> Result<Self, Failure> {
+        let begun = Instant::now();
+        let mut target = Self::new(name.to_owned(), port, spawn(command)?, Some(directory.into()));
+        target.wait_until_it_answers(begun)?;
+        Ok(target)
+    }
+
+    fn new(name: String, port: u16, child: Child, directory: Option<PathBuf>) -> Self {
+        Self {
+            name,
+            address: format!("127.0.0.1:{port}"),
+            child,
+            directory,
+        }
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -78,18 +111,21 @@ impl Target {
     /// Asks it to stop and waits; returns how long that took.
     pub(crate) fn stop(&mut self) -> Result<Duration, Failure> {
         let begun = Instant::now();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid())?).ok_or("no process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let pid = Pid::from_raw(i32::try_from(self.pid())?).ok_or("no process id")?;
+        kill_process(pid, Signal::TERM)?;
         self.child.wait()?;
         Ok(begun.elapsed())
     }
 
-    fn wait_until_it_answers(&self, begun: Instant) -> Result<(), Failure> {
+    fn wait_until_it_answers(&mut self, begun: Instant) -> Result<(), Failure> {
         let request = frames::api_versions()?;
         while begun.elapsed() < START_LIMIT {
             if let Ok(mut stream) = wire::connect(&self.address) {
                 wire::call(&mut stream, &request)?;
                 return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("{} ended with {status} before it answered", self.name).into());
             }
             std::thread::sleep(Duration::from_micros(500));
         }

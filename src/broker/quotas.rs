@@ -22,16 +22,22 @@ pub(super) fn make_quotas(config: &BrokerConfig) -> (Arc<Quotas>, Arc<Connection
         controller_windows: Windows::new(samples, seconds),
         max_sensors,
     });
-    let limited = |rate: i32| (rate < i32::MAX).then(|| f64::from(rate));
-    let of_listeners = config.resolved.listener_connection_creation_rates.iter();
-    let listener_rates: BTreeMap<_, _> = of_listeners
-        .filter_map(|(listener, rate)| Some((listener.clone(), limited(*rate)?)))
-        .collect();
-    let connection_rates = ConnectionRates::new(ConnectionRateSettings {
+    let (broker_rate, listener_rates) = connection_rates(config);
+    let rates = ConnectionRates::new(ConnectionRateSettings {
         windows,
-        broker_rate: limited(config.max_connection_creation_rate),
+        broker_rate,
         listener_rates,
         max_sensors,
     });
-    (Arc::new(quotas), Arc::new(connection_rates))
+    (Arc::new(quotas), Arc::new(rates))
+}
+
+/// The rates of the broker and of its listeners.
+pub(super) fn connection_rates(config: &BrokerConfig) -> (Option<f64>, BTreeMap<String, f64>) {
+    let limited = |rate: i32| (rate < i32::MAX).then(|| f64::from(rate));
+    let of_listeners = config.resolved.listener_connection_creation_rates.iter();
+    let listener_rates = of_listeners
+        .filter_map(|(listener, rate)| Some((listener.clone(), limited(*rate)?)))
+        .collect();
+    (limited(config.max_connection_creation_rate), listener_rates)
 }

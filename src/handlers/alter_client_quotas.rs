@@ -74,7 +74,7 @@ async fn alter(cx: &RequestContext, plan: QuotaPlan, validate_only: bool) -> Vec
     if plan.changes.is_empty() {
         return plan.outcomes;
     }
-    let limit = cx.services.config.monedula_quota_max_entities;
+    let limit = cx.services.config.at_start().monedula_quota_max_entities;
     let command = AlterClientQuotas {
         changes: plan.changes.clone(),
         max_entities: u32::try_from(limit).expect("checked to be positive"),

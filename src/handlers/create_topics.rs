@@ -37,7 +37,7 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: CreateTopicsRequest) -> 
         let controller = &context.services.controller;
         let creation = controller.create_topics_within(specs, request.validate_only, quota.clone());
         let response = match tokio::time::timeout(limit, creation).await {
-            Ok(Ok(outcomes)) => answer(&outcomes, &context.services.config, context.api_version),
+            Ok(Ok(outcomes)) => answer(&outcomes, &context.services.config.load(), context.api_version),
             Ok(Err(error)) => refusal(&names, (&error).into(), &error.to_string()),
             Err(_) => refusal(&names, ErrorCode::RequestTimedOut, ErrorCode::RequestTimedOut.message()),
         };

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::value::Listener;
 use crate::env::Env;
 use crate::network::connection::{Connection, ConnectionShared};
-use crate::network::limits::ConnectionCounts;
+use crate::network::limits::{ConnectionCounts, ConnectionSlot};
 use crate::quota::connections::ConnectionRates;
 
 /// Pause after an accept that failed for lack of descriptors or memory.
@@ -135,7 +135,7 @@ pub async fn serve(
     Ok(())
 }
 
-async fn slot(counts: &Arc<ConnectionCounts>, not_before: Instant) -> OwnedSemaphorePermit {
+async fn slot(counts: &Arc<ConnectionCounts>, not_before: Instant) -> ConnectionSlot {
     if not_before > Instant::now() {
         tokio::time::sleep_until(not_before).await;
     }
@@ -149,7 +149,7 @@ impl Acceptor {
         Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
     }
 
-    fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+    fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
         let listener = &self.shared.listener.name;
         if let Some(wait_ms) = self.rates.admit(listener, peer.ip(), self.env.now().mono_ms) {
             tracing::debug!(%peer, wait_ms, "to be closed: connection_creation_rate of the address is reached");

@@ -17,8 +17,9 @@ use storage::log::watermarks::Watermarks;
 use storage::log::writer::LogWriter;
 use storage::producer::ProducerEntry;
 
+use crate::partition::fetch_wait::FetchWaiter;
 use crate::partition::settings::PartitionSettings;
-use crate::partition::waiters::Waiters;
+use crate::partition::waiters::{FetchRegistration, Waiters};
 use crate::replication::leader::LeaderState;
 
 /// The part behind the lock.
@@ -153,6 +154,18 @@ impl Partition {
         self.reader.recovery_point()
     }
 
+    /// Makes the log begin at `offset`, at most at the high watermark: its owner has written again what is needed of what
+    /// lies before.
+    ///
+    /// # Errors
+    /// `NotLeader` when the partition was closed; storage errors.
+    pub fn forget_before(&self, offset: Offset) -> Result<(), PartitionError> {
+        self.check_open()?;
+        let mut writer = self.lock();
+        let log = writer.log.as_mut().ok_or(PartitionError::NotLeader)?;
+        Ok(log.advance_log_start(offset)?)
+    }
+
     /// Bytes in all segments.
     pub fn size_bytes(&self) -> u64 {
         self.reader.size_bytes()
@@ -265,6 +278,27 @@ impl Partition {
         self.waiters.end_all();
     }
 
+    /// Registers a fetch, or a session, that is to hear of what happens here under this slot number.
+    pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: u32) -> FetchRegistration {
+        self.waiters.register_fetch(waiter, slot)
+    }
+
+    /// Whether the registration is one with this partition.
+    pub fn is_watched_by(&self, registration: &FetchRegistration) -> bool {
+        registration.is_with(&self.waiters)
+    }
+
+    /// Tells fetch sessions to look: something that they report has changed, without any bytes becoming readable (the
+    /// log start moved).
+    pub fn tell_sessions(&self) {
+        self.waiters.on_news();
+    }
+
+    /// Whether the partition ended here: it was deleted, or its log is handed to somebody else.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// Refuses when the partition was closed or its log is offline.
     ///
     /// # Errors
@@ -346,6 +380,9 @@ pub enum PartitionError {
         /// Offset behind the last record.
         log_end_offset: Offset,
     },
+    /// A topic that only compacts keeps the newest record of each key.
+    #[error("records of a topic with cleanup.policy=compact cannot be deleted")]
+    CompactedOnly,
     /// The log refused the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -363,6 +400,7 @@ impl PartitionError {
             Self::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::CompactedOnly => ErrorCode::PolicyViolation,
             Self::Append(error) => error.error_code(),
             Self::Offline | Self::Storage(_) => ErrorCode::KafkaStorageError,
         }

@@ -45,6 +45,16 @@ struct State {
     addresses: Sensors<Rate>,
 }
 
+impl State {
+    fn is_limited(&self) -> bool {
+        let settings = &self.settings;
+        settings.broker_rate.is_some()
+            || !settings.listener_rates.is_empty()
+            || self.of_default.is_some()
+            || !self.of_addresses.is_empty()
+    }
+}
+
 impl ConnectionRates {
     /// Without a bound on addresses.
     pub fn new(settings: ConnectionRateSettings) -> Self {
@@ -60,6 +70,17 @@ impl ConnectionRates {
                 settings,
             }),
         }
+    }
+
+    /// Takes other rates of the broker and its listeners; they hold from the next connection on.
+    ///
+    /// # Panics
+    /// Never: nobody panics under this lock.
+    pub fn set_rates(&self, broker_rate: Option<f64>, listener_rates: BTreeMap<String, f64>) {
+        let mut state = self.state.lock().expect("arithmetic on rates does not panic");
+        state.settings.broker_rate = broker_rate;
+        state.settings.listener_rates = listener_rates;
+        self.active.store(state.is_limited(), Ordering::Relaxed);
     }
 
     /// Takes the bounds of an image; they hold from the next connection on.
@@ -87,7 +108,6 @@ impl ConnectionRates {
             addresses,
             of_addresses,
             of_default,
-            settings,
             ..
         } = &mut *state;
         let bound = |tags: Tags<'_>| {
@@ -97,11 +117,7 @@ impl ConnectionRates {
                 .or(*of_default)
         };
         addresses.rebind(bound);
-        let limited = settings.broker_rate.is_some()
-            || !settings.listener_rates.is_empty()
-            || of_default.is_some()
-            || !of_addresses.is_empty();
-        self.active.store(limited, Ordering::Relaxed);
+        self.active.store(state.is_limited(), Ordering::Relaxed);
     }
 
     /// Counts a connection for broker and listener; gives how long the acceptor has to wait.
@@ -214,6 +230,10 @@ mod tests {
             assert_eq!(both.accept("INTERNAL", 0), 0);
         }
         assert_eq!(both.accept("INTERNAL", 0), 500, "the broker's rate, 21 in 10 s");
+        both.set_rates(None, BTreeMap::new());
+        assert_eq!(both.accept("EXTERNAL", 0), 0, "free at once");
+        both.set_rates(Some(1.0), BTreeMap::new());
+        assert!(both.accept("EXTERNAL", 0) > 0);
         assert_eq!(rates(None, None).accept("EXTERNAL", 0), 0);
     }
 

@@ -87,6 +87,11 @@ impl StorageError {
         matches!(self, Self::NoSpace { .. })
     }
 
+    /// Whether a read was not made because it would have waited for the disk.
+    pub fn is_cold(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the same call may succeed later without anybody repairing the disk: it is full, or the process or the
     /// system is out of descriptors or memory.
     pub fn is_passing(&self) -> bool {

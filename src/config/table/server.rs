@@ -33,8 +33,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Time between two polls of the metrics reporters."),
     accepted("kafka.metrics.reporters", List, Some(""), Low, ReadOnly, Check::Any,
         "Java classes that report Yammer metrics."),
-    accepted("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Medium, ReadOnly, Check::AtLeast(0),
-        "Most incremental fetch sessions kept; sessions are not offered, every fetch is a full one."),
     accepted("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Low, ClusterWide, Check::Any,
         "Java classes that report metrics."),
     accepted("metrics.num.samples", Int, Some("2"), Low, ReadOnly, Check::AtLeast(1),

@@ -10,6 +10,7 @@ pub mod quotas;
 pub mod snapshot;
 pub mod topics;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::types::{BrokerId, PartitionIndex, ProducerId, TopicId};
@@ -36,6 +37,8 @@ pub struct MetadataImage {
     pub quotas: QuotasImage,
     /// First producer id that no broker got yet.
     pub next_producer_id: ProducerId,
+    /// Levels of features that were set; what was never set has its initial level ([`super::features`]).
+    pub features: BTreeMap<String, i16>,
     /// Log index of the last command in this image.
     pub applied_index: u64,
 }
@@ -50,6 +53,7 @@ impl Default for MetadataImage {
             configs: ConfigsImage::default(),
             quotas: QuotasImage::default(),
             next_producer_id: 0,
+            features: BTreeMap::new(),
             applied_index: 0,
         }
     }
@@ -69,6 +73,11 @@ impl MetadataImage {
     /// All topics, sorted by name.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicImage>> {
         self.topics.iter()
+    }
+
+    /// The topics of this name and behind it, sorted by name.
+    pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
+        self.topics.from(name)
     }
 
     /// One partition.

@@ -1,7 +1,8 @@
 //! The durable form of an image.
 //!
 //! Invariants: canonical (equal images give equal bytes: everything is sorted), so the bytes also compare images of
-//! different nodes; a newer version is refused, never half read; what is read satisfies the image's invariants.
+//! different nodes; a newer version is refused, never half read; what is read satisfies the image's invariants; every
+//! older version is read: a field is only ever added behind the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use super::quotas::QuotasImage;
 use super::topics::{PartitionImage, TopicImage, TopicsImage};
 use crate::metadata::codec::{CodecError, Reader, Writer};
 use crate::metadata::command_codec::{
-    decode_brokers, decode_configs, decode_endpoint, decode_resource, decode_u32, encode_brokers, encode_configs,
-    encode_endpoint, encode_resource,
+    decode_brokers, decode_configs, decode_endpoint, decode_level, decode_resource, decode_u32, encode_brokers,
+    encode_configs, encode_endpoint, encode_level, encode_resource,
 };
 use crate::metadata::quota_codec::{decode_quotas, encode_quotas};
 use crate::metadata::topic_name;
 
-/// 2 added quotas, behind everything else.
-const VERSION: u64 = 2;
+/// 2 added the levels of features, 3 quotas, each behind everything else.
+const VERSION: u64 = 3;
 
 /// Writes the image.
 pub fn encode(image: &MetadataImage, out: &mut Writer) {
@@ -47,6 +48,10 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
         encode_resource(out, resource);
         encode_configs(out, values);
     });
+    out.list(&image.features, |out, (name, level)| {
+        out.str(name);
+        encode_level(out, *level);
+    });
     out.list(image.quotas.iter(), |out, (entity, quotas)| {
         encode_quotas(out, entity, quotas);
     });
@@ -69,7 +74,12 @@ pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
         brokers: decode_broker_list(input)?,
         topics: decode_topic_list(input)?,
         configs: decode_config_list(input)?,
-        quotas: if version >= 2 {
+        features: if version >= 2 {
+            decode_features(input)?
+        } else {
+            BTreeMap::new()
+        },
+        quotas: if version >= 3 {
             decode_quota_list(input)?
         } else {
             QuotasImage::default()
@@ -133,6 +143,11 @@ fn decode_quota_list(input: &mut Reader<'_>) -> Result<QuotasImage, CodecError> 
     Ok(quotas)
 }
 
+fn decode_features(input: &mut Reader<'_>) -> Result<BTreeMap<String, i16>, CodecError> {
+    let levels = input.list(|input| Ok((input.str()?.to_owned(), decode_level(input)?)))?;
+    Ok(levels.into_iter().collect())
+}
+
 fn encode_partition(out: &mut Writer, partition: &PartitionImage) {
     encode_brokers(out, &partition.replicas);
     encode_brokers(out, &partition.isr);
@@ -157,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::metadata::apply::tests::{any_command, creation_of, image_of, start_of};
+    use crate::metadata::command::{Command, ConfigChange, ConfigResource};
 
     fn bytes_of(image: &MetadataImage) -> Vec<u8> {
         let mut out = Writer::new();
@@ -164,18 +180,48 @@ mod tests {
         out.into_bytes()
     }
 
-    /// What the version before quotas wrote: the same bytes less the empty list at the end.
+    /// Broker 1, topic `t` with two partitions, and a config of the cluster, as version 1 wrote them.
+    const VERSION_1: &str = "010000030001020200000000000000000000000000000009000000010174000000000000000000000000000000050201020102020000010201020200000105010c726574656e74696f6e2e6d730131";
+
     #[test]
-    fn an_image_of_version_1_is_read() {
-        let image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 1)]);
+    fn version_1_is_read() {
+        let bytes: Vec<_> = (0..VERSION_1.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&VERSION_1[at..at + 2], 16).expect("hexadecimal"))
+            .collect();
+        let set = Command::AlterConfigs {
+            changes: vec![ConfigChange {
+                resource: ConfigResource::ClusterDefault,
+                values: [("retention.ms".to_owned(), Some("1".to_owned()))].into(),
+            }],
+        };
+        let expected = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2), set]);
+        let mut input = Reader::new(&bytes);
+        assert_eq!(decode(&mut input), Ok(expected));
+        assert_eq!(input.finish(), Ok(()));
+    }
+
+    /// The version before quotas wrote the same bytes less the empty list at the end.
+    #[test]
+    fn version_2_is_read() {
+        let image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2)]);
         let mut bytes = bytes_of(&image);
-        assert_eq!((bytes[0], bytes.pop()), (2, Some(0)));
-        bytes[0] = 1;
+        assert_eq!((bytes[0], bytes.pop()), (3, Some(0)));
+        bytes[0] = 2;
         let mut input = Reader::new(&bytes);
         assert_eq!(decode(&mut input), Ok(image));
         assert_eq!(input.finish(), Ok(()));
-        bytes[0] = 3;
-        assert!(decode(&mut Reader::new(&bytes)).is_err());
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let newer = CodecError::Unknown {
+            what: "a metadata image",
+            found: VERSION + 1,
+        };
+        let mut bytes = bytes_of(&MetadataImage::default());
+        bytes[0] = u8::try_from(VERSION + 1).expect("small");
+        assert_eq!(decode(&mut Reader::new(&bytes)), Err(newer));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ mod checkpoints;
 mod dirs;
 pub mod moves;
 mod opening;
+pub mod retention;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,10 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use protocol::types::PartitionIndex;
 use storage::dir::LogDir;
 use storage::error::StorageError;
+use storage::log::removal::DeletedFiles;
 
 use self::dirs::{HostedDir, remove_futures, set_strays_aside};
 use self::moves::Moves;
 use crate::config::broker::BrokerConfig;
+use crate::config::live::LiveConfig;
+use crate::config::remarks;
 use crate::config::topic::resolve_topic;
 use crate::env::Env;
 use crate::metadata::command::ConfigResource;
@@ -29,6 +33,7 @@ use crate::metadata::delta::MetadataDelta;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::image::topics::TopicImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture};
+use crate::metadata::topic_name;
 use crate::partition::partition::{Leadership, Partition};
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::settings::PartitionSettings;
@@ -43,7 +48,9 @@ type PartitionKey = (String, PartitionIndex);
 struct Inner {
     node_id: i32,
     env: Env,
-    config: Arc<BrokerConfig>,
+    config: Arc<LiveConfig>,
+    /// The configuration that the settings of the open partitions were made from.
+    resolved_from: Mutex<Arc<BrokerConfig>>,
     registry: Arc<PartitionRegistry>,
     dirs: Vec<HostedDir>,
     /// Which directory holds which partition.
@@ -54,6 +61,8 @@ struct Inner {
     cut_off: Mutex<Vec<(PartitionKey, usize)>>,
     /// The image that was applied last.
     latest: Mutex<Arc<MetadataImage>>,
+    /// Files of removed segments that are still to vanish.
+    deleted: Mutex<DeletedFiles>,
     /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
     closed: Mutex<bool>,
 }
@@ -71,7 +80,7 @@ impl Hosting {
     /// When a directory cannot be listed, or its flusher not be started.
     pub fn new(
         env: Env,
-        config: Arc<BrokerConfig>,
+        config: Arc<LiveConfig>,
         registry: Arc<PartitionRegistry>,
         dirs: Vec<(LogDir, bool)>,
         image: &MetadataImage,
@@ -88,12 +97,13 @@ impl Hosting {
             hosted.push(HostedDir::open(dir, clean_shutdown, &registry)?);
             set_strays_aside(&hosted, image, &env, &mut placed)?;
         }
-        let node_id = config.resolved.node_id;
+        let node_id = config.at_start().resolved.node_id;
         let placed = Mutex::new(placed);
         Ok(Self {
             inner: Arc::new(Inner {
                 node_id,
                 env,
+                resolved_from: Mutex::new(config.current()),
                 config,
                 registry,
                 dirs: hosted,
@@ -101,6 +111,7 @@ impl Hosting {
                 moves: Mutex::new(Moves::default()),
                 cut_off: Mutex::new(cut_off),
                 latest: Mutex::new(Arc::new(MetadataImage::default())),
+                deleted: Mutex::new(DeletedFiles::default()),
                 closed: Mutex::new(false),
             }),
         })
@@ -178,12 +189,29 @@ impl Inner {
         for (_, after) in &delta.changed_topics {
             self.change_topic(after, new);
         }
+        if self.has_another_configuration() {
+            for topic in new.topics() {
+                self.change_settings(&topic.name, new);
+            }
+        }
         for resource in &delta.changed_configs {
             if let ConfigResource::Topic(name) = resource {
                 self.change_settings(name, new);
+                if !topic_name::is_internal(name) {
+                    remarks::log(&self.config.remarks_on_topic(new.topic_configs(name)));
+                }
             }
         }
         renamed
+    }
+
+    /// Whether the broker's configuration is not the one that the partitions go by; from now on it is.
+    fn has_another_configuration(&self) -> bool {
+        let mut resolved_from = self.resolved_from.lock().expect("comparing does not panic");
+        let current = self.config.current();
+        let is_another = !Arc::ptr_eq(&current, &resolved_from);
+        *resolved_from = current;
+        is_another
     }
 
     fn remove(&self, renamed: Vec<(usize, PathBuf)>) {
@@ -198,12 +226,14 @@ impl Inner {
     }
 
     fn settings(&self, topic: &str, image: &MetadataImage) -> Arc<PartitionSettings> {
-        let resolved = resolve_topic(image.topic_configs(topic), &self.config);
-        let max_decompressed = self.config.monedula_record_decompressed_max_bytes;
+        let config = self.config.load();
+        let resolved = resolve_topic(image.topic_configs(topic), &config);
+        let max_decompressed = config.monedula_record_decompressed_max_bytes;
         Arc::new(PartitionSettings {
             log: Arc::new(resolved.log),
             min_insync_replicas: usize::try_from(resolved.min_insync_replicas).unwrap_or(1),
-            full_validation: self.config.monedula_record_validation == "full",
+            recompression: resolved.recompression,
+            full_validation: config.is_full_record_validation(),
             max_decompressed_bytes: usize::try_from(max_decompressed).unwrap_or(usize::MAX),
         })
     }

@@ -178,7 +178,7 @@ impl Inner {
             Some(Err(ErrorCode::KafkaStorageError)) => return Err(MoveError::Offline),
             None | Some(Err(_)) => {
                 let mut moves = inner.moves();
-                let limit = usize::try_from(inner.config.monedula_max_partitions).unwrap_or(usize::MAX);
+                let limit = usize::try_from(inner.config.load().monedula_max_partitions).unwrap_or(usize::MAX);
                 if partition >= 0 && (moves.preferred.len() < limit || moves.preferred.contains_key(&key)) {
                     moves.preferred.insert(key, to);
                 }
@@ -211,7 +211,7 @@ impl Inner {
             end_offset: 0,
         };
         moves.wanted.insert(key, fresh);
-        let configured = inner.config.num_replica_alter_log_dirs_threads;
+        let configured = inner.config.load().num_replica_alter_log_dirs_threads;
         let threads = configured.and_then(|threads| usize::try_from(threads).ok());
         if moves.running < threads.unwrap_or(inner.dirs.len()).max(1) {
             moves.workers.retain(|worker| !worker.is_finished());
@@ -240,7 +240,8 @@ impl Inner {
 
     /// Whether a directory takes no new replicas (`cordoned.log.dirs`, `*` = all).
     pub(super) fn is_cordoned(&self, path: &Path) -> bool {
-        let cordoned = &self.config.cordoned_log_dirs;
+        let config = self.config.load();
+        let cordoned = &config.cordoned_log_dirs;
         !cordoned.is_empty() && {
             let path = absolute(path);
             cordoned.iter().any(|cordoned| cordoned == "*" || *cordoned == path)

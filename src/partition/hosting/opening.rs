@@ -24,7 +24,8 @@ impl Inner {
             .flat_map(|topic| (0..topic.partitions.len()).map(move |index| (topic, index)))
             .filter(|(topic, index)| topic.partitions[*index].replicas.contains(&self.node_id))
             .collect();
-        let threads = usize::try_from(self.config.num_recovery_threads_per_data_dir).unwrap_or(1) * self.dirs.len();
+        let threads =
+            usize::try_from(self.config.load().num_recovery_threads_per_data_dir).unwrap_or(1) * self.dirs.len();
         let opened: Mutex<OpenedPartitions> = Mutex::new(BTreeMap::new());
         let share = wanted.len().div_ceil(threads).max(16);
         thread::scope(|scope| {

@@ -86,6 +86,8 @@ pub trait File: Send + Sync + Debug {
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// When the content was changed last, in ms since 1970.
+    fn modified_ms(&self) -> io::Result<i64>;
     /// Cuts or extends (with zeros) to `len`; releases blocks preallocated behind it.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Reserves disk blocks for the range without changing the length; a no-op where unsupported.
@@ -96,6 +98,8 @@ pub trait File: Send + Sync + Debug {
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()>;
     /// Hint: the range will not be read soon.
     fn advise_dont_need(&self, position: u64, len: u64) -> io::Result<()>;
+    /// Hint: the range will be read soon. May wait for the disk itself; a no-op where unsupported.
+    fn advise_will_need(&self, position: u64, len: u64) -> io::Result<()>;
     /// The descriptor, for `sendfile`; `None` for simulated files.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }

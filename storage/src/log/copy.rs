@@ -95,18 +95,30 @@ impl LogCopy {
             let is_current = self.copied.get(&entry.name) == Some(&entry.len);
             let belongs =
                 segment_of(&entry.name).is_some() || !entry.name.starts_with(|first: char| first.is_ascii_digit());
-            if belongs && !is_current {
-                self.copy_file(&entry.name, &mut |_| true)?;
+            if !belongs || is_current {
+                continue;
+            }
+            match self.copy_file(&entry.name, &mut |_| true) {
+                // an old segment whose removal was under way
+                Err(error) if error.is_not_found() => self.remove(&entry.name)?,
+                other => _ = other?,
             }
         }
         for entry in self.fs.list(&self.to).context("list", &self.to)? {
             if entries.iter().all(|source| source.name != entry.name) {
-                let path = self.to.join(&entry.name);
-                self.fs.remove_file(&path).context("remove", &path)?;
+                self.remove(&entry.name)?;
             }
         }
         self.fs.sync_dir(&self.to).context("sync directory", &self.to)?;
         sync_parent(self.fs.as_ref(), &self.to)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let path = self.to.join(name);
+        match self.fs.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io("remove", path, error)),
+            _ => Ok(()),
+        }
     }
 
     fn copy_file(&mut self, name: &str, go_on: &mut dyn FnMut(usize) -> bool) -> Result<bool, StorageError> {

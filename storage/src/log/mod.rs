@@ -11,6 +11,8 @@ pub mod open;
 pub mod read_plan;
 pub mod reader;
 pub mod recovery;
+pub mod removal;
+pub mod retention;
 pub(crate) mod shared;
 mod snapshots;
 mod time_lookup;

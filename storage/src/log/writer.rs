@@ -120,6 +120,11 @@ impl LogWriter {
         {
             self.judge(&error);
             refuse_from(&mut results, run.first_result, &error);
+            failure = Some(error);
+        }
+        let lacks_room = failure.is_some_and(|error| error.is_no_space());
+        if lacks_room != self.shared.lacks_room() {
+            self.shared.set_lacks_room(lacks_room);
         }
         results
     }
@@ -469,17 +474,23 @@ impl LogWriter {
         self.shared.mark_names_dirty();
         let dir = self.shared.path();
         let active = ActiveSegment::new(dir, next_offset, now.wall_ms, file, ActiveIndex::new(next_offset));
-        self.active = Arc::new(active);
         let mut segments = SegmentList::clone(&self.shared.segments.load());
         segments.sealed.push(sealed);
-        segments.active = Arc::clone(&self.active);
-        self.shared.segments.store(Arc::new(segments));
-        (self.allocated_to, self.written_back_to) = (0, 0);
-        self.begin_checkpoints(next_offset);
-        self.next_allocation_bytes = (self.next_allocation_bytes / 4).max(FIRST_PREALLOCATION_BYTES);
+        segments.active = Arc::new(active);
+        self.begin_segment(segments);
         self.shared.request_sync(self.sync_urgency());
         tracing::debug!(log = %self.shared.path().display(), ?reason, base_offset = next_offset, "rolled");
         Ok(())
+    }
+
+    /// Publishes segments of which the last one is new and empty.
+    pub(super) fn begin_segment(&mut self, segments: SegmentList) {
+        let base_offset = segments.active.base_offset();
+        self.active = Arc::clone(&segments.active);
+        self.shared.segments.store(Arc::new(segments));
+        (self.allocated_to, self.written_back_to) = (0, 0);
+        self.begin_checkpoints(base_offset);
+        self.next_allocation_bytes = (self.next_allocation_bytes / 4).max(FIRST_PREALLOCATION_BYTES);
     }
 
     /// Writes the indexes of the active segment and gives back its surplus blocks.
@@ -494,13 +505,7 @@ impl LogWriter {
             active.base_offset(),
             Arc::new(SealedFiles::new(Arc::clone(active.file()))),
         );
-        let (size_bytes, next_offset) = (index.size_bytes(), index.next_offset());
-        Ok(Arc::new(SealedSegment::new(
-            active.base_offset(),
-            next_offset,
-            size_bytes,
-            true,
-        )))
+        Ok(Arc::new(SealedSegment::just_sealed(&index, active.base_offset(), true)))
     }
 
     /// Gives back disk blocks behind the end of the active segment.

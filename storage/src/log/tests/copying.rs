@@ -138,7 +138,10 @@ fn segments_that_go_meanwhile_go_from_the_copy() {
     );
     opened.writer.set_high_watermark(60);
     opened.writer.advance_log_start(50).expect("moved");
-    assert!(opened.writer.remove_old_segments().expect("removed") > 0);
+    let removable = opened.reader.find_removable(&fixture.config, now()).expect("looked");
+    let removed = opened.writer.take_out(&removable.expect("old segments"), now());
+    let mut removed = removed.expect("online").expect("taken out");
+    while removed.rename_next().expect("renamed").is_some() {}
     opened.writer.close().expect("closed");
     copy.finish().expect("finished");
     let logs = |dir: &str| -> Vec<String> {
