@@ -10,6 +10,8 @@ pub mod telemetry;
 
 pub mod metadata;
 
+pub mod quota;
+
 pub mod replication;
 
 pub mod partition;

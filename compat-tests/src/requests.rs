@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -19,8 +20,9 @@ use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponsePartitio
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, FindCoordinatorRequest, GroupId,
-    InitProducerIdRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, TopicName,
+    AlterClientQuotasRequest, BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest,
+    FindCoordinatorRequest, GroupId, InitProducerIdRequest, ListOffsetsRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ProduceRequest, TopicName,
 };
 
 use crate::batch::Batch;
@@ -244,6 +246,31 @@ pub fn find_coordinator(connection: &mut Connection, group: &str) {
         let ready = code == 0 && connection.call(5, &probe).error_code == 0;
         ready.then_some(())
     });
+}
+
+/// Quotas of one entity to set (`Some`) and to remove.
+pub fn alteration(entity: &[(&str, Option<&str>)], values: &[(&str, Option<f64>)]) -> EntryData {
+    let part = |&(kind, name): &(&str, Option<&str>)| {
+        EntityData::default()
+            .with_entity_type(text(kind))
+            .with_entity_name(name.map(text))
+    };
+    let op = |&(key, value): &(&str, Option<f64>)| {
+        OpData::default()
+            .with_key(text(key))
+            .with_value(value.unwrap_or_default())
+            .with_remove(value.is_none())
+    };
+    EntryData::default()
+        .with_entity(entity.iter().map(part).collect())
+        .with_ops(values.iter().map(op).collect())
+}
+
+/// Sets (`Some`) or removes one quota of one entity.
+pub fn set_quota(connection: &mut Connection, entity: &[(&str, Option<&str>)], key: &str, value: Option<f64>) {
+    let request = AlterClientQuotasRequest::default().with_entries(vec![alteration(entity, &[(key, value)])]);
+    let response = connection.call(1, &request);
+    assert_eq!(response.entries[0].error_code, 0, "{:?}", response.entries[0]);
 }
 
 /// A commit of one offset; without a member: `generation` -1 and an empty `member_id`.

@@ -14,10 +14,14 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 /// How long any answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What the tests call themselves.
+const CLIENT_ID: StrBytes = StrBytes::from_static_str("compat-tests");
+
 /// A TCP connection with a counter of requests.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    client_id: StrBytes,
     correlation_id: i32,
 }
 
@@ -35,8 +39,15 @@ impl Connection {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
+            client_id: CLIENT_ID,
             correlation_id: 0,
         })
+    }
+
+    /// The same connection, of a client that calls itself `client_id`.
+    pub fn named(mut self, client_id: &str) -> Self {
+        self.client_id = text(client_id);
+        self
     }
 
     /// Sends a request and returns its answer, or fails the test.
@@ -65,7 +76,7 @@ impl Connection {
 
     fn try_send<Q: Request>(&mut self, version: i16, request: &Q) -> io::Result<i32> {
         self.correlation_id += 1;
-        let frame = encode_request(self.correlation_id, version, request);
+        let frame = encode_request_of(&self.client_id, self.correlation_id, version, request);
         self.stream.write_all(&frame)?;
         Ok(self.correlation_id)
     }
@@ -141,11 +152,15 @@ fn is_close(error: &io::Error) -> bool {
 
 /// A whole request frame with its length.
 pub fn encode_request<Q: Request>(correlation_id: i32, version: i16, request: &Q) -> Bytes {
+    encode_request_of(&CLIENT_ID, correlation_id, version, request)
+}
+
+fn encode_request_of<Q: Request>(client_id: &StrBytes, correlation_id: i32, version: i16, request: &Q) -> Bytes {
     let header = RequestHeader::default()
         .with_request_api_key(Q::KEY)
         .with_request_api_version(version)
         .with_correlation_id(correlation_id)
-        .with_client_id(Some(StrBytes::from_static_str("compat-tests")));
+        .with_client_id(Some(client_id.clone()));
     let mut frame = BytesMut::new();
     frame.put_i32(0);
     header

@@ -71,6 +71,10 @@ pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
 pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
 /// Key of OffsetDelete.
 pub const OFFSET_DELETE: i16 = 47;
+/// Key of DescribeClientQuotas.
+pub const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
+/// Key of AlterClientQuotas.
+pub const ALTER_CLIENT_QUOTAS: i16 = 49;
 /// Key of DescribeQuorum.
 pub const DESCRIBE_QUORUM: i16 = 55;
 /// Key of UpdateFeatures.
@@ -176,6 +180,8 @@ pub static APIS: &[ApiSpec] = &[
     ),
     // No version of it has compact encodings.
     api(OFFSET_DELETE, "OffsetDelete", (0, 0), i16::MAX, FIELDS),
+    api(DESCRIBE_CLIENT_QUOTAS, "DescribeClientQuotas", (0, 1), 1, FIELDS),
+    api(ALTER_CLIENT_QUOTAS, "AlterClientQuotas", (0, 1), 1, FIELDS),
     api(DESCRIBE_QUORUM, "DescribeQuorum", (0, 2), 0, FIELDS),
     api(UPDATE_FEATURES, "UpdateFeatures", (0, 2), 0, FIELDS),
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),

@@ -16,5 +16,6 @@ pub mod group;
 pub mod guard;
 pub mod header;
 pub mod record;
+pub mod throttle;
 pub mod types;
 pub mod wire;

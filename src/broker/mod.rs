@@ -7,6 +7,7 @@
 mod background;
 mod dirs;
 pub mod error;
+mod quotas;
 pub mod runtimes;
 mod serve;
 
@@ -22,6 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::dirs::open_dirs;
 use self::error::StartError;
+use self::quotas::{connection_rates, make_quotas};
 use self::runtimes::Runtimes;
 use self::serve::{bind, connection_counts, serve};
 use crate::config::broker::BrokerConfig;
@@ -49,6 +51,8 @@ use crate::network::limits::ConnectionCounts;
 use crate::partition::cold_reads::ColdReads;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
+use crate::quota::clients::Quotas;
+use crate::quota::connections::ConnectionRates;
 
 /// How long a stop waits for clients to take what they are owed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -88,11 +92,14 @@ impl Broker {
         let hosting = Hosting::new(env.clone(), Arc::clone(&live), Arc::clone(&partitions), dirs, &image)?;
         let publisher = Arc::new(MetadataPublisher::new());
         let log: Arc<dyn MetadataLog> = Arc::clone(&metadata) as Arc<dyn MetadataLog>;
+        let (quotas, connection_rates) = make_quotas(&config);
         let counts = ConnectionCounts::new(connection_counts(&config));
         let listener = Arc::new(OnImage {
             config: Arc::clone(&live),
             counts: Arc::clone(&counts),
             hosting: hosting.clone(),
+            quotas: Arc::clone(&quotas),
+            connection_rates: Arc::clone(&connection_rates),
             groups: OnceLock::new(),
         });
         let publishing = {
@@ -127,10 +134,11 @@ impl Broker {
             controller,
             producer_ids,
             groups,
+            quotas,
             stopping: stopped,
         });
         let data = runtimes.data.handle().clone();
-        let (serving, bound) = serve(&services, &counts, sockets, &data)?;
+        let (serving, bound) = serve(&services, &counts, &connection_rates, sockets, &data)?;
         Ok(Self {
             services,
             hosting,
@@ -205,6 +213,8 @@ struct OnImage {
     config: Arc<LiveConfig>,
     counts: Arc<ConnectionCounts>,
     hosting: Hosting,
+    quotas: Arc<Quotas>,
+    connection_rates: Arc<ConnectionRates>,
     groups: OnceLock<Arc<GroupCoordinator>>,
 }
 
@@ -213,6 +223,10 @@ impl ImageListener for OnImage {
         Box::pin(async move {
             self.apply_configs(new);
             self.hosting.on_image(old, new).await;
+            if !new.quotas.is_same(&old.quotas) {
+                self.quotas.update(&new.quotas);
+                self.connection_rates.update(&new.quotas);
+            }
             let gone = MetadataDelta::between(old, new).deleted_topics;
             let gone: Vec<_> = gone.iter().map(|topic| (Arc::clone(&topic.name), topic.id)).collect();
             if let Some(groups) = self.groups.get().filter(|_| !gone.is_empty()) {
@@ -228,6 +242,8 @@ impl OnImage {
         let all = image.configs.get(&ConfigResource::ClusterDefault);
         remarks::log(&self.config.apply(all, image.configs.get(&own)));
         self.counts.set_limits(connection_counts(&self.config.load()));
+        let (broker_rate, listener_rates) = connection_rates(&self.config.load());
+        self.connection_rates.set_rates(broker_rate, listener_rates);
         for (kind, is_there) in [
             ("group", image.configs.groups().next().is_some()),
             ("client-metrics", image.configs.client_metrics().next().is_some()),

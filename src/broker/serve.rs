@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::error::StartError;
@@ -16,8 +17,9 @@ use crate::dispatch::Dispatcher;
 use crate::handlers::context::Services;
 use crate::network::connection::ConnectionShared;
 use crate::network::limits::{ConnectionCounts, ConnectionLimits, CountLimits};
-use crate::network::listener::{self, SocketOptions};
+use crate::network::listener::{self, Acceptor, SocketOptions};
 use crate::network::memory::RequestMemory;
+use crate::quota::connections::ConnectionRates;
 
 /// Answers that a connection may be owed before it is read on.
 const MAX_IN_FLIGHT: usize = 64;
@@ -62,6 +64,7 @@ pub(super) fn connection_counts(config: &BrokerConfig) -> CountLimits {
 pub(super) fn serve(
     services: &Arc<Services>,
     counts: &Arc<ConnectionCounts>,
+    connection_rates: &Arc<ConnectionRates>,
     sockets: Vec<(Arc<Listener>, std::net::TcpListener)>,
     data: &Handle,
 ) -> Result<Serving, StartError> {
@@ -80,6 +83,8 @@ pub(super) fn serve(
     });
     let dispatcher = Arc::new(Dispatcher::new(Arc::clone(services)));
     let memory = RequestMemory::new(unlimited_when_negative(config.queued_max_request_bytes));
+    let throttled = usize::try_from(config.monedula_connections_max_throttled).expect("checked not to be negative");
+    let throttled = Arc::new(Semaphore::new(throttled));
     let mut serving = JoinSet::new();
     let mut bound = Vec::new();
     for (listener, socket) in sockets {
@@ -96,10 +101,17 @@ pub(super) fn serve(
             listener,
             stopping: services.stopping.clone(),
         };
-        let (counts, stopping) = (Arc::clone(counts), services.stopping.clone());
+        let acceptor = Acceptor {
+            shared,
+            counts: Arc::clone(counts),
+            rates: Arc::clone(connection_rates),
+            throttled: Arc::clone(&throttled),
+            env: services.env.clone(),
+        };
+        let stopping = services.stopping.clone();
         serving.spawn_on(
             async move {
-                if let Err(error) = listener::serve(socket, shared, counts, stopping).await {
+                if let Err(error) = listener::serve(socket, acceptor, stopping).await {
                     tracing::error!(%error, "a listener ended");
                 }
             },

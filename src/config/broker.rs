@@ -67,6 +67,8 @@ pub struct Resolved {
     pub log_roll_ms: i64,
     /// `log.roll.jitter.ms`, else `log.roll.jitter.hours`.
     pub log_roll_jitter_ms: i64,
+    /// `listener.name.<name>.max.connection.creation.rate`, by the listener's name in upper case.
+    pub listener_connection_creation_rates: BTreeMap<String, i32>,
     /// `max.connections.per.ip.overrides`.
     pub max_connections_per_ip_overrides: BTreeMap<IpAddr, i32>,
 }
@@ -88,6 +90,12 @@ broker_config! {
         broker_rack: Option<String> = acting("broker.rack", Text, None, Medium, ReadOnly, Any);
         /// Milliseconds without a request after which a connection is closed; negative never closes one.
         connections_max_idle_ms: i64 = acting("connections.max.idle.ms", Long, Some("600000"), Medium, ReadOnly, Any);
+        /// Samples over which changes of partitions are counted for their quota; all of them together are its burst.
+        controller_quota_window_num: i32 =
+            acting("controller.quota.window.num", Int, Some("11"), Low, ReadOnly, AtLeast(1));
+        /// Seconds of one sample of the quota on changes of partitions.
+        controller_quota_window_size_seconds: i32 =
+            acting("controller.quota.window.size.seconds", Int, Some("1"), Low, ReadOnly, AtLeast(1));
         /// Log directories that take no new partitions, by absolute path; `*` means all.
         cordoned_log_dirs: Vec<String> = acting("cordoned.log.dirs", List, Some(""), Medium, PerBroker, Any);
         /// Replicas of a topic that is created without saying how many.
@@ -155,6 +163,9 @@ broker_config! {
         /// Milliseconds between taking a segment out of its log and deleting its files; a full disk does not wait.
         log_segment_delete_delay_ms: i64 =
             acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0));
+        /// Most connections per second; more wait to be accepted. A listener may have its own under `listener.name.<name>.`.
+        max_connection_creation_rate: i32 =
+            acting("max.connection.creation.rate", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
         /// Most connections at a time.
         max_connections: i32 = acting("max.connections", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
         /// Most connections at a time from one address.
@@ -179,6 +190,9 @@ broker_config! {
         /// Most resources other than topics that have configs of their own: brokers, groups, client-metrics subscriptions.
         monedula_config_max_resources: i32 =
             acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
+        /// Connections above the rate of their address that are held before they are closed; further ones are closed at once.
+        monedula_connections_max_throttled: i32 =
+            acting("monedula.connections.max.throttled", Int, Some("1000"), Low, ReadOnly, AtLeast(0));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
             acting("monedula.coordinator.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
@@ -199,6 +213,12 @@ broker_config! {
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most topics; creating more is refused.
         monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
+        /// Most users, client ids, pairs of them, and addresses together that have quotas; more are refused.
+        monedula_quota_max_entities: i32 =
+            acting("monedula.quota.max.entities", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// Clients that are remembered for each kind of quota, a long name counting as several; those that were active longest ago are forgotten.
+        monedula_quota_max_sensors: i32 =
+            acting("monedula.quota.max.sensors", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
         /// Most bytes that one batch may grow to when it is decompressed for checking.
         monedula_record_decompressed_max_bytes: i32 =
             acting("monedula.record.decompressed.max.bytes", Int, Some("134217728"), Low, ReadOnly, AtLeast(1));
@@ -241,6 +261,11 @@ broker_config! {
         queued_max_request_bytes: i64 =
             acting("queued.max.request.bytes", Long, Some("268435456"), Medium, ReadOnly, Any)
                 .differs("-1", "without a limit a few clients can take all memory; 256 MiB hold two requests of the largest size");
+        /// Samples over which rates of clients and of connections are measured for their quotas.
+        quota_window_num: i32 = acting("quota.window.num", Int, Some("11"), Low, ReadOnly, AtLeast(1));
+        /// Seconds of one sample of the rates of clients and of connections.
+        quota_window_size_seconds: i32 =
+            acting("quota.window.size.seconds", Int, Some("1"), Low, ReadOnly, AtLeast(1));
         /// Connections that the system keeps waiting to be accepted.
         socket_listen_backlog_size: i32 =
             acting("socket.listen.backlog.size", Int, Some("50"), Medium, ReadOnly, AtLeast(1));

@@ -213,6 +213,7 @@ mod tests {
     /// Read where they act whenever they are needed; all others reach the logs by the settings of their topics.
     const READ_LIVE: &[&str] = &[
         "cordoned.log.dirs",
+        "max.connection.creation.rate",
         "max.connections",
         "max.connections.per.ip",
         "max.connections.per.ip.overrides",

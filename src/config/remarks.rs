@@ -60,6 +60,9 @@ const REMOVED: &[&str] = &[
     "zookeeper.",
 ];
 
+/// Configs that act for a single listener, too.
+const OF_LISTENERS: &[&str] = &["max.connection.creation.rate"];
+
 /// Remarks on settings that have passed their checks.
 pub(super) fn on(settings: &Settings) -> Vec<Remark> {
     let mut remarks = Vec::new();
@@ -73,7 +76,7 @@ pub(super) fn on(settings: &Settings) -> Vec<Remark> {
                     None => idle.push(name),
                 }
             }
-            Some(_) if base_name(name) != name => idle.push(name),
+            Some(key) if base_name(name) != name && !OF_LISTENERS.contains(&key.name) => idle.push(name),
             Some(_) => {}
         }
     }

@@ -12,7 +12,9 @@ use crate::config::broker::Resolved;
 use crate::config::error::ConfigError;
 use crate::config::listeners::{self, Addresses};
 use crate::config::precedence::group_of;
-use crate::config::settings::Settings;
+use crate::config::settings::{Setting, Settings};
+use crate::config::table;
+use crate::config::value::ConfigValue;
 
 /// A resolved configuration, with what its user should hear about it.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ pub(super) fn resolve(settings: &Settings) -> Result<Resolution, Vec<ConfigError
         log_retention_ms: log_retention_ms(settings),
         log_roll_ms: milliseconds(settings, "log.roll.ms"),
         log_roll_jitter_ms: milliseconds(settings, "log.roll.jitter.ms"),
+        listener_connection_creation_rates: listener_rates(settings),
         max_connections_per_ip_overrides: overrides,
     };
     errors.extend(times_out_of_range(settings, &resolved));
@@ -93,6 +96,21 @@ fn log_retention_ms(settings: &Settings) -> i64 {
 
 fn milliseconds(settings: &Settings, name: &str) -> i64 {
     settings.milliseconds(group_of(name).expect("one of several configs that answer one question"))
+}
+
+/// The limits that listeners have for themselves.
+fn listener_rates(settings: &Settings) -> BTreeMap<String, i32> {
+    let of_listener = |(name, setting): (&str, &Setting)| {
+        let listener = name
+            .strip_prefix("listener.name.")?
+            .strip_suffix(".max.connection.creation.rate")?;
+        let key = table::find("max.connection.creation.rate")?;
+        match key.parse(&setting.text) {
+            Ok(ConfigValue::Int(rate)) => Some((listener.to_uppercase(), rate)),
+            _ => None,
+        }
+    };
+    settings.iter().filter_map(of_listener).collect()
 }
 
 /// `address:limit,...`; an IPv6 address holds colons itself, so the last one separates.

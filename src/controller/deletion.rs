@@ -43,6 +43,19 @@ pub struct DeletionPlan {
 }
 
 impl DeletionPlan {
+    /// Asks for the partitions of each topic that can go, in order; those that are refused stay.
+    pub fn charge(&mut self, image: &MetadataImage, mut ask: impl FnMut(usize) -> Result<(), TopicFailure>) {
+        let topic_ids = std::mem::take(&mut self.topic_ids);
+        let planned = self.outcomes.iter_mut().filter(|outcome| outcome.result.is_ok());
+        for (id, outcome) in topic_ids.into_iter().zip(planned) {
+            let partitions = image.topic_by_id(&id).map_or(0, |topic| topic.partitions.len());
+            match ask(partitions) {
+                Ok(()) => self.topic_ids.push(id),
+                Err(failure) => outcome.result = Err(failure),
+            }
+        }
+    }
+
     /// The outcomes after the command was applied with these results.
     pub fn applied(self, results: &[Result<(), ApplyError>]) -> Vec<DeletionOutcome> {
         assert_eq!(results.len(), self.topic_ids.len(), "apply gives one result per topic");

@@ -14,5 +14,6 @@ pub mod partitions;
 pub mod placement;
 pub mod producer_ids;
 pub mod queue;
+pub mod quotas;
 pub mod raft;
 pub mod topics;

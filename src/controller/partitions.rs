@@ -65,6 +65,18 @@ impl PartitionsPlan {
         })
     }
 
+    /// Asks for the new partitions of each topic, in order; a topic that is refused gets none.
+    pub fn charge(&mut self, mut ask: impl FnMut(usize) -> Result<(), TopicFailure>) {
+        let topics = std::mem::take(&mut self.topics);
+        let planned = self.outcomes.iter_mut().filter(|outcome| outcome.result.is_ok());
+        for (topic, outcome) in topics.into_iter().zip(planned) {
+            match ask(topic.replicas.len()) {
+                Ok(()) => self.topics.push(topic),
+                Err(failure) => outcome.result = Err(failure),
+            }
+        }
+    }
+
     /// The outcomes after the command was applied with these results.
     pub fn applied(self, results: &[Result<(), ApplyError>]) -> Vec<PartitionsOutcome> {
         assert_eq!(results.len(), self.topics.len(), "apply gives one result per topic");

@@ -18,15 +18,18 @@ use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deleti
 use super::features::{FeatureSpec, plan_features};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed, QuorumState};
 use super::partitions::{PartitionRules, PartitionsOutcome, PartitionsPlan, PartitionsSpec, plan_partitions};
-use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
+use super::topics::{CreationPlan, TopicFailure, TopicOutcome, TopicRules, TopicSpec, plan_creation};
 use crate::config::live::LiveConfig;
 use crate::env::Env;
 use crate::metadata::apply::apply;
-use crate::metadata::command::{ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits};
+use crate::metadata::command::{
+    AlterClientQuotas, ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits,
+};
 use crate::metadata::command_codec::encoded_len;
 use crate::metadata::features::SupportedFeature;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::MetadataPublisher;
+use crate::quota::mutations::MutationQuota;
 
 /// Requests that go into one proposal at most: keeps the wait of the first behind the last short.
 const MAX_BATCH_REQUESTS: usize = 256;
@@ -84,15 +87,18 @@ enum Request {
     Create {
         topics: Vec<TopicSpec>,
         validate_only: bool,
+        quota: MutationQuota,
         answer: Answer<Vec<TopicOutcome>>,
     },
     Delete {
         targets: Vec<DeletionTarget>,
+        quota: MutationQuota,
         answer: Answer<Vec<DeletionOutcome>>,
     },
     AddPartitions {
         topics: Vec<PartitionsSpec>,
         validate_only: bool,
+        quota: MutationQuota,
         answer: Answer<Vec<PartitionsOutcome>>,
     },
     UpdateFeatures {
@@ -136,9 +142,21 @@ impl Controller {
         topics: Vec<TopicSpec>,
         validate_only: bool,
     ) -> Result<Vec<TopicOutcome>, ControllerError> {
+        self.create_topics_within(topics, validate_only, MutationQuota::unbounded())
+            .await
+    }
+
+    /// Makes topics as far as a quota allows, also with `validate_only`.
+    pub async fn create_topics_within(
+        &self,
+        topics: Vec<TopicSpec>,
+        validate_only: bool,
+        quota: MutationQuota,
+    ) -> Result<Vec<TopicOutcome>, ControllerError> {
         self.ask(|answer| Request::Create {
             topics,
             validate_only,
+            quota,
             answer,
         })
         .await
@@ -146,18 +164,29 @@ impl Controller {
 
     /// Deletes topics by name or by id; one outcome per topic.
     pub async fn delete_topics(&self, targets: Vec<DeletionTarget>) -> Result<Vec<DeletionOutcome>, ControllerError> {
-        self.ask(|answer| Request::Delete { targets, answer }).await
+        self.delete_topics_within(targets, MutationQuota::unbounded()).await
     }
 
-    /// Adds partitions to topics; one outcome per name. With `validate_only` nothing is added.
+    /// Deletes topics as far as a quota allows.
+    pub async fn delete_topics_within(
+        &self,
+        targets: Vec<DeletionTarget>,
+        quota: MutationQuota,
+    ) -> Result<Vec<DeletionOutcome>, ControllerError> {
+        self.ask(|answer| Request::Delete { targets, quota, answer }).await
+    }
+
+    /// Adds partitions to topics as far as a quota allows; one outcome per name. With `validate_only` nothing is added.
     pub async fn create_partitions(
         &self,
         topics: Vec<PartitionsSpec>,
         validate_only: bool,
+        quota: MutationQuota,
     ) -> Result<Vec<PartitionsOutcome>, ControllerError> {
         self.ask(|answer| Request::AddPartitions {
             topics,
             validate_only,
+            quota,
             answer,
         })
         .await
@@ -215,6 +244,17 @@ impl Controller {
             answer,
         })
         .await
+    }
+
+    /// Sets and removes quotas that were checked before; one result per change.
+    pub async fn alter_client_quotas(
+        &self,
+        alter: AlterClientQuotas,
+    ) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
+        match self.command(Command::AlterClientQuotas(alter)).await? {
+            CommandResult::ClientQuotasAltered(results) => Ok(results),
+            other => unreachable!("{other:?} is not the result of altering quotas"),
+        }
     }
 
     async fn command(&self, command: Command) -> Result<CommandResult, ControllerError> {
@@ -325,9 +365,11 @@ impl Owner {
             Request::Create {
                 topics,
                 validate_only,
+                quota,
                 answer,
             } => {
                 let mut plan = self.plan_creation(image, &topics);
+                plan.charge(|partitions| self.charge(&quota, partitions));
                 let mut command = plan.command(self.settings.limits).map(Command::CreateTopics);
                 if let Some(CommandResult::TopicsCreated(results)) = rehearsed(image, &mut command, validate_only) {
                     let outcomes = plan.applied(&results);
@@ -338,8 +380,9 @@ impl Owner {
                 }
                 (command, Waiting::Create { plan, at: None, answer })
             }
-            Request::Delete { targets, answer } => {
-                let plan = plan_deletion(image, &targets);
+            Request::Delete { targets, quota, answer } => {
+                let mut plan = plan_deletion(image, &targets);
+                plan.charge(image, |partitions| self.charge(&quota, partitions));
                 let topic_ids = plan.topic_ids.clone();
                 let command = (!topic_ids.is_empty()).then_some(Command::DeleteTopics { topic_ids });
                 (command, Waiting::Delete { plan, at: None, answer })
@@ -347,10 +390,12 @@ impl Owner {
             Request::AddPartitions {
                 topics,
                 validate_only,
+                quota,
                 answer,
             } => {
                 let rules = self.partition_rules();
                 let mut plan = plan_partitions(image, &topics, &rules);
+                plan.charge(|partitions| self.charge(&quota, partitions));
                 let mut command = plan.command(&rules).map(Command::CreatePartitions);
                 if let Some(CommandResult::PartitionsCreated(results)) = rehearsed(image, &mut command, validate_only) {
                     let outcomes = plan.applied(&results);
@@ -379,6 +424,12 @@ impl Owner {
             }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
         }
+    }
+
+    fn charge(&self, quota: &MutationQuota, partitions: usize) -> Result<(), TopicFailure> {
+        quota
+            .charge(partitions, self.env.now().mono_ms)
+            .map_err(TopicFailure::from)
     }
 
     fn plan_features(

@@ -17,6 +17,7 @@ use crate::metadata::apply::check_name;
 use crate::metadata::command::{ApplyError, CreateTopics, NewTopic, TopicLimits};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name;
+use crate::quota::mutations::QuotaExceeded;
 
 /// A topic as a client asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -116,6 +117,12 @@ impl TopicFailure {
     }
 }
 
+impl From<QuotaExceeded> for TopicFailure {
+    fn from(error: QuotaExceeded) -> Self {
+        Self::new(ErrorCode::ThrottlingQuotaExceeded, error.to_string())
+    }
+}
+
 impl From<&ApplyError> for TopicFailure {
     fn from(error: &ApplyError) -> Self {
         Self::new(error.into(), error.to_string())
@@ -138,6 +145,18 @@ impl CreationPlan {
             topics: self.topics.clone(),
             limits,
         })
+    }
+
+    /// Asks for the partitions of each topic that can be made, in order; those that are refused are not made.
+    pub fn charge(&mut self, mut ask: impl FnMut(usize) -> Result<(), TopicFailure>) {
+        let topics = std::mem::take(&mut self.topics);
+        let planned = self.outcomes.iter_mut().filter(|outcome| outcome.result.is_ok());
+        for (topic, outcome) in topics.into_iter().zip(planned) {
+            match ask(topic.replicas.len()) {
+                Ok(()) => self.topics.push(topic),
+                Err(failure) => outcome.result = Err(failure),
+            }
+        }
     }
 
     /// The outcomes after the command was applied with these results.

@@ -3,6 +3,8 @@
 //! Invariants: an API or version that is not served closes the connection without an answer (Kafka's `SocketServer`),
 //! but ApiVersions in an unknown version is answered in version 0; a handler is only called for what the table serves.
 
+mod timed;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use protocol::header::peek_request_header;
 use crate::config::value::Listener;
 use crate::handlers::context::{RequestContext, Services};
 use crate::handlers::reply::Reply;
+use crate::handlers::session::Session;
 use crate::handlers::{self, api_versions};
+use crate::quota::clients::QuotaKind;
 
 /// Where a request came in.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct Origin {
     pub local: SocketAddr,
     /// The listener that accepted it.
     pub listener: Arc<Listener>,
+    /// Who the client is, and how long it has to wait.
+    pub session: Arc<Session>,
 }
 
 /// Whether a request's bytes go on from the frame to their place without a copy: only Produce carries such.
@@ -56,8 +62,8 @@ impl Dispatcher {
             Ok(request) => request,
             Err(reply) => return vec![reply],
         };
-        if !handlers::goes_together(cx.api_key) {
-            return vec![handlers::handle(&cx, body)];
+        if !handlers::goes_together(cx.api_key) || self.services.quotas.holds_requests() {
+            return vec![self.handle(&cx, body)];
         }
         let mut together = vec![(cx, body)];
         while let Some(frame) = frames.front() {
@@ -69,6 +75,19 @@ impl Dispatcher {
             frames.pop_front();
         }
         handlers::handle_together(together)
+    }
+
+    /// Whether the time that requests take is counted now.
+    pub fn counts_time(&self) -> bool {
+        self.services.quotas.is_active(QuotaKind::Request)
+    }
+
+    fn handle(&self, cx: &Arc<RequestContext>, body: Bytes) -> Reply {
+        if self.counts_time() {
+            timed::handle(cx, body)
+        } else {
+            handlers::handle(cx, body)
+        }
     }
 
     /// The request in a frame, or what to do with a frame that holds none for a handler.
@@ -91,9 +110,11 @@ impl Dispatcher {
             api_version: header.api_version,
             correlation_id: header.correlation_id,
             client_id: header.client_id.unwrap_or_default(),
+            size_bytes: frame.len(),
             peer: origin.peer,
             local: origin.local,
             listener: Arc::clone(&origin.listener),
+            session: Arc::clone(&origin.session),
         });
         Ok((cx, body))
     }

@@ -19,10 +19,14 @@ use crate::coordinator::GroupCoordinator;
 use crate::env::Env;
 use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::reply::{Reply, ResponseFrame};
+use crate::handlers::session::Session;
 use crate::metadata::publisher::MetadataPublisher;
 use crate::partition::cold_reads::ColdReads;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
+use crate::quota::clients::{FetchCharge, QuotaKind, Quotas};
+use crate::quota::limits::Client;
+use crate::quota::mutations::MutationQuota;
 
 /// The parts of the broker that handlers call. One per process, shared by all requests.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct Services {
     pub producer_ids: Arc<ProducerIds>,
     /// Consumer groups and their offsets.
     pub groups: Arc<GroupCoordinator>,
+    /// What clients may do.
+    pub quotas: Arc<Quotas>,
     /// Becomes true when the broker stops: waits end at once.
     pub stopping: watch::Receiver<bool>,
 }
@@ -75,12 +81,16 @@ pub struct RequestContext {
     pub correlation_id: i32,
     /// The client's name for itself; "" when it sent null.
     pub client_id: StrBytes,
+    /// Bytes of the request, header and body.
+    pub size_bytes: usize,
     /// Where the client is.
     pub peer: SocketAddr,
     /// The address that the client dialled.
     pub local: SocketAddr,
     /// The listener that accepted the connection.
     pub listener: Arc<Listener>,
+    /// Who the client is, and how long it has to wait.
+    pub session: Arc<Session>,
 }
 
 impl RequestContext {
@@ -115,11 +125,12 @@ impl RequestContext {
     }
 
     /// The same context without a slice of the request's frame, for answers that wait: a frame can be large.
-    pub(super) fn without_frame(&self) -> Self {
+    pub fn without_frame(&self) -> Self {
         Self {
             services: Arc::clone(&self.services),
             client_id: StrBytes::from_string(self.client_id.to_string()),
             listener: Arc::clone(&self.listener),
+            session: Arc::clone(&self.session),
             ..*self
         }
     }
@@ -127,6 +138,60 @@ impl RequestContext {
     /// The time, read once per use.
     pub fn now(&self) -> Now {
         self.services.env.now()
+    }
+
+    /// Whom quotas are for.
+    pub fn client(&self) -> Client<'_> {
+        Client {
+            user: &self.session.principal.name,
+            client_id: &self.client_id,
+        }
+    }
+
+    /// Counts this Produce request for the client's quota; gives the throttle time for the answer.
+    pub fn charge_produce(&self) -> i32 {
+        let quotas = &self.services.quotas;
+        if !quotas.is_active(QuotaKind::Produce) {
+            return 0;
+        }
+        let throttle_time_ms = quotas.charge_produce(self.client(), self.size_bytes, self.now().mono_ms);
+        self.session.throttle(throttle_time_ms);
+        throttle_time_ms
+    }
+
+    /// Most bytes of records that the client's quota lets a Fetch response hold now; never 0.
+    pub fn fetch_quota_bytes(&self) -> usize {
+        let quotas = &self.services.quotas;
+        if quotas.is_active(QuotaKind::Fetch) {
+            quotas.fetch_max_bytes(self.client(), self.now().mono_ms)
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// Counts a Fetch response with so many bytes of records, unless the client's quota keeps it back. Either way the
+    /// answer tells the throttle time; what is kept back is answered without any topic, and its session stays as it is.
+    pub fn charge_fetch(&self, records_bytes: usize) -> FetchCharge {
+        let quotas = &self.services.quotas;
+        if records_bytes == 0 || !quotas.is_active(QuotaKind::Fetch) {
+            return FetchCharge::Send(0);
+        }
+        let charge = quotas.charge_fetch(self.client(), records_bytes, self.now().mono_ms);
+        let (FetchCharge::Send(throttle_time_ms) | FetchCharge::Withhold(throttle_time_ms)) = charge;
+        self.session.throttle(throttle_time_ms);
+        charge
+    }
+
+    /// The client's quota on changes of partitions; strict, so that it refuses, from a version of the request on.
+    pub fn mutation_quota(&self, strict_from: i16) -> MutationQuota {
+        MutationQuota::new(&self.services.quotas, self.client(), self.api_version >= strict_from)
+    }
+
+    /// The throttle time for the answer to a request that was held to `quota`.
+    pub fn settle_mutations(&self, quota: &MutationQuota) -> i32 {
+        let throttle_time_ms = quota.throttle_time_ms(self.now().mono_ms);
+        self.session.throttle(throttle_time_ms);
+        throttle_time_ms
     }
 
     /// Host and port that clients of this listener are told: what `advertised.listeners` says, else what they dialled.

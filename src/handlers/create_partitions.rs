@@ -18,17 +18,19 @@ use crate::handlers::context::RequestContext;
 use crate::handlers::create_topics::timeout;
 use crate::handlers::reply::{Reply, message};
 
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (89, KIP-599); older ones are only made to wait.
+const STRICT_QUOTA_FROM: i16 = 3;
+
 /// Hands the topics to the controller.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: CreatePartitionsRequest) -> Reply {
     let context = Arc::clone(cx);
     cx.later(async move {
         let limit = timeout(request.timeout_ms);
         let specs: Vec<_> = request.topics.iter().map(spec_of).collect();
-        let addition = context
-            .services
-            .controller
-            .create_partitions(specs, request.validate_only);
-        match tokio::time::timeout(limit, addition).await {
+        let quota = context.mutation_quota(STRICT_QUOTA_FROM);
+        let controller = &context.services.controller;
+        let addition = controller.create_partitions(specs, request.validate_only, quota.clone());
+        let response = match tokio::time::timeout(limit, addition).await {
             Ok(Ok(outcomes)) => answer(outcomes),
             Ok(Err(error)) => refusal(&request, (&error).into(), &error.to_string()),
             Err(_) => refusal(
@@ -36,7 +38,8 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: CreatePartitionsRequest)
                 ErrorCode::RequestTimedOut,
                 ErrorCode::RequestTimedOut.message(),
             ),
-        }
+        };
+        response.with_throttle_time_ms(context.settle_mutations(&quota))
     })
 }
 

@@ -3,7 +3,7 @@
 //! Versions: 4 defaults by -1, 5 the resulting configs, counts and flexible encoding, 7 topic ids. Other than Kafka,
 //! the answer comes when the topics can be used: Kafka's may name topics whose leaders do not serve yet.
 //! `timeout_ms` bounds the wait; what was not answered in time is REQUEST_TIMED_OUT (7) and may still be made. The
-//! checks and their codes are those of `controller::topics`.
+//! checks and their codes are those of `controller::topics`; the client's quota on changes of partitions comes last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ use crate::handlers::reply::{Reply, message};
 /// Waits of clients that set no sensible timeout end as Kafka's default `request.timeout.ms` would.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (89, KIP-599); older ones are only made to wait.
+const STRICT_QUOTA_FROM: i16 = 6;
+
 /// Hands the topics to the controller.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: CreateTopicsRequest) -> Reply {
     let context = Arc::clone(cx);
@@ -30,12 +33,15 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: CreateTopicsRequest) -> 
         let limit = timeout(request.timeout_ms);
         let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let specs = request.topics.iter().map(spec_of).collect();
-        let creation = context.services.controller.create_topics(specs, request.validate_only);
-        match tokio::time::timeout(limit, creation).await {
+        let quota = context.mutation_quota(STRICT_QUOTA_FROM);
+        let controller = &context.services.controller;
+        let creation = controller.create_topics_within(specs, request.validate_only, quota.clone());
+        let response = match tokio::time::timeout(limit, creation).await {
             Ok(Ok(outcomes)) => answer(&outcomes, &context.services.config.load(), context.api_version),
             Ok(Err(error)) => refusal(&names, (&error).into(), &error.to_string()),
             Err(_) => refusal(&names, ErrorCode::RequestTimedOut, ErrorCode::RequestTimedOut.message()),
-        }
+        };
+        response.with_throttle_time_ms(context.settle_mutations(&quota))
     })
 }
 

@@ -18,6 +18,9 @@ use crate::handlers::context::RequestContext;
 use crate::handlers::create_topics::timeout;
 use crate::handlers::reply::{Reply, message};
 
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (89, KIP-599); older ones are only made to wait.
+const STRICT_QUOTA_FROM: i16 = 5;
+
 /// Hands the topics to the controller.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> Reply {
     let version = cx.api_version;
@@ -38,8 +41,10 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> 
     }
     let context = Arc::clone(cx);
     cx.later(async move {
-        let deletion = context.services.controller.delete_topics(targets.clone());
-        match tokio::time::timeout(limit, deletion).await {
+        let quota = context.mutation_quota(STRICT_QUOTA_FROM);
+        let controller = &context.services.controller;
+        let deletion = controller.delete_topics_within(targets.clone(), quota.clone());
+        let response = match tokio::time::timeout(limit, deletion).await {
             Ok(Ok(outcomes)) => answer(outcomes, version),
             Ok(Err(error)) => refusal(&targets, (&error).into(), &error.to_string(), version),
             Err(_) => refusal(
@@ -48,7 +53,8 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> 
                 ErrorCode::RequestTimedOut.message(),
                 version,
             ),
-        }
+        };
+        response.with_throttle_time_ms(context.settle_mutations(&quota))
     })
 }
 

@@ -5,7 +5,9 @@
 //! priority. A partition that is named twice counts once, with what is said last (`FetchRequest.fetchData`). Versions: 5
 //! log start offset, 7 sessions (KIP-227), 9 leader epochs (KIP-320), 12 last fetched epoch and flexible, 13 topic ids, 16
 //! current leader (KIP-951). Records of an empty or failed partition are empty, never null. A request in the name of a
-//! replica gets NOT_LEADER_OR_FOLLOWER (6) and no session: this broker has no followers.
+//! replica gets NOT_LEADER_OR_FOLLOWER (6) and no session: this broker has no followers. With a quota of its client a
+//! response holds no more records than the quota has room for; one that the quota keeps back has no topics, and its
+//! session stays as it is (`FetchContext.getThrottledResponse`).
 
 mod answer;
 mod look;
@@ -70,7 +72,8 @@ impl Fetch {
         let max_bytes = usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(limit)
-            .min(RECORDS_MAX_BYTES);
+            .min(RECORDS_MAX_BYTES)
+            .min(cx.fetch_quota_bytes());
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
         let limits = Limits {
             isolation,

@@ -3,6 +3,7 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
@@ -13,6 +14,7 @@ pub mod create_topics;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
@@ -39,6 +41,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod reply;
+pub mod session;
 pub mod sync_group;
 pub mod unregister_broker;
 pub mod update_features;
@@ -120,6 +123,8 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
             list_partition_reassignments
         ),
         47 => decoded!(cx, body, OffsetDeleteRequest, offset_delete),
+        48 => decoded!(cx, body, DescribeClientQuotasRequest, describe_client_quotas),
+        49 => decoded!(cx, body, AlterClientQuotasRequest, alter_client_quotas),
         55 => decoded!(cx, body, DescribeQuorumRequest, describe_quorum),
         57 => decoded!(cx, body, UpdateFeaturesRequest, update_features),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),

@@ -204,6 +204,7 @@ impl Prepared {
     }
 
     fn reply(self) -> Reply {
+        let throttle_time_ms = self.cx.charge_produce();
         if self.request.acks == 0 {
             let failed = self.outcomes.iter().flatten().any(Result::is_err);
             return if failed {
@@ -213,15 +214,14 @@ impl Prepared {
             };
         }
         if self.waits.is_empty() {
-            return self
-                .cx
-                .reply(&response(self.cx.api_version, &self.request, self.outcomes));
+            let response = response(self.cx.api_version, &self.request, self.outcomes);
+            return self.cx.reply(&response.with_throttle_time_ms(throttle_time_ms));
         }
-        self.reply_later()
+        self.reply_later(throttle_time_ms)
     }
 
     /// Waits without the frame that the request came in: nothing of it is kept but copies of the names.
-    fn reply_later(self) -> Reply {
+    fn reply_later(self, throttle_time_ms: i32) -> Reply {
         let Self {
             request: whole,
             mut outcomes,
@@ -243,7 +243,7 @@ impl Prepared {
                 };
                 outcomes[wait.outcome] = Some(Err(code.into()));
             }
-            response(version, &request, outcomes)
+            response(version, &request, outcomes).with_throttle_time_ms(throttle_time_ms)
         })
     }
 }

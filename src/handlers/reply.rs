@@ -7,8 +7,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
+use protocol::throttle::raise_throttle_time;
 use storage::log::read_plan::FileSlice;
 
 /// Longest message that an answer carries. Messages repeat what the client sent, which may be as long as any string
@@ -106,6 +107,25 @@ impl ResponseFrame {
         }
     }
 
+    /// The same response, telling a throttle time of at least so much.
+    pub fn throttled(mut self, api_key: i16, api_version: i16, throttle_time_ms: i32) -> Self {
+        let head = match &mut self {
+            Self::Whole(bytes) => bytes,
+            Self::Parts(parts) => match parts.first_mut() {
+                Some(FramePart::Memory(bytes)) => bytes,
+                _ => return self,
+            },
+            Self::Unencodable => return self,
+        };
+        let whole = std::mem::take(head);
+        let mut raised = whole
+            .try_into_mut()
+            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        raise_throttle_time(api_key, api_version, &mut raised, throttle_time_ms);
+        *head = raised.freeze();
+        self
+    }
+
     /// Whether nothing would be sent; of all responses only the unencodable one is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -130,6 +150,27 @@ impl FramePart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_throttle_time_is_told_in_whole_frames_and_in_parts() {
+        let heartbeat = kafka_protocol::messages::HeartbeatResponse::default();
+        let bytes = protocol::encode::encode_response(12, 4, 1, &heartbeat).expect("encodes");
+        let told = |bytes: &Bytes| i32::from_be_bytes(*bytes[9..].first_chunk().expect("there"));
+        let shared = bytes.clone();
+        let ResponseFrame::Whole(whole) = ResponseFrame::Whole(bytes.clone()).throttled(12, 4, 70) else {
+            panic!("still whole");
+        };
+        assert_eq!((told(&whole), told(&shared)), (70, 0));
+        let parts = vec![FramePart::Memory(bytes), FramePart::Memory(Bytes::from_static(b"rest"))];
+        let ResponseFrame::Parts(parts) = ResponseFrame::Parts(parts).throttled(12, 4, 71) else {
+            panic!("still in parts");
+        };
+        let [FramePart::Memory(head), FramePart::Memory(rest)] = &parts[..] else {
+            panic!("still two");
+        };
+        assert_eq!((told(head), &rest[..]), (71, &b"rest"[..]));
+        assert!(ResponseFrame::Unencodable.throttled(12, 4, 1).is_empty());
+    }
 
     #[test]
     fn an_answer_has_so_many_messages_and_no_more() {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use protocol::types::{BrokerId, PartitionIndex, TopicId};
 
 use super::command::{
-    ApplyError, Command, CommandResult, ConfigChange, ConfigResource, CreatePartitions, CreateTopics, FeatureLevel,
-    NewPartitions, NewTopic, ProducerIdBlock, RegisterBroker, TopicLimits,
+    AlterClientQuotas, ApplyError, Command, CommandResult, ConfigChange, ConfigResource, CreatePartitions,
+    CreateTopics, FeatureLevel, NewPartitions, NewTopic, ProducerIdBlock, QuotaChange, RegisterBroker, TopicLimits,
 };
 use super::image::MetadataImage;
 use super::image::brokers::BrokerImage;
@@ -40,6 +40,10 @@ pub fn apply(image: &mut MetadataImage, index: u64, command: &Command) -> Comman
         }
         Command::AlterConfigs { changes } => {
             CommandResult::ConfigsAltered(changes.iter().map(|change| alter_configs(image, change)).collect())
+        }
+        Command::AlterClientQuotas(AlterClientQuotas { changes, max_entities }) => {
+            let alter = |change| alter_client_quota(image, change, *max_entities);
+            CommandResult::ClientQuotasAltered(changes.iter().map(alter).collect())
         }
         Command::CreatePartitions(CreatePartitions { topics, max_partitions }) => {
             let results = topics.iter().map(|topic| add_partitions(image, topic, *max_partitions));
@@ -253,6 +257,23 @@ pub fn alter_configs(image: &mut MetadataImage, change: &ConfigChange) -> Result
         };
     }
     image.configs.set(change.resource.clone(), values);
+    Ok(())
+}
+
+fn alter_client_quota(image: &mut MetadataImage, change: &QuotaChange, max_entities: u32) -> Result<(), ApplyError> {
+    let known = image.quotas.get(&change.entity);
+    let mut quotas = known.cloned().unwrap_or_default();
+    for (key, bound) in &change.values {
+        match bound {
+            Some(bound) => quotas.values.insert(*key, *bound),
+            None => quotas.values.remove(key),
+        };
+    }
+    if known.is_none() && !quotas.values.is_empty() && image.quotas.len() >= max_entities as usize {
+        return Err(ApplyError::TooManyQuotaEntities(max_entities));
+    }
+    quotas.address = change.address;
+    image.quotas.set(change.entity.clone(), quotas);
     Ok(())
 }
 

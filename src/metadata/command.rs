@@ -5,10 +5,13 @@
 //! configuration applies it the same way.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use protocol::error_code::ErrorCode;
 use protocol::types::{BrokerId, PartitionIndex, ProducerId, TopicId};
 use uuid::Uuid;
+
+use super::image::quotas::{QuotaBound, QuotaEntity, QuotaKey};
 
 /// One change of the metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub enum Command {
         /// The changes, each with its own result.
         changes: Vec<ConfigChange>,
     },
+    /// Sets and removes quotas of clients.
+    AlterClientQuotas(AlterClientQuotas),
     /// Adds partitions to topics.
     CreatePartitions(CreatePartitions),
     /// Sets the levels of features, all or none.
@@ -164,6 +169,26 @@ pub struct ConfigChange {
     pub values: BTreeMap<String, Option<String>>,
 }
 
+/// See [`Command::AlterClientQuotas`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterClientQuotas {
+    /// The changes, each with its own result.
+    pub changes: Vec<QuotaChange>,
+    /// How many entities may have quotas, by the proposer's configuration.
+    pub max_entities: u32,
+}
+
+/// Quotas of one entity to set and to remove, all or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaChange {
+    /// Whose.
+    pub entity: QuotaEntity,
+    /// The address that the entity's name stands for, if it is one of an address.
+    pub address: Option<IpAddr>,
+    /// New bounds; `None` removes the key.
+    pub values: BTreeMap<QuotaKey, Option<QuotaBound>>,
+}
+
 /// What applying a command gave. The variant belongs to the command's; lists are in the command's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandResult {
@@ -179,6 +204,8 @@ pub enum CommandResult {
     ProducerIdsAllocated(Result<ProducerIdBlock, ApplyError>),
     /// Of [`Command::AlterConfigs`].
     ConfigsAltered(Vec<Result<(), ApplyError>>),
+    /// Of [`Command::AlterClientQuotas`].
+    ClientQuotasAltered(Vec<Result<(), ApplyError>>),
     /// Of [`Command::CreatePartitions`].
     PartitionsCreated(Vec<Result<(), ApplyError>>),
     /// Of [`Command::UpdateFeatures`].
@@ -254,6 +281,9 @@ pub enum ApplyError {
     /// All 2^63 ids were handed out, or a block of size 0 was asked for.
     #[error("no block of {0} producer ids can be given")]
     NoProducerIds(u32),
+    /// As many entities have quotas as may.
+    #[error("the cluster may hold quotas of {0} entities")]
+    TooManyQuotaEntities(u32),
 }
 
 impl From<&ApplyError> for ErrorCode {
@@ -265,7 +295,9 @@ impl From<&ApplyError> for ErrorCode {
             ApplyError::TopicIdInUse(_) | ApplyError::NoProducerIds(_) => Self::UnknownServerError,
             ApplyError::UnknownTopicId(_) => Self::UnknownTopicId,
             ApplyError::UnknownTopic(_) => Self::UnknownTopicOrPartition,
-            ApplyError::TooManyTopics(_) | ApplyError::TooManyPartitions(_) => Self::PolicyViolation,
+            ApplyError::TooManyTopics(_) | ApplyError::TooManyPartitions(_) | ApplyError::TooManyQuotaEntities(_) => {
+                Self::PolicyViolation
+            }
             ApplyError::InvalidReplicas(_) | ApplyError::NoActiveReplica(_) => Self::InvalidReplicaAssignment,
             ApplyError::UnknownBroker(_) => Self::BrokerIdNotRegistered,
             ApplyError::PartitionsExist { .. } => Self::InvalidPartitions,
@@ -301,6 +333,7 @@ mod tests {
             (ApplyError::UnknownBroker(1), 102),
             (ApplyError::NoActiveReplica(0), 39),
             (ApplyError::NoProducerIds(0), -1),
+            (ApplyError::TooManyQuotaEntities(1), 44),
             (
                 ApplyError::PartitionsExist {
                     topic: text(),

@@ -10,9 +10,10 @@ use protocol::types::BrokerId;
 
 use super::codec::{CodecError, Reader, Writer};
 use super::command::{
-    Command, ConfigChange, ConfigResource, CreatePartitions, CreateTopics, Endpoint, FeatureLevel, NewPartitions,
-    NewTopic, RegisterBroker, TopicLimits,
+    AlterClientQuotas, Command, ConfigChange, ConfigResource, CreatePartitions, CreateTopics, Endpoint, FeatureLevel,
+    NewPartitions, NewTopic, RegisterBroker, TopicLimits,
 };
+use super::quota_codec::{decode_quota_change, encode_quota_change};
 
 /// Version of the batch and of every body in it.
 pub const BATCH_VERSION: u64 = 1;
@@ -25,6 +26,7 @@ const ALLOCATE_PRODUCER_IDS: u8 = 5;
 const ALTER_CONFIGS: u8 = 6;
 const CREATE_PARTITIONS: u8 = 8;
 const UPDATE_FEATURES: u8 = 9;
+const ALTER_CLIENT_QUOTAS: u8 = 10;
 
 /// Writes a batch.
 pub fn encode_batch(commands: &[Command], out: &mut Writer) {
@@ -103,6 +105,11 @@ fn encode_command(command: &Command, out: &mut Writer) -> u8 {
             });
             ALTER_CONFIGS
         }
+        Command::AlterClientQuotas(alter) => {
+            out.list(&alter.changes, encode_quota_change);
+            out.u64(u64::from(alter.max_entities));
+            ALTER_CLIENT_QUOTAS
+        }
         Command::CreatePartitions(create) => {
             out.list(&create.topics, encode_new_partitions);
             out.u64(u64::from(create.max_partitions));
@@ -149,6 +156,10 @@ fn decode_command(kind: u8, input: &mut Reader<'_>) -> Result<Command, CodecErro
         ALTER_CONFIGS => Command::AlterConfigs {
             changes: input.list(decode_change)?,
         },
+        ALTER_CLIENT_QUOTAS => Command::AlterClientQuotas(AlterClientQuotas {
+            changes: input.list(decode_quota_change)?,
+            max_entities: decode_u32(input)?,
+        }),
         CREATE_PARTITIONS => Command::CreatePartitions(CreatePartitions {
             topics: input.list(decode_new_partitions)?,
             max_partitions: decode_u32(input)?,

@@ -11,4 +11,5 @@ pub mod delta;
 pub mod features;
 pub mod image;
 pub mod publisher;
+mod quota_codec;
 pub mod topic_name;

@@ -5,13 +5,16 @@
 //! only its own connection can end.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use protocol::frame::{announced_len, split_frame};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -19,6 +22,7 @@ use tokio::time::{Instant, Sleep};
 use crate::config::value::Listener;
 use crate::dispatch::{Dispatcher, Origin, is_used_in_place};
 use crate::handlers::reply::{Reply, ResponseFrame};
+use crate::handlers::session::{Principal, Session};
 use crate::network::limits::{ConnectionCount, ConnectionLimits};
 use crate::network::memory::{MemoryPermit, RequestMemory};
 use crate::network::outbox::{Flushed, Outbox};
@@ -76,6 +80,8 @@ pub struct Connection {
     unparsed: bool,
     /// Other connections get their turn before this one goes on.
     turn_over: bool,
+    /// No request is taken before this: its client exceeded a quota.
+    muted_until: Option<Instant>,
     /// When the large frame that is being received began.
     frame_began: Instant,
     /// What is wrong with the bytes behind `frames`.
@@ -118,6 +124,7 @@ impl Connection {
             peer,
             local,
             listener: Arc::clone(&shared.listener),
+            session: Arc::new(Session::new(Principal::anonymous())),
         };
         Ok(Self {
             stream,
@@ -132,6 +139,7 @@ impl Connection {
             frames: VecDeque::new(),
             unparsed: false,
             turn_over: false,
+            muted_until: None,
             frame_began: Instant::now(),
             poisoned: None,
             refused: None,
@@ -159,6 +167,7 @@ impl Connection {
         let mut stopped = false;
         let mut timer = std::pin::pin!(tokio::time::sleep(self.shared.limits.max_idle));
         loop {
+            let may_handle = !stopped && self.may_handle();
             let may_read = !stopped && self.may_read();
             if self.pipeline.is_empty() && self.outbox.is_empty() {
                 if let Some(reason) = self.refused {
@@ -178,10 +187,11 @@ impl Connection {
                     ready?;
                     self.receive()?;
                 }
-                () = tokio::task::yield_now(), if may_read && self.unparsed => self.handle_frames(),
+                () = tokio::task::yield_now(), if may_handle && self.unparsed => self.handle_frames(),
                 () = self.shared.memory.freed(), if self.wants_memory => self.wants_memory = false,
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
             }
+            self.mute();
             self.send()?;
             if std::mem::take(&mut self.turn_over) {
                 // a socket that is always ready would never give the worker back
@@ -190,23 +200,56 @@ impl Connection {
             if self.permit.is_some() && timer.deadline() > Instant::now() + STALL_CHECK {
                 timer.as_mut().reset(Instant::now() + STALL_CHECK);
             }
+            if let Some(until) = self.muted_until.filter(|until| *until < timer.deadline()) {
+                timer.as_mut().reset(until);
+            }
         }
     }
 
+    /// Whether bytes may be received: for requests that may be handled, and for one that holds memory until it is whole.
     fn may_read(&self) -> bool {
+        self.has_room() && (self.muted_until.is_none() || self.permit.is_some())
+    }
+
+    fn may_handle(&self) -> bool {
+        self.has_room() && self.muted_until.is_none()
+    }
+
+    fn has_room(&self) -> bool {
         !self.wants_memory
             && self.refused.is_none()
             && self.pipeline.len() < self.shared.limits.max_in_flight
             && self.outbox.bytes() + self.pipeline.ready_bytes() < self.shared.limits.max_outbox_bytes
     }
 
+    /// Begins the wait that a request gave.
+    fn mute(&mut self) {
+        if let Some(wait) = self.origin.session.take_wait() {
+            let until = Instant::now() + wait;
+            self.muted_until = Some(self.muted_until.map_or(until, |earlier| earlier.max(until)));
+        }
+    }
+
+    /// Whether the client has closed its side, as far as the system has told.
+    fn is_left(&self) -> bool {
+        let ready = std::pin::pin!(self.stream.ready(Interest::READABLE));
+        let known = ready.poll(&mut Context::from_waker(Waker::noop()));
+        matches!(known, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
     /// Closes an idle connection, and one whose frame stalls while others wait for memory; else sets the timer anew.
-    fn on_timer(&self, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
+    fn on_timer(&mut self, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
+        if self.muted_until.is_some_and(|until| until <= Instant::now()) {
+            self.muted_until = None;
+            self.last_active = Instant::now();
+        }
         let idle = self.last_active.elapsed();
         let limits = &self.shared.limits;
         // with answers still to come we are slow, not the client; one that does not take its answers is idle
         let awaits_us = self.outbox.is_warming() || (self.outbox.is_empty() && !self.pipeline.is_empty());
-        if !awaits_us && idle >= limits.max_idle {
+        // one that is made to wait is not idle, unless nobody waits there any more
+        let made_to_wait = self.muted_until.is_some() && !self.is_left();
+        if !awaits_us && !made_to_wait && idle >= limits.max_idle {
             return Err(End::Refused("idle for connections.max.idle.ms"));
         }
         let taken = self.frame_began.elapsed();
@@ -233,7 +276,10 @@ impl Connection {
                 return Ok(());
             }
             let room = self.input.capacity() - self.input.len();
-            match self.stream.try_read_buf(&mut self.input) {
+            let began = self.network_time();
+            let received = self.stream.try_read_buf(&mut self.input);
+            self.count_network_time(began);
+            match received {
                 Ok(0) => {
                     // what is ready may still reach a client that only closed its sending side
                     self.send()?;
@@ -289,11 +335,12 @@ impl Connection {
     fn handle_frames(&mut self) {
         self.split_frames();
         let mut turn = TURN_REQUESTS;
-        while turn > 0 && !self.frames.is_empty() && self.may_read() {
+        while turn > 0 && !self.frames.is_empty() && self.may_handle() {
             let before = self.frames.len();
             let replies = self.shared.dispatcher.dispatch(&self.origin, &mut self.frames);
             turn = turn.saturating_sub(before - self.frames.len());
             self.queue(replies);
+            self.mute();
         }
         if self.frames.is_empty() {
             self.refused = self.refused.or(self.poisoned);
@@ -355,6 +402,17 @@ impl Connection {
         }
     }
 
+    /// The time, if time on the socket counts now.
+    fn network_time(&self) -> Option<Instant> {
+        self.shared.dispatcher.counts_time().then(Instant::now)
+    }
+
+    fn count_network_time(&self, began: Option<Instant>) {
+        if let Some(began) = began {
+            self.origin.session.add_network_time(began.elapsed());
+        }
+    }
+
     fn send(&mut self) -> Result<(), End> {
         while let Some(frame) = self.pipeline.pop_ready() {
             self.deliver(frame);
@@ -363,7 +421,10 @@ impl Connection {
             return Ok(());
         }
         let before = self.outbox.bytes();
-        self.turn_over |= self.outbox.flush(&self.stream)? == Flushed::Turn;
+        let began = self.network_time();
+        let flushed = self.outbox.flush(&self.stream)?;
+        self.count_network_time(began);
+        self.turn_over |= flushed == Flushed::Turn;
         if self.outbox.bytes() < before {
             self.last_active = Instant::now();
         }

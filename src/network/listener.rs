@@ -1,7 +1,8 @@
 //! A listening socket: accepts, counts, hands each connection to a task of its own.
 //!
 //! Invariants: running out of descriptors slows accepting down, it never spins nor ends the broker; a connection above
-//! `max.connections.per.ip` is accepted and closed at once, at `max.connections` the acceptor waits.
+//! `max.connections.per.ip` is accepted and closed at once, at `max.connections` and above `max.connection.creation.rate`
+//! the acceptor waits; one above the rate of its address is held for a while and then closed.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -10,12 +11,15 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::config::value::Listener;
+use crate::env::Env;
 use crate::network::connection::{Connection, ConnectionShared};
-use crate::network::limits::ConnectionCounts;
+use crate::network::limits::{ConnectionCounts, ConnectionSlot};
+use crate::quota::connections::ConnectionRates;
 
 /// Pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -71,14 +75,28 @@ fn resolve(listener: &Listener) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name has no address"))
 }
 
+/// What a listener takes connections by.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// What its connections share.
+    pub shared: ConnectionShared,
+    /// How many there may be.
+    pub counts: Arc<ConnectionCounts>,
+    /// How fast they may come.
+    pub rates: Arc<ConnectionRates>,
+    /// How many of those that came too fast are held before they are closed.
+    pub throttled: Arc<Semaphore>,
+    /// The clock.
+    pub env: Env,
+}
+
 /// Accepts until the broker stops, then waits for the connections to finish what they owe.
 ///
 /// # Errors
 /// When the socket cannot be registered with the runtime.
 pub async fn serve(
     socket: std::net::TcpListener,
-    shared: ConnectionShared,
-    counts: Arc<ConnectionCounts>,
+    acceptor: Acceptor,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
@@ -88,22 +106,23 @@ pub async fn serve(
         drop(stopping.wait_for(|stopping| *stopping).await);
     };
     let mut stop = std::pin::pin!(stop);
-    // accepted, but above max.connections: waits here for a slot, and nobody else is accepted meanwhile
+    // accepted, but above max.connection.creation.rate or max.connections: waits here, and nobody else is accepted meanwhile
     let mut waiting: Option<(TcpStream, SocketAddr)> = None;
+    let mut not_before = Instant::now();
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            slot = counts.slot(), if waiting.is_some() => {
+            slot = slot(&acceptor.counts, not_before), if waiting.is_some() => {
                 let (stream, peer) = waiting.take().expect("checked");
-                match counts.count(peer.ip(), slot) {
-                    Some(count) => start(&mut connections, stream, peer, &shared, count),
-                    None => tracing::debug!(%peer, "closed: max.connections.per.ip is reached"),
-                }
+                acceptor.admit(&mut connections, stream, peer, slot);
             }
             accepted = listener.accept(), if waiting.is_none() => match accepted {
-                Ok(accepted) => waiting = Some(accepted),
+                Ok(accepted) => {
+                    waiting = Some(accepted);
+                    not_before = acceptor.earliest();
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
@@ -114,6 +133,53 @@ pub async fn serve(
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+async fn slot(counts: &Arc<ConnectionCounts>, not_before: Instant) -> ConnectionSlot {
+    if not_before > Instant::now() {
+        tokio::time::sleep_until(not_before).await;
+    }
+    counts.slot().await
+}
+
+impl Acceptor {
+    /// When the connection that was just accepted may be served.
+    fn earliest(&self) -> Instant {
+        let wait_ms = self.rates.accept(&self.shared.listener.name, self.env.now().mono_ms);
+        Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
+    }
+
+    fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+        let listener = &self.shared.listener.name;
+        if let Some(wait_ms) = self.rates.admit(listener, peer.ip(), self.env.now().mono_ms) {
+            tracing::debug!(%peer, wait_ms, "to be closed: connection_creation_rate of the address is reached");
+            self.hold(
+                connections,
+                stream,
+                Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)),
+            );
+            return;
+        }
+        match self.counts.count(peer.ip(), slot) {
+            Some(count) => start(connections, stream, peer, &self.shared, count),
+            None => tracing::debug!(%peer, "closed: max.connections.per.ip is reached"),
+        }
+    }
+
+    /// Closes a connection that came too fast, but not at once: its client would only come again.
+    fn hold(&self, connections: &mut JoinSet<()>, stream: TcpStream, wait: Duration) {
+        let Ok(permit) = Arc::clone(&self.throttled).try_acquire_owned() else {
+            return;
+        };
+        let mut stopping = self.shared.stopping.clone();
+        connections.spawn(async move {
+            // ends early when the broker stops; either way the connection is closed now
+            let _stopped = tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping))
+                .await
+                .is_ok();
+            drop((stream, permit));
+        });
+    }
 }
 
 fn start(

@@ -21,6 +21,7 @@ mod partitions;
 mod pressure;
 mod produce;
 mod quorum;
+mod quotas;
 mod quotas_admin;
 mod records;
 mod samples;

@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 use compat_tests::batch::Batch;
 use compat_tests::requests::{
-    commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
-    topic_name, unique,
+    alteration, commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request,
+    produce_request, topic_name, unique,
 };
 use compat_tests::wire::{encode_request, text, version_of_fields};
 
@@ -368,6 +368,13 @@ fn configs(subject: &Subject<'_>) -> Vec<Sample> {
         sample(1..=4, describe),
         sample(0..=2, alter),
         sample(0..=1, incremental),
+        sample(0..=1, |_| DescribeClientQuotasRequest::default()),
+        sample(0..=1, |_| {
+            AlterClientQuotasRequest::default().with_entries(vec![alteration(
+                &[("client-id", Some("sample"))],
+                &[("producer_byte_rate", Some(1e9))],
+            )])
+        }),
         sample(0..=1, |_| ListConfigResourcesRequest::default()),
     ]
     .into_iter()

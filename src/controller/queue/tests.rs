@@ -298,10 +298,14 @@ async fn partitions_added_at_the_same_time_add_up() {
     create.await.expect("running");
     let before = rig.log.proposals();
     let (to_5, to_4, to_7, only_asked) = tokio::join!(
-        rig.controller.create_partitions(more_partitions("t", 5), false),
-        rig.controller.create_partitions(more_partitions("t", 4), false),
-        rig.controller.create_partitions(more_partitions("t", 7), false),
-        rig.controller.create_partitions(more_partitions("t", 9), true),
+        rig.controller
+            .create_partitions(more_partitions("t", 5), false, MutationQuota::unbounded()),
+        rig.controller
+            .create_partitions(more_partitions("t", 4), false, MutationQuota::unbounded()),
+        rig.controller
+            .create_partitions(more_partitions("t", 7), false, MutationQuota::unbounded()),
+        rig.controller
+            .create_partitions(more_partitions("t", 9), true, MutationQuota::unbounded()),
     );
     let code = |outcomes: Result<Vec<PartitionsOutcome>, ControllerError>| {
         let outcomes = outcomes.expect("running");
@@ -328,7 +332,8 @@ async fn a_topic_can_be_deleted_and_made_again_in_one_proposal() {
     let (deleted, created, grown) = tokio::join!(
         rig.controller.delete_topics(vec![target]),
         rig.controller.create_topics(spec(), false),
-        rig.controller.create_partitions(more_partitions("t", 3), false),
+        rig.controller
+            .create_partitions(more_partitions("t", 3), false, MutationQuota::unbounded()),
     );
     assert_eq!(deleted.expect("running")[0].result, Ok(()));
     let created = created.expect("running")[0].result.clone().expect("the name is free");
@@ -362,9 +367,11 @@ async fn what_is_only_validated_is_held_against_the_limits() {
     );
     for (count, code) in [(100, None), (101, Some(ErrorCode::PolicyViolation))] {
         for validate_only in [true, false] {
-            let asked = rig
-                .controller
-                .create_partitions(more_partitions("t0", count), validate_only);
+            let asked = rig.controller.create_partitions(
+                more_partitions("t0", count),
+                validate_only,
+                MutationQuota::unbounded(),
+            );
             let outcome = &asked.await.expect("running")[0];
             assert_eq!(outcome.result.as_ref().err().map(|failure| failure.code), code);
         }

@@ -20,6 +20,7 @@ use crate::fetch_session::source::PartitionSource;
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{FramePart, ResponseFrame};
 use crate::metadata::image::topics::PartitionImage;
+use crate::quota::clients::FetchCharge;
 
 /// Records below this size are copied into the answer; above, the kernel sends them from the file. One more system
 /// call and packet per partition costs more than copying less than this.
@@ -33,6 +34,10 @@ type Answered = (Looked, Option<Chunk>);
 impl Fetch {
     /// The answer to what was seen last.
     pub(super) fn answer(self) -> ResponseFrame {
+        let throttle_time_ms = match self.cx.charge_fetch(self.looks.bytes()) {
+            FetchCharge::Send(throttle_time_ms) => throttle_time_ms,
+            FetchCharge::Withhold(throttle_time_ms) => return self.withhold(throttle_time_ms),
+        };
         let cx = self.cx;
         let mut copy_bytes_left = COPY_MAX_BYTES;
         let take = |mut looked: Looked| {
@@ -51,7 +56,19 @@ impl Fetch {
                 Err(code) => return refuse(&cx, code, session.id()),
             },
         };
-        frame(&cx, session_id, answered)
+        frame(&cx, session_id, throttle_time_ms, answered)
+    }
+
+    /// The answer without what was seen: a session goes on, and looks at the same partitions again.
+    fn withhold(self, throttle_time_ms: i32) -> ResponseFrame {
+        let (code, session_id) = match &self.context {
+            Context::Sessionless | Context::Full(_) => (ErrorCode::None, 0),
+            Context::Incremental(session, epoch) if session.state().epoch() == *epoch => {
+                (ErrorCode::None, session.id())
+            }
+            Context::Incremental(session, _) => (ErrorCode::InvalidFetchSessionEpoch, session.id()),
+        };
+        no_topics(&self.cx, code, session_id, throttle_time_ms)
     }
 }
 
@@ -115,10 +132,10 @@ fn settle(session: &FetchSession, epoch: i32, mut answered: Vec<Answered>) -> Re
     Ok(answered)
 }
 
-fn frame(cx: &RequestContext, session_id: i32, answered: Vec<Answered>) -> ResponseFrame {
+fn frame(cx: &RequestContext, session_id: i32, throttle_time_ms: i32, answered: Vec<Answered>) -> ResponseFrame {
     let same_topic = |one: &Answered, next: &Answered| one.0.key.topic == next.0.key.topic;
     let head = FetchResponseHead {
-        throttle_time_ms: 0,
+        throttle_time_ms,
         error_code: ErrorCode::None,
         session_id,
         topics: answered.chunk_by(same_topic).count(),
@@ -186,8 +203,12 @@ fn told(version: i16, code: ErrorCode) -> ErrorCode {
 
 /// An answer with an error for the whole request.
 pub(super) fn refuse(cx: &RequestContext, error_code: ErrorCode, session_id: i32) -> ResponseFrame {
+    no_topics(cx, error_code, session_id, 0)
+}
+
+fn no_topics(cx: &RequestContext, error_code: ErrorCode, session_id: i32, throttle_time_ms: i32) -> ResponseFrame {
     let head = FetchResponseHead {
-        throttle_time_ms: 0,
+        throttle_time_ms,
         error_code,
         session_id,
         topics: 0,

@@ -253,6 +253,11 @@ impl Looks {
         }
     }
 
+    /// Bytes of all records found.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many bytes a wait has to wait for; `None` when there is nothing to wait for.
     pub(super) fn missing_bytes(&self) -> Option<i64> {
         if self.urgent > 0 || self.bytes >= self.limits.min_bytes {

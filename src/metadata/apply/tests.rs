@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::metadata::command::Endpoint;
+use crate::metadata::image::quotas::{EntityName, QuotaBound, QuotaEntity, QuotaKey};
 
 const LIMITS: TopicLimits = TopicLimits {
     max_topics: 100,
@@ -47,6 +48,7 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     ];
     let values = prop::collection::btree_map("[a-c]", prop::option::of("[x-z]{0,2}".prop_map(String::from)), 0..3);
     let change = (resource, values).prop_map(|(resource, values)| ConfigChange { resource, values });
+    let quotas = (prop::collection::vec(any_quota_change(), 0..3), 0_u32..4);
     prop_oneof![
         1 => ("[a-b]", 0_u32..3).prop_map(|(cluster_id, feature_level)| Command::SetClusterId { cluster_id, feature_level }),
         3 => (broker(), id(), any::<bool>(), prop::option::of("[a-z]{1,3}".prop_map(String::from))).prop_map(
@@ -67,11 +69,37 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         2 => prop::collection::vec(id(), 0..3).prop_map(|topic_ids| Command::DeleteTopics { topic_ids }),
         1 => (broker(), 0_u32..2_000).prop_map(|(broker_id, count)| Command::AllocateProducerIds { broker_id, count }),
         2 => prop::collection::vec(change, 0..3).prop_map(|changes| Command::AlterConfigs { changes }),
+        2 => quotas.prop_map(|(changes, max_entities)| Command::AlterClientQuotas(AlterClientQuotas {
+            changes,
+            max_entities,
+        })),
         2 => (prop::collection::vec(new_partitions, 0..3), 0_u32..16).prop_map(|(topics, max_partitions)| {
             Command::CreatePartitions(CreatePartitions { topics, max_partitions })
         }),
         1 => prop::collection::vec(level, 0..3).prop_map(|updates| Command::UpdateFeatures { updates }),
     ]
+}
+
+fn any_quota_change() -> impl Strategy<Value = QuotaChange> {
+    let name = || prop::option::of("[a-b]").prop_map(EntityName::from);
+    let entity = prop_oneof![
+        name().prop_map(QuotaEntity::User),
+        name().prop_map(QuotaEntity::ClientId),
+        (name(), name()).prop_map(|(user, client_id)| QuotaEntity::UserClientId(user, client_id)),
+        name().prop_map(QuotaEntity::Ip),
+    ];
+    let bound = || prop::option::of((1_u32..9).prop_map(|bound| QuotaBound(f64::from(bound) / 2.0)));
+    let key = prop::sample::select(QuotaKey::ALL.to_vec());
+    let values = prop::collection::btree_map(key, bound(), 0..4);
+    let address = prop::option::of(any::<std::net::IpAddr>());
+    (entity, address, values).prop_map(|(entity, address, mut values)| {
+        values.retain(|key, _| key.suits(&entity));
+        QuotaChange {
+            entity,
+            address,
+            values,
+        }
+    })
 }
 
 /// The image that the commands build from nothing.
@@ -374,6 +402,60 @@ fn producer_id_blocks_do_not_overlap_and_end() {
 }
 
 #[test]
+fn quotas_are_set_changed_removed_and_counted() {
+    let mut image = MetadataImage::default();
+    let user = |name: &str| QuotaEntity::User(EntityName::Named(name.to_owned()));
+    let alter = |entity: QuotaEntity, key: QuotaKey, bound: Option<f64>| {
+        Command::AlterClientQuotas(AlterClientQuotas {
+            changes: vec![QuotaChange {
+                entity,
+                address: None,
+                values: [(key, bound.map(QuotaBound))].into(),
+            }],
+            max_entities: 2,
+        })
+    };
+    let (bytes, time) = (QuotaKey::ProducerByteRate, QuotaKey::RequestPercentage);
+    let done = CommandResult::ClientQuotasAltered(vec![Ok(())]);
+    assert_eq!(apply(&mut image, 1, &alter(user("a"), bytes, Some(5.0))), done);
+    assert_eq!(apply(&mut image, 2, &alter(user("a"), time, Some(7.0))), done);
+    assert_eq!(
+        apply(
+            &mut image,
+            3,
+            &alter(QuotaEntity::User(EntityName::Default), bytes, Some(1.0))
+        ),
+        done
+    );
+    let full = CommandResult::ClientQuotasAltered(vec![Err(ApplyError::TooManyQuotaEntities(2))]);
+    assert_eq!(apply(&mut image, 4, &alter(user("b"), bytes, Some(1.0))), full);
+    assert_eq!(
+        apply(&mut image, 5, &alter(user("b"), bytes, None)),
+        done,
+        "nothing to remove"
+    );
+    assert_eq!(
+        apply(&mut image, 6, &alter(user("a"), bytes, Some(6.0))),
+        done,
+        "it is there already"
+    );
+    let values = &image.quotas.get(&user("a")).expect("set").values;
+    assert_eq!(
+        *values,
+        BTreeMap::from([(bytes, QuotaBound(6.0)), (time, QuotaBound(7.0))])
+    );
+    let before = image.quotas.clone();
+    assert_eq!(apply(&mut image, 7, &alter(user("a"), bytes, Some(6.0))), done);
+    assert!(
+        image.quotas.is_same(&before),
+        "what changes nothing is seen as no change"
+    );
+    assert_eq!(apply(&mut image, 8, &alter(user("a"), bytes, None)), done);
+    assert_eq!(apply(&mut image, 9, &alter(user("a"), time, None)), done);
+    assert_eq!((image.quotas.get(&user("a")), image.quotas.len()), (None, 1));
+}
+
+#[test]
 fn the_cluster_is_named_once() {
     let mut image = MetadataImage::default();
     let name = |id: &str| Command::SetClusterId {
@@ -419,6 +501,10 @@ fn check_step(before: &MetadataImage, after: &MetadataImage) {
         if let ConfigResource::Topic(name) = resource {
             assert!(after.topic(name).is_some(), "configs of a topic that is gone");
         }
+    }
+    for (entity, quotas) in after.quotas.iter() {
+        assert!(!quotas.values.is_empty());
+        assert!(quotas.values.keys().all(|key| key.suits(entity)));
     }
     assert!(after.next_producer_id >= before.next_producer_id);
     for broker in before.brokers.iter() {

@@ -6,6 +6,7 @@
 
 pub mod brokers;
 pub mod configs;
+pub mod quotas;
 pub mod snapshot;
 pub mod topics;
 
@@ -16,6 +17,7 @@ use protocol::types::{BrokerId, PartitionIndex, ProducerId, TopicId};
 
 use self::brokers::BrokersImage;
 use self::configs::{ConfigMap, ConfigsImage};
+use self::quotas::QuotasImage;
 use self::topics::{PartitionImage, TopicImage, TopicsImage};
 
 /// See the module.
@@ -31,6 +33,8 @@ pub struct MetadataImage {
     pub topics: TopicsImage,
     /// Values that differ from the defaults.
     pub configs: ConfigsImage,
+    /// Quotas of clients.
+    pub quotas: QuotasImage,
     /// First producer id that no broker got yet.
     pub next_producer_id: ProducerId,
     /// Levels of features that were set; what was never set has its initial level ([`super::features`]).
@@ -47,6 +51,7 @@ impl Default for MetadataImage {
             brokers: BrokersImage::default(),
             topics: TopicsImage::default(),
             configs: ConfigsImage::default(),
+            quotas: QuotasImage::default(),
             next_producer_id: 0,
             features: BTreeMap::new(),
             applied_index: 0,

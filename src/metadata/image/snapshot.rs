@@ -10,16 +10,18 @@ use std::sync::Arc;
 use super::MetadataImage;
 use super::brokers::{BrokerImage, BrokersImage};
 use super::configs::ConfigsImage;
+use super::quotas::QuotasImage;
 use super::topics::{PartitionImage, TopicImage, TopicsImage};
 use crate::metadata::codec::{CodecError, Reader, Writer};
 use crate::metadata::command_codec::{
     decode_brokers, decode_configs, decode_endpoint, decode_level, decode_resource, decode_u32, encode_brokers,
     encode_configs, encode_endpoint, encode_level, encode_resource,
 };
+use crate::metadata::quota_codec::{decode_quotas, encode_quotas};
 use crate::metadata::topic_name;
 
-/// 2 added the levels of features.
-const VERSION: u64 = 2;
+/// 2 added the levels of features, 3 quotas, each behind everything else.
+const VERSION: u64 = 3;
 
 /// Writes the image.
 pub fn encode(image: &MetadataImage, out: &mut Writer) {
@@ -50,6 +52,9 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
         out.str(name);
         encode_level(out, *level);
     });
+    out.list(image.quotas.iter(), |out, (entity, quotas)| {
+        encode_quotas(out, entity, quotas);
+    });
 }
 
 /// Reads an image.
@@ -73,6 +78,11 @@ pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
             decode_features(input)?
         } else {
             BTreeMap::new()
+        },
+        quotas: if version >= 3 {
+            decode_quota_list(input)?
+        } else {
+            QuotasImage::default()
         },
     })
 }
@@ -123,6 +133,14 @@ fn decode_config_list(input: &mut Reader<'_>) -> Result<ConfigsImage, CodecError
         configs.set(resource, values);
     }
     Ok(configs)
+}
+
+fn decode_quota_list(input: &mut Reader<'_>) -> Result<QuotasImage, CodecError> {
+    let mut quotas = QuotasImage::default();
+    for (entity, image) in input.list(decode_quotas)? {
+        quotas.set(entity, image);
+    }
+    Ok(quotas)
 }
 
 fn decode_features(input: &mut Reader<'_>) -> Result<BTreeMap<String, i16>, CodecError> {
@@ -180,6 +198,18 @@ mod tests {
         let expected = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2), set]);
         let mut input = Reader::new(&bytes);
         assert_eq!(decode(&mut input), Ok(expected));
+        assert_eq!(input.finish(), Ok(()));
+    }
+
+    /// The version before quotas wrote the same bytes less the empty list at the end.
+    #[test]
+    fn version_2_is_read() {
+        let image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2)]);
+        let mut bytes = bytes_of(&image);
+        assert_eq!((bytes[0], bytes.pop()), (3, Some(0)));
+        bytes[0] = 2;
+        let mut input = Reader::new(&bytes);
+        assert_eq!(decode(&mut input), Ok(image));
         assert_eq!(input.finish(), Ok(()));
     }
 
