@@ -18,6 +18,8 @@ pub mod coordinator;
 
 pub mod controller;
 
+pub mod fetch_session;
+
 pub mod handlers;
 
 pub mod dispatch;

@@ -12,7 +12,7 @@ use monedula::broker::runtimes::Runtimes;
 use monedula::cli::{self, Command};
 use monedula::config::environment::variables;
 use monedula::config::load::{Sources, load};
-use monedula::config::remarks::Remark;
+use monedula::config::remarks;
 use monedula::env::Env;
 use monedula::telemetry::logging;
 use storage::io::std_fs::StdFileSystem;
@@ -47,12 +47,7 @@ fn main() -> ExitCode {
 fn run(sources: &Sources) -> Result<(), String> {
     logging::start(std::env::var(logging::FILTER_VARIABLE).ok().as_deref())?;
     let loaded = load(sources).map_err(|error| error.to_string())?;
-    for remark in &loaded.remarks {
-        match remark {
-            Remark::Warning(sentence) => tracing::warn!("{sentence}"),
-            Remark::Info(sentence) => tracing::info!("{sentence}"),
-        }
-    }
+    remarks::log(&loaded.remarks);
     let runtimes = Runtimes::new().map_err(|error| format!("cannot start threads: {error}"))?;
     let env = Env::system(Arc::new(StdFileSystem));
     runtimes.control.block_on(async {

@@ -15,6 +15,7 @@ const LAYERS: &[&str] = &[
     "partition",
     "coordinator",
     "controller",
+    "fetch_session",
     "handlers",
     "dispatch",
     "network",

@@ -10,6 +10,7 @@ mod engine;
 mod floor;
 mod frames;
 mod goals;
+mod groups;
 mod instructions;
 mod kafka;
 mod load;
@@ -39,6 +40,8 @@ const USAGE: &str = "usage:
       --recovery-gb N   largest log of R (4)
   monedula-bench instructions --broker PATH [--json FILE]
       user instructions per request, counted by valgrind
+  monedula-bench groups [--broker PATH] [--kafka ADDRESS --command PATH] [--members N] [--groups N] [--commits N] [--data DIR]
+      groups at scale: joins, rebalances, memory, restarts; --command runs the peer that listens at ADDRESS
   monedula-bench floor (relay|echo|sync|sendfile) PORT FILE [BYTES]
       a bare relay on its own; BYTES: an answer of sendfile";
 
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let result = match words.split_first() {
         Some((&"run", rest)) => measure(rest, scenario::run),
         Some((&"instructions", rest)) => measure(rest, instructions::run),
+        Some((&"groups", rest)) => groups::Options::parse(rest).and_then(|options| groups::run(&options)),
         Some((&"floor", [kind, port, file])) => floor::serve(kind, port, file, 1 << 20),
         Some((&"floor", [kind, port, file, bytes])) => match bytes.parse() {
             Ok(bytes) => floor::serve(kind, port, file, bytes),

@@ -125,8 +125,26 @@ impl Broker {
 
     /// Resident memory in bytes, from `/proc`; `None` for an external broker.
     pub fn resident_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that [`Self::resident_bytes`] ever was since the process started.
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// What the process has open, from `/proc`, as the system names it: files without a name end in ` (deleted)`. Nothing
+    /// for an external broker.
+    pub fn open_files(&self) -> Vec<String> {
+        let Some(child) = &self.child else { return Vec::new() };
+        let entries = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten();
+        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.map(|target| target.to_string_lossy().into_owned()).collect()
+    }
+
+    fn status_bytes(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let line = status.lines().find(|line| line.starts_with(field))?;
         line.split_whitespace()
             .nth(1)?
             .parse::<u64>()

@@ -3,11 +3,13 @@
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
+//! - `requests` and `admin` build what most tests ask;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
 //! Adding a scenario is adding one small file under `scenarios/<client>`; see `matrix` for the directives it may carry.
 
+pub mod admin;
 pub mod batch;
 pub mod broker;
 pub mod client;

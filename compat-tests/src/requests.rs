@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -18,8 +19,8 @@ use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponsePartitio
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
-    ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, FindCoordinatorRequest, GroupId,
+    InitProducerIdRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, TopicName,
 };
 
 use crate::batch::Batch;
@@ -191,6 +192,28 @@ pub fn list_offsets_request(topic: &str, partition: i32, timestamp: i64) -> List
     ListOffsetsRequest::default()
         .with_replica_id(BrokerId(-1))
         .with_topics(vec![topic])
+}
+
+/// A DeleteRecords request for some partitions of one topic: indexes and offsets.
+pub fn delete_records_request(topic: &str, partitions: &[(i32, i64)]) -> DeleteRecordsRequest {
+    let asked = |(index, offset): &(i32, i64)| {
+        DeleteRecordsPartition::default()
+            .with_partition_index(*index)
+            .with_offset(*offset)
+    };
+    let topic = DeleteRecordsTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(partitions.iter().map(asked).collect());
+    DeleteRecordsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000)
+}
+
+/// Deletes records of one partition; returns low watermark and error code.
+pub fn delete_records(connection: &mut Connection, topic: &str, partition: i32, offset: i64) -> (i64, i16) {
+    let response = connection.call(2, &delete_records_request(topic, &[(partition, offset)]));
+    let answer = &response.topics[0].partitions[0];
+    (answer.low_watermark, answer.error_code)
 }
 
 /// A fresh producer id and its epoch.

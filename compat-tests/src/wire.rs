@@ -78,7 +78,8 @@ impl Connection {
             let why = format!("answer {} where {correlation_id} was due", header.correlation_id);
             return Err(io::Error::other(why));
         }
-        let response = Q::Response::decode(&mut frame, version).map_err(io::Error::other)?;
+        let fields = version_of_fields(Q::KEY, version);
+        let response = Q::Response::decode(&mut frame, fields).map_err(io::Error::other)?;
         if !frame.is_empty() {
             return Err(io::Error::other(format!("{} bytes behind the answer", frame.len())));
         }
@@ -115,6 +116,12 @@ impl Connection {
         Ok(Some(Bytes::from(payload)))
     }
 
+    /// Waits until an answer has begun to come, and leaves it unread.
+    pub fn wait_for_answer(&self) {
+        let seen = self.stream.peek(&mut [0]).expect("an answer");
+        assert_eq!(seen, 1, "the connection was closed");
+    }
+
     /// Asserts that the broker closes the connection without another answer.
     pub fn expect_close(&mut self, after: &str) {
         match self.try_read_frame() {
@@ -145,11 +152,19 @@ pub fn encode_request<Q: Request>(correlation_id: i32, version: i16, request: &Q
         .encode(&mut frame, Q::header_version(version))
         .expect("a header always encodes");
     request
-        .encode(&mut frame, version)
+        .encode(&mut frame, version_of_fields(Q::KEY, version))
         .unwrap_or_else(|error| panic!("API key {} version {version} does not encode: {error}", Q::KEY));
     let length = u32::try_from(frame.len() - 4).expect("a small frame");
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame.freeze()
+}
+
+/// The version whose fields a version has: kafka-protocol knows ListOffsets up to 10, whose fields 11 has too.
+pub fn version_of_fields(key: i16, version: i16) -> i16 {
+    match (key, version) {
+        (2, 11) => 10,
+        _ => version,
+    }
 }
 
 /// A string as kafka-protocol wants it.

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use kafka_protocol::protocol::Request;
 
-use crate::{guard, wire};
+use crate::{api, guard, wire};
 
 /// Why a request cannot be read. The connection it came on is closed: without knowing where the
 /// request went wrong there is nothing to answer.
@@ -106,13 +106,13 @@ pub fn decode_request<R: Request + 'static>(api_key: i16, version: i16, mut body
     if let Some(request) = wire::read_newer(version, &body)? {
         return Ok(request);
     }
-    R::decode(&mut body, version).map_err(|_| DecodeError::Refused)
+    let fields = api::find(api_key).map_or(version, |api| api.version_of_fields(version));
+    R::decode(&mut body, fields).map_err(|_| DecodeError::Refused)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api;
     use kafka_protocol::messages::{ListOffsetsRequest, MetadataRequest};
 
     #[test]
@@ -138,6 +138,20 @@ mod tests {
         assert!(matches!(result, Err(DecodeError::UnexpectedNull { .. })), "{result:?}");
         let all_topics = decode_request::<MetadataRequest>(api::METADATA, 1, null).expect("null means all topics");
         assert_eq!(all_topics.topics, None);
+    }
+
+    /// Version 11 of ListOffsets has the fields of version 10.
+    #[test]
+    fn a_version_with_the_fields_of_another_is_read_as_that() {
+        use kafka_protocol::protocol::Encodable;
+
+        let request = ListOffsetsRequest::default().with_isolation_level(1).with_timeout_ms(7);
+        let mut body = bytes::BytesMut::new();
+        request.encode(&mut body, 10).expect("fields fit the version");
+        for version in [10, 11] {
+            let decoded = decode_request(api::LIST_OFFSETS, version, body.clone().freeze());
+            assert_eq!(decoded, Ok(request.clone()), "version {version}");
+        }
     }
 
     #[test]

@@ -57,13 +57,14 @@ pub fn encode_response<R: Encodable>(
         api_version: version,
         reason,
     };
+    let fields = api::find(api_key).map_or(version, |api| api.version_of_fields(version));
     let body_bytes = response
-        .compute_size(version)
+        .compute_size(fields)
         .map_err(|error| refused(error.to_string()))?;
     let mut buffer = start_frame(api_key, version, correlation_id, body_bytes)?;
     let expected = buffer.len() + body_bytes;
     response
-        .encode(&mut buffer, version)
+        .encode(&mut buffer, fields)
         .map_err(|error| refused(error.to_string()))?;
     if buffer.len() != expected {
         return Err(refused(format!(

@@ -20,12 +20,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::background::{checkpoint_regularly, end_with_the_metadata_log};
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::runtimes::Runtimes;
-use self::serve::{bind, serve};
+use self::serve::{bind, connection_counts, serve};
 use crate::config::broker::BrokerConfig;
+use crate::config::live::LiveConfig;
+use crate::config::remarks;
 use crate::config::value::Listener;
 use crate::controller::internal_topics;
 use crate::controller::log::MetadataLog;
@@ -36,12 +37,16 @@ use crate::coordinator::GroupCoordinator;
 use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::start::StartGroups;
 use crate::env::Env;
+use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::context::Services;
-use crate::metadata::command::{Endpoint, RegisterBroker, TopicLimits};
+use crate::metadata::command::{ConfigResource, Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
+use crate::metadata::features;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture, MetadataPublisher};
 use crate::metadata::topic_name::{CLUSTER_METADATA, CONSUMER_OFFSETS};
+use crate::network::limits::ConnectionCounts;
+use crate::partition::cold_reads::ColdReads;
 use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
@@ -79,10 +84,14 @@ impl Broker {
 
         let partitions = Arc::new(PartitionRegistry::default());
         let image = Arc::clone(&metadata.images().borrow());
-        let hosting = Hosting::new(env.clone(), Arc::clone(&config), Arc::clone(&partitions), dirs, &image)?;
+        let live = Arc::new(LiveConfig::new(Arc::clone(&config)));
+        let hosting = Hosting::new(env.clone(), Arc::clone(&live), Arc::clone(&partitions), dirs, &image)?;
         let publisher = Arc::new(MetadataPublisher::new());
         let log: Arc<dyn MetadataLog> = Arc::clone(&metadata) as Arc<dyn MetadataLog>;
+        let counts = ConnectionCounts::new(connection_counts(&config));
         let listener = Arc::new(OnImage {
+            config: Arc::clone(&live),
+            counts: Arc::clone(&counts),
             hosting: hosting.clone(),
             groups: OnceLock::new(),
         });
@@ -92,7 +101,7 @@ impl Broker {
             tokio::spawn(async move { publisher.run(images, listener).await })
         };
         let (controller, controlling) =
-            Controller::new(controller_settings(&config), env.clone(), log, Arc::clone(&publisher));
+            Controller::new(controller_settings(&live), env.clone(), log, Arc::clone(&publisher));
         let controller = Arc::new(controller);
         let mut background = vec![publishing, tokio::spawn(controlling)];
         publisher
@@ -103,22 +112,17 @@ impl Broker {
 
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
-        background.push(tokio::spawn(checkpoint_regularly(
-            hosting.clone(),
-            Arc::clone(&config),
-            stopped.clone(),
-        )));
-        background.push(tokio::spawn(end_with_the_metadata_log(
-            Arc::clone(&metadata),
-            stopped.clone(),
-        )));
+        background.extend(background::spawn(&hosting, &config, &metadata, &stopped));
         let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
         let services = Arc::new(Services {
             node_id,
             env,
-            config,
+            config: live,
+            cold_reads: Arc::new(ColdReads::configured(&config)),
+            fetch_sessions: FetchSessionCache::configured(&config),
             publisher,
+            hosting: hosting.clone(),
             partitions,
             controller,
             producer_ids,
@@ -126,7 +130,7 @@ impl Broker {
             stopping: stopped,
         });
         let data = runtimes.data.handle().clone();
-        let (serving, bound) = serve(&services, sockets, &data)?;
+        let (serving, bound) = serve(&services, &counts, sockets, &data)?;
         Ok(Self {
             services,
             hosting,
@@ -157,6 +161,7 @@ impl Broker {
         let dirs: Vec<_> = self
             .services
             .config
+            .at_start()
             .resolved
             .log_dirs
             .iter()
@@ -193,9 +198,12 @@ impl Broker {
     }
 }
 
-/// Brings the partitions in line with a new image, then tells the groups which topics are gone.
+/// Puts the configuration of a new image in force, brings the partitions in line with it, then tells the groups which
+/// topics are gone.
 #[derive(Debug)]
 struct OnImage {
+    config: Arc<LiveConfig>,
+    counts: Arc<ConnectionCounts>,
     hosting: Hosting,
     groups: OnceLock<Arc<GroupCoordinator>>,
 }
@@ -203,6 +211,7 @@ struct OnImage {
 impl ImageListener for OnImage {
     fn on_image<'a>(&'a self, old: &'a Arc<MetadataImage>, new: &'a Arc<MetadataImage>) -> ListenerFuture<'a> {
         Box::pin(async move {
+            self.apply_configs(new);
             self.hosting.on_image(old, new).await;
             let gone = MetadataDelta::between(old, new).deleted_topics;
             let gone: Vec<_> = gone.iter().map(|topic| (Arc::clone(&topic.name), topic.id)).collect();
@@ -210,6 +219,23 @@ impl ImageListener for OnImage {
                 groups.on_topics_deleted(&gone);
             }
         })
+    }
+}
+
+impl OnImage {
+    fn apply_configs(&self, image: &MetadataImage) {
+        let own = ConfigResource::Broker(self.config.at_start().resolved.node_id);
+        let all = image.configs.get(&ConfigResource::ClusterDefault);
+        remarks::log(&self.config.apply(all, image.configs.get(&own)));
+        self.counts.set_limits(connection_counts(&self.config.load()));
+        for (kind, is_there) in [
+            ("group", image.configs.groups().next().is_some()),
+            ("client-metrics", image.configs.client_metrics().next().is_some()),
+        ] {
+            if is_there {
+                remarks::log(self.config.remark_on_idle_resource(kind).as_slice());
+            }
+        }
     }
 }
 
@@ -256,6 +282,7 @@ async fn open_metadata(
     let open = OpenMetadataLog {
         fs: env.fs(),
         log_dir: first.path().to_path_buf(),
+        directory_id: first.meta().directory_id,
         cluster_id: first.meta().cluster_id.clone(),
         may_found: first.formatted_now() || !has_partitions,
         broker,
@@ -264,16 +291,18 @@ async fn open_metadata(
     Ok(RaftMetadataLog::open(open).await?)
 }
 
-fn controller_settings(config: &Arc<BrokerConfig>) -> ControllerSettings {
+fn controller_settings(live: &Arc<LiveConfig>) -> ControllerSettings {
+    let config = live.at_start();
     let limit = |most: i32| u32::try_from(most).expect("checked to be positive");
     ControllerSettings {
-        broker: Arc::clone(config),
+        broker: Arc::clone(live),
         max_partitions_per_request: 10_000,
         limits: TopicLimits {
             max_topics: limit(config.monedula_max_topics),
             max_partitions: limit(config.monedula_max_partitions),
         },
         max_queued_requests: MAX_QUEUED_CHANGES,
+        features: features::SUPPORTED,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::value::Listener;
 use crate::dispatch::Dispatcher;
 use crate::handlers::context::Services;
 use crate::network::connection::ConnectionShared;
-use crate::network::limits::{ConnectionCounts, ConnectionLimits};
+use crate::network::limits::{ConnectionCounts, ConnectionLimits, CountLimits};
 use crate::network::listener::{self, SocketOptions};
 use crate::network::memory::RequestMemory;
 
@@ -48,12 +48,24 @@ pub(super) fn bind(config: &BrokerConfig) -> Result<Vec<(Arc<Listener>, std::net
     config.resolved.listeners.iter().map(bind).collect()
 }
 
+/// The limits of all connections together that a configuration sets.
+pub(super) fn connection_counts(config: &BrokerConfig) -> CountLimits {
+    let limit = |value: i32| usize::try_from(value).unwrap_or(usize::MAX);
+    let overrides = &config.resolved.max_connections_per_ip_overrides;
+    CountLimits {
+        max_connections: limit(config.max_connections),
+        max_per_ip: limit(config.max_connections_per_ip),
+        max_per_ip_overrides: overrides.iter().map(|(ip, most)| (*ip, limit(*most))).collect(),
+    }
+}
+
 pub(super) fn serve(
     services: &Arc<Services>,
+    counts: &Arc<ConnectionCounts>,
     sockets: Vec<(Arc<Listener>, std::net::TcpListener)>,
     data: &Handle,
 ) -> Result<Serving, StartError> {
-    let config = &services.config;
+    let config = services.config.at_start();
     let unlimited_when_negative = |value: i64| usize::try_from(value).unwrap_or(usize::MAX);
     let limits = Arc::new(ConnectionLimits {
         request_max_bytes: unlimited_when_negative(config.socket_request_max_bytes.into()),
@@ -66,13 +78,6 @@ pub(super) fn serve(
         max_outbox_bytes: MAX_OUTBOX_BYTES,
         stalled_frame: STALLED_FRAME,
     });
-    let per_ip = |limit: i32| unlimited_when_negative(limit.into());
-    let overrides = &config.resolved.max_connections_per_ip_overrides;
-    let counts = ConnectionCounts::new(
-        unlimited_when_negative(config.max_connections.into()),
-        per_ip(config.max_connections_per_ip),
-        overrides.iter().map(|(ip, limit)| (*ip, per_ip(*limit))).collect(),
-    );
     let dispatcher = Arc::new(Dispatcher::new(Arc::clone(services)));
     let memory = RequestMemory::new(unlimited_when_negative(config.queued_max_request_bytes));
     let mut serving = JoinSet::new();
@@ -86,11 +91,12 @@ pub(super) fn serve(
         let shared = ConnectionShared {
             dispatcher: Arc::clone(&dispatcher),
             memory: Arc::clone(&memory),
+            cold_reads: Arc::clone(&services.cold_reads),
             limits: Arc::clone(&limits),
             listener,
             stopping: services.stopping.clone(),
         };
-        let (counts, stopping) = (Arc::clone(&counts), services.stopping.clone());
+        let (counts, stopping) = (Arc::clone(counts), services.stopping.clone());
         serving.spawn_on(
             async move {
                 if let Err(error) = listener::serve(socket, shared, counts, stopping).await {

@@ -1,7 +1,7 @@
 //! The typed broker configuration, and the rows of the config table that act: one field per key, or one field for
 //! several keys that answer one question together.
 //!
-//! Invariants: a key that acts stands here, and what stands here acts unless it is marked `idle`; a `BrokerConfig` is whole and consistent (`load` and `resolve`
+//! Invariants: a key that acts stands here, and what stands here acts; a `BrokerConfig` is whole and consistent (`load` and `resolve`
 //! refuse everything else) and never changes.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use protocol::types::BrokerId;
 
-use crate::config::check::Check::{Any, AtLeast, ListOf, NonEmptyList, OneOf};
+use crate::config::check::Check::{Any, AtLeast, Between, BetweenOr, ListOf, NonEmptyList, OneOf};
 use crate::config::key::Importance::{High, Low, Medium};
 use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
 use crate::config::key::{ConfigKey, acting};
@@ -73,12 +73,23 @@ pub struct Resolved {
 
 broker_config! {
     keys {
+        /// Level used when the broker compresses with gzip; -1 is the library's own default.
+        compression_gzip_level: i32 =
+            acting("compression.gzip.level", Int, Some("-1"), Medium, ClusterWide, BetweenOr(1, 9, -1));
+        /// Codec in which batches are stored; `producer` keeps the codec of the producer, everything else compresses anew what comes in another codec.
+        compression_type: String = acting("compression.type", Text, Some("producer"), High, ClusterWide,
+            OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]));
+        /// Level used when the broker compresses with zstd.
+        compression_zstd_level: i32 =
+            acting("compression.zstd.level", Int, Some("3"), Medium, ClusterWide, Between(-131_072, 22));
         /// Whether a topic is created when a client asks for it or produces to it and it does not exist.
         auto_create_topics_enable: bool = acting("auto.create.topics.enable", Boolean, Some("true"), High, ReadOnly, Any);
         /// Name of the rack or zone of this broker, which clients are told.
         broker_rack: Option<String> = acting("broker.rack", Text, None, Medium, ReadOnly, Any);
         /// Milliseconds without a request after which a connection is closed; negative never closes one.
         connections_max_idle_ms: i64 = acting("connections.max.idle.ms", Long, Some("600000"), Medium, ReadOnly, Any);
+        /// Log directories that take no new partitions, by absolute path; `*` means all.
+        cordoned_log_dirs: Vec<String> = acting("cordoned.log.dirs", List, Some(""), Medium, PerBroker, Any);
         /// Replicas of a topic that is created without saying how many.
         default_replication_factor: i32 =
             acting("default.replication.factor", Int, Some("1"), Medium, ReadOnly, Any);
@@ -97,7 +108,7 @@ broker_config! {
         /// Smallest session timeout that a member of a classic group may ask for.
         group_min_session_timeout_ms: i32 =
             acting("group.min.session.timeout.ms", Int, Some("6000"), Medium, ReadOnly, Any);
-        /// What topics without own policy do with old data; records need a key where it contains `compact`, removing data is not done.
+        /// What topics without own policy do with old data: `delete` removes it by age and size, empty keeps it; records need a key where it contains `compact`, but nothing is compacted.
         log_cleanup_policy: Vec<String> =
             acting("log.cleanup.policy", List, Some("delete"), Medium, ClusterWide, ListOf(&["compact", "delete"]));
         /// Records after which a log is flushed to disk; with 1 an acknowledgement means that the records are on disk.
@@ -109,15 +120,18 @@ broker_config! {
         /// Milliseconds between two writes of the offsets up to which logs are on disk.
         log_flush_offset_checkpoint_interval_ms: i32 =
             acting("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
-        /// Milliseconds between two writes of the offsets at which logs start; they are written with those of `log.flush.offset.checkpoint.interval.ms`.
+        /// Milliseconds between two writes of the offsets at which logs start; those that DeleteRecords and retention move are written at once.
         log_flush_start_offset_checkpoint_interval_ms: i32 =
-            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0)).idle();
+            acting("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), High, ReadOnly, AtLeast(0));
         /// Bytes of records between two entries of the offset index.
         log_index_interval_bytes: i32 =
             acting("log.index.interval.bytes", Int, Some("4096"), Medium, ClusterWide, AtLeast(0));
         /// Largest size of an index file.
         log_index_size_max_bytes: i32 =
             acting("log.index.size.max.bytes", Int, Some("10485760"), Medium, ClusterWide, AtLeast(4));
+        /// Milliseconds after the start before retention looks for the first time.
+        log_initial_task_delay_ms: i64 =
+            acting("log.initial.task.delay.ms", Long, Some("30000"), Low, ReadOnly, AtLeast(0)).internal();
         /// How far a producer's timestamp may lie after the broker's clock, in milliseconds.
         log_message_timestamp_after_max_ms: i64 =
             acting("log.message.timestamp.after.max.ms", Long, Some("3600000"), Medium, ClusterWide, AtLeast(0));
@@ -130,32 +144,51 @@ broker_config! {
             OneOf(&["CreateTime", "LogAppendTime"]));
         /// Whether the whole size of a segment is reserved on disk when it is begun.
         log_preallocate: bool = acting("log.preallocate", Boolean, Some("false"), Medium, ClusterWide, Any);
-        /// Bytes of a partition above which the oldest segments should go; nothing is removed by size.
-        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any).idle();
-        /// Milliseconds between two looks for segments that should go; nothing is removed by age or size.
+        /// Bytes of a partition above which the oldest segments are removed, -1 for no limit; the rest is never smaller.
+        log_retention_bytes: i64 = acting("log.retention.bytes", Long, Some("-1"), High, ClusterWide, Any);
+        /// Milliseconds between two looks for segments to remove.
         log_retention_check_interval_ms: i64 =
-            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1)).idle();
+            acting("log.retention.check.interval.ms", Long, Some("300000"), Medium, ReadOnly, AtLeast(1));
         /// Bytes after which a new segment is begun.
         log_segment_bytes: i32 =
             acting("log.segment.bytes", Int, Some("1073741824"), High, ClusterWide, AtLeast(1_048_576));
-        /// Milliseconds between taking a segment out of its log and deleting its files; segments are not taken out.
+        /// Milliseconds between taking a segment out of its log and deleting its files; a full disk does not wait.
         log_segment_delete_delay_ms: i64 =
-            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0)).idle();
+            acting("log.segment.delete.delay.ms", Long, Some("60000"), High, ClusterWide, AtLeast(0));
         /// Most connections at a time.
         max_connections: i32 = acting("max.connections", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
         /// Most connections at a time from one address.
         max_connections_per_ip: i32 =
             acting("max.connections.per.ip", Int, Some("2147483647"), Medium, ClusterWide, AtLeast(0));
-        /// Most partitions in one request or response that describes topics page by page, of which none is served.
+        /// Most incremental fetch sessions that are kept; who gets none is answered in full each time.
+        max_incremental_fetch_session_cache_slots: i32 =
+            acting("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Medium, ReadOnly, AtLeast(0));
+        /// Most partitions in one response that describes topics page by page.
         max_request_partition_size_limit: i32 =
-            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1)).idle();
+            acting("max.request.partition.size.limit", Int, Some("2000"), Medium, ReadOnly, AtLeast(1));
         /// Largest record batch that is taken, as it is on the wire.
         message_max_bytes: i32 = acting("message.max.bytes", Int, Some("1048588"), High, ClusterWide, AtLeast(0));
         /// In-sync replicas that a write with acks=all needs.
         min_insync_replicas: i32 = acting("min.insync.replicas", Int, Some("1"), High, ClusterWide, AtLeast(1));
+        /// Reads of old data from the disks at a time; further ones wait, on no thread.
+        monedula_cold_read_threads: i32 =
+            acting("monedula.cold.read.threads", Int, Some("8"), Low, ReadOnly, AtLeast(1));
+        /// Most bytes of all values that are set on topics, groups, brokers and client-metrics subscriptions; setting more is refused.
+        monedula_config_max_bytes: i64 =
+            acting("monedula.config.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(1));
+        /// Most resources other than topics that have configs of their own: brokers, groups, client-metrics subscriptions.
+        monedula_config_max_resources: i32 =
+            acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Requests that may wait for one group coordinator shard before further ones are refused.
         monedula_coordinator_mailbox_size: i32 =
-            acting("monedula.coordinator.mailbox.size", Int, Some("1000"), Low, ReadOnly, AtLeast(1));
+            acting("monedula.coordinator.mailbox.size", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// By how much a partition of __consumer_offsets grows, at the least, before its live state is written again and
+        /// what lies before is given up; with much state, three times the state.
+        monedula_coordinator_rewrite_bytes: i64 =
+            acting("monedula.coordinator.rewrite.bytes", Long, Some("4194304"), Low, ReadOnly, AtLeast(1024));
+        /// Memory for all incremental fetch sessions, some 300 bytes for each partition in one; who finds no room is answered in full each time.
+        monedula_fetch_session_cache_max_bytes: i64 =
+            acting("monedula.fetch.session.cache.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(0));
         /// Member ids of one group that were given out to clients which have not joined with them yet.
         monedula_group_max_pending_members: i32 =
             acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
@@ -177,6 +210,9 @@ broker_config! {
         /// Threads per log directory that recover logs at the start and flush them at the stop.
         num_recovery_threads_per_data_dir: i32 =
             acting("num.recovery.threads.per.data.dir", Int, Some("2"), High, ClusterWide, AtLeast(1));
+        /// Threads that move partitions between log directories; unset means one per directory.
+        num_replica_alter_log_dirs_threads: Option<i32> =
+            acting("num.replica.alter.log.dirs.threads", Int, None, High, ReadOnly, Any);
         /// Largest metadata text of a committed offset.
         offset_metadata_max_bytes: i32 =
             acting("offset.metadata.max.bytes", Int, Some("4096"), High, ReadOnly, Any);
@@ -231,21 +267,23 @@ broker_config! {
             .differs("(required)", "the quorum of one node needs no listener");
         /// Security protocol of each listener name; PLAINTEXT is the one that is spoken.
         acting("listener.security.protocol.map", Text,
-            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any);
+            Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Low, PerBroker, Any)
+            .fixed("listeners are opened at the start");
         /// Addresses at which connections are taken, as name://host:port; an empty host means all interfaces, port 0 a free one.
         acting("listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), High, PerBroker, NonEmptyList)
+            .fixed("listeners are opened at the start, before the stored configuration can be read")
             .differs("[PLAINTEXT://:9092]", "a first start should not open the machine to its network");
         /// Directories of the data, used when `log.dirs` is not set.
         acting("log.dir", List, Some("monedula-data"), High, ReadOnly, NonEmptyList)
             .differs("[/tmp/kafka-logs]", "data belongs neither into a directory that a restart of the machine empties nor into that of another program");
         /// Directories of the data.
         acting("log.dirs", List, None, High, ReadOnly, NonEmptyList);
-        /// Hours after which segments should go, used when neither `log.retention.minutes` nor `log.retention.ms` is set; nothing is removed by age.
-        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any).idle();
-        /// Minutes after which segments should go, used when `log.retention.ms` is not set; nothing is removed by age.
-        acting("log.retention.minutes", Int, None, High, ReadOnly, Any).idle();
-        /// Milliseconds after which segments should go, -1 never; nothing is removed by age.
-        acting("log.retention.ms", Long, None, High, ClusterWide, Any).idle();
+        /// Hours after its newest record that a segment is removed, used when neither `log.retention.minutes` nor `log.retention.ms` is set.
+        acting("log.retention.hours", Int, Some("168"), High, ReadOnly, Any);
+        /// Minutes after its newest record that a segment is removed, used when `log.retention.ms` is not set.
+        acting("log.retention.minutes", Int, None, High, ReadOnly, Any);
+        /// Milliseconds after its newest record that a segment is removed, -1 never.
+        acting("log.retention.ms", Long, None, High, ClusterWide, Any);
         /// Hours after which a new segment is begun, used when `log.roll.ms` is not set.
         acting("log.roll.hours", Int, Some("168"), High, ReadOnly, AtLeast(1));
         /// Hours of which a random part is taken off `log.roll.hours`, used when `log.roll.jitter.ms` is not set.
@@ -271,6 +309,25 @@ impl Default for BrokerConfig {
 }
 
 impl BrokerConfig {
+    /// The configuration of the start (`self`) under these dynamic values, which have passed `dynamic::refuse`.
+    ///
+    /// # Errors
+    /// What contradicts what, one sentence.
+    pub fn with_dynamic(
+        &self,
+        cluster_default: BTreeMap<String, String>,
+        broker: BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let settings = self.settings.with_dynamic(cluster_default, broker);
+        match resolve(&settings) {
+            Ok(resolution) => Ok(Self::read(settings, resolution.resolved)),
+            Err(errors) => {
+                let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                Err(sentences.join("; "))
+            }
+        }
+    }
+
     /// Whether compressed batches are decompressed and walked when they are produced.
     pub fn is_full_record_validation(&self) -> bool {
         self.monedula_record_validation == "full"

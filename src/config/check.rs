@@ -38,6 +38,8 @@ pub enum Check {
     QuorumVoters,
     /// Elements of the form host:port.
     HostPorts,
+    /// `earliest`, `latest` or `by_duration:` and an ISO 8601 duration.
+    ShareOffsetReset,
 }
 
 impl Check {
@@ -94,6 +96,11 @@ impl Check {
                 "String must be one of (case insensitive): {}",
                 words.join(", ")
             )),
+            Self::ShareOffsetReset => match text {
+                "earliest" | "latest" => Ok(()),
+                _ if text.strip_prefix("by_duration:").is_some_and(is_duration) => Ok(()),
+                _ => Err("Value must be earliest, latest or by_duration:<duration>, as in by_duration:PT1H".to_owned()),
+            },
             Self::NonEmptyText if text.is_empty() => Err("String must be non-empty".to_owned()),
             Self::NonEmptyText => Ok(()),
             _ => unreachable!("a text cannot be checked by {self:?}"),
@@ -141,6 +148,7 @@ impl fmt::Display for Check {
             Self::ThrottledReplicas => f.write_str("[partitionId]:[brokerId],[partitionId]:[brokerId],..."),
             Self::QuorumVoters => f.write_str("id@host:port,..."),
             Self::HostPorts => f.write_str("host:port,..."),
+            Self::ShareOffsetReset => f.write_str("[earliest, latest, by_duration:PnDTnHnMn.nS]"),
         }
     }
 }
@@ -168,6 +176,36 @@ fn is_host_port(address: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
+/// `PnDTnHnMn.nS` without signs, with at least one part, each unit once and in order.
+fn is_duration(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('P') else {
+        return false;
+    };
+    let (days, times) = match rest.split_once('T') {
+        Some((days, times)) => (days, Some(times)),
+        None => (rest, None),
+    };
+    let parts = |text: &str, units: &str| {
+        let (mut units, mut number) = (units.chars(), String::new());
+        text.chars().all(|letter| {
+            if letter.is_ascii_digit() || letter == '.' {
+                number.push(letter);
+                return true;
+            }
+            let digits = std::mem::take(&mut number);
+            let is_number = match digits.split_once('.') {
+                Some((whole, fraction)) => {
+                    letter == 'S' && is_number(whole) && fraction.len() <= 9 && is_number(fraction)
+                }
+                None => is_number(&digits),
+            };
+            is_number && units.any(|unit| unit == letter)
+        }) && number.is_empty()
+    };
+    let has_times = times.is_none_or(|times| !times.is_empty() && parts(times, "HMS"));
+    !rest.is_empty() && parts(days, "D") && has_times
+}
+
 fn is_voter(voter: &str) -> bool {
     voter
         .split_once('@')
@@ -184,6 +222,18 @@ mod tests {
 
     fn text(value: &str) -> ConfigValue {
         ConfigValue::Text(value.to_owned())
+    }
+
+    #[test]
+    fn durations_are_those_of_iso_8601() {
+        for good in ["PT1H", "P2D", "P1DT2H3M4.5S", "PT0S", "PT1H1S"] {
+            assert!(is_duration(good), "{good}");
+        }
+        for bad in [
+            "", "P", "PT", "-PT1H", "PT-1H", "PT1M1H", "P1H", "PT1.5H", "1H", "PT1", "PT1H1H", "P1DT",
+        ] {
+            assert!(!is_duration(bad), "{bad}");
+        }
     }
 
     #[test]

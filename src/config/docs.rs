@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::config::dynamic::DYNAMIC_ONLY;
+use crate::config::group_table::{CLIENT_METRICS_KEYS, GROUP_KEYS};
 use crate::config::key::{ConfigKey, Effect};
 use crate::config::table;
 use crate::config::topic_table::TOPIC_KEYS;
@@ -26,7 +28,12 @@ A `server.properties` written for Kafka works: all of its configs are known. Tho
 first tables; the others are read, checked and shown to tools, and have no effect. An unknown name is a warning, a value
 that cannot be used ends the start with a sentence that says what is allowed.
 
-No broker config can be changed while the broker runs; *update* is what Kafka would allow and what tools are told.
+Configs whose *update* is `per-broker` or `cluster-wide` can be changed while the broker runs, for one broker or for all
+(`kafka-configs --alter`), and so can all configs of topics, groups and client-metrics subscriptions. A change is in force
+when it is answered, and survives a restart. Who wins: the topic, this broker's dynamic value, the dynamic default of all
+brokers, what was configured at the start, the default. When a config without effect is given another value than its
+default, the log says so once. The levels of the log (`--entity-type broker-loggers`) can be changed too; a restart
+forgets them.
 ";
 
 const HELP_KEYS: &[&str] = &[
@@ -52,6 +59,7 @@ pub fn markdown() -> String {
     section(&mut text, "## Broker configs that act", kafkas.into_iter());
     text.push_str("\nConfigs that Kafka does not have:\n");
     table_of(&mut text, own.into_iter());
+    fixed_configs(&mut text);
     text.push_str("\n## Defaults that differ from Kafka's\n\n| Config | Here | Kafka | Why |\n|---|---|---|---|\n");
     let all = || table::broker_keys().chain(TOPIC_KEYS);
     for key in all() {
@@ -79,7 +87,46 @@ pub fn markdown() -> String {
     for (area, keys) in table::accepted_areas() {
         section(&mut text, &format!("### {area}"), keys.into_iter());
     }
+    section(&mut text, "### Only while running", DYNAMIC_ONLY.iter());
+    section(&mut text, "## Group configs without effect", GROUP_KEYS.iter());
+    section(
+        &mut text,
+        "## Client-metrics configs without effect",
+        CLIENT_METRICS_KEYS.iter(),
+    );
+    counts(&mut text);
     text
+}
+
+/// Configs that Kafka changes while it runs and this broker does not.
+fn fixed_configs(text: &mut String) {
+    text.push_str("\n## Configs that only a restart changes, unlike in Kafka\n\n| Config | Why |\n|---|---|\n");
+    for key in table::broker_keys() {
+        if let Some(why) = key.fixed {
+            writeln_to(text, format_args!("| {} | {why} |", code(key.name)));
+        }
+    }
+}
+
+/// How many configs act, in how many of them while the broker runs.
+fn counts(text: &mut String) {
+    text.push_str("\n## Counts\n\n| Configs | Act | of these while running | Without effect |\n|---|---|---|---|\n");
+    let mut line = |name: &str, keys: Vec<&ConfigKey>| {
+        let acting = keys.iter().filter(|key| key.effect == Effect::Acts);
+        let changing = acting.clone().filter(|key| key.can_change()).count();
+        let acting = acting.count();
+        writeln_to(
+            text,
+            format_args!("| {name} | {acting} | {changing} | {} |", keys.len() - acting),
+        );
+    };
+    let (own, kafkas): (Vec<_>, Vec<_>) = table::broker_keys().partition(|key| key.name.starts_with("monedula."));
+    line("broker, Kafka's", kafkas);
+    line("broker, own", own);
+    line("broker, only while running", DYNAMIC_ONLY.iter().collect());
+    line("topic", TOPIC_KEYS.iter().collect());
+    line("group", GROUP_KEYS.iter().collect());
+    line("client metrics", CLIENT_METRICS_KEYS.iter().collect());
 }
 
 /// The most important keys, for `--help`.

@@ -30,6 +30,10 @@ impl ConfigError {
 
     /// A refused value of `name`, set or default.
     pub(super) fn in_settings(settings: &Settings, name: &str, why: String) -> Self {
+        let dynamic = settings.dynamic_broker().get(name);
+        if let Some(text) = dynamic.or_else(|| settings.dynamic_default().get(name)) {
+            return Self::unplaced(name, text, why);
+        }
         match settings.of(name) {
             Some(setting) => Self::of(name, setting, why),
             None => {

@@ -86,7 +86,9 @@ pub struct ConfigKey {
     pub internal: bool,
     /// Set when the default is not Kafka's.
     pub difference: Option<Difference>,
-    /// For a topic config: the broker configs that give its default, highest priority first.
+    /// Why it cannot be changed while this broker runs, although Kafka can.
+    pub fixed: Option<&'static str>,
+    /// For a topic or group config: the broker configs that give its default, highest priority first.
     pub synonyms: &'static [&'static str],
     /// One sentence.
     doc: &'static str,
@@ -101,6 +103,11 @@ impl ConfigKey {
     /// Sensitive values are never shown.
     pub fn is_sensitive(&self) -> bool {
         self.kind == ConfigType::Password
+    }
+
+    /// Whether it can be changed while the broker runs.
+    pub fn can_change(&self) -> bool {
+        self.update != UpdateMode::ReadOnly && self.fixed.is_none()
     }
 
     /// Reads and checks `text`; the error says what is allowed.
@@ -124,9 +131,9 @@ impl ConfigKey {
         self
     }
 
-    /// Read into the typed configuration, but without effect.
-    pub(super) const fn idle(mut self) -> Self {
-        self.effect = Effect::Accepted;
+    /// Acts at the start only, although Kafka changes it while it runs.
+    pub(super) const fn fixed(mut self, why: &'static str) -> Self {
+        self.fixed = Some(why);
         self
     }
 
@@ -165,6 +172,7 @@ pub(super) const fn acting(
         effect: Effect::Acts,
         internal: false,
         difference: None,
+        fixed: None,
         synonyms: &[],
         doc: "",
     }

@@ -4,6 +4,7 @@
 //! Invariants: a warning means that the broker does not do what was asked for; a stock `server.properties` of Kafka
 //! causes none.
 
+use crate::config::dynamic;
 use crate::config::key::Effect;
 use crate::config::nearest::nearest;
 use crate::config::settings::{Setting, Settings};
@@ -16,6 +17,16 @@ pub enum Remark {
     Warning(String),
     /// Good to know.
     Info(String),
+}
+
+/// Writes remarks to the log.
+pub fn log(remarks: &[Remark]) {
+    for remark in remarks {
+        match remark {
+            Remark::Warning(sentence) => tracing::warn!("{sentence}"),
+            Remark::Info(sentence) => tracing::info!("{sentence}"),
+        }
+    }
 }
 
 /// Names and families of names that Kafka's plugins read beside the table, with what they would do.
@@ -75,6 +86,19 @@ pub(super) fn on(settings: &Settings) -> Vec<Remark> {
     remarks
 }
 
+/// A sentence on a dynamic value of a broker config that changes nothing; `None` for one that acts or is the default.
+pub(super) fn on_dynamic(name: &str, text: &str) -> Option<String> {
+    let Some(key) = dynamic::find(base_name(name)) else {
+        return Some(format!("dynamic config {name} has no effect: nothing is known of it"));
+    };
+    let acts = key.effect == Effect::Acts && base_name(name) == name;
+    if acts || key.parse(text).ok() == key.default_value() {
+        return None;
+    }
+    let shown = if key.is_sensitive() { "[hidden]" } else { text };
+    Some(format!("dynamic config {name}={shown} has no effect"))
+}
+
 /// The config behind a listener's own one: `listener.name.external.ssl.keystore.type` is `ssl.keystore.type`, and a
 /// SASL mechanism may stand between. Other names are returned as they are.
 pub(super) fn base_name(name: &str) -> &str {
@@ -117,15 +141,11 @@ fn unmet(name: &str, setting: &Setting) -> Option<String> {
             "this broker is a quorum of one and joins no other node"
         }
         "process.roles" => "this process is always broker and controller",
-        "compression.type" => "batches are stored as their producer compressed them",
         "unclean.leader.election.enable" | "security.inter.broker.protocol" => "there is one node",
         "create.topic.policy.class.name" | "alter.config.policy.class.name" | "client.quota.callback.class" => {
             "Java classes cannot be loaded"
         }
         "remote.log.storage.system.enable" => "there is no tiered storage",
-        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" | "log.retention.bytes" => {
-            "nothing is removed by age or size"
-        }
         _ => return None,
     };
     Some(format!(
@@ -204,11 +224,7 @@ mod tests {
                 "config authorizer.class.name=a.B has no effect: there is no authorizer, every client may do everything"
             )
         );
-        assert_eq!(
-            remarks(&[("log.retention.hours", "24")]),
-            warning("config log.retention.hours=24 has no effect: nothing is removed by age or size")
-        );
-        assert_eq!(remarks(&[("log.retention.hours", "168")]), []);
+        assert_eq!(remarks(&[("log.retention.hours", "24")]), []);
         assert_eq!(remarks(&[("controller.quorum.voters", "1@localhost:9093")]).len(), 1);
         assert!(matches!(
             remarks(&[("controller.quorum.voters", "1@a:9093")])[0],

@@ -11,10 +11,8 @@ use std::path::PathBuf;
 use crate::config::broker::Resolved;
 use crate::config::error::ConfigError;
 use crate::config::listeners::{self, Addresses};
+use crate::config::precedence::group_of;
 use crate::config::settings::Settings;
-
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// A resolved configuration, with what its user should hear about it.
 #[derive(Clone, Debug)]
@@ -46,8 +44,8 @@ pub(super) fn resolve(settings: &Settings) -> Result<Resolution, Vec<ConfigError
         controller_listeners: addresses.controller_listeners,
         log_dirs: log_dirs(settings),
         log_retention_ms: log_retention_ms(settings),
-        log_roll_ms: ms_or_hours(settings, "log.roll.ms", "log.roll.hours"),
-        log_roll_jitter_ms: ms_or_hours(settings, "log.roll.jitter.ms", "log.roll.jitter.hours"),
+        log_roll_ms: milliseconds(settings, "log.roll.ms"),
+        log_roll_jitter_ms: milliseconds(settings, "log.roll.jitter.ms"),
         max_connections_per_ip_overrides: overrides,
     };
     errors.extend(times_out_of_range(settings, &resolved));
@@ -89,22 +87,12 @@ fn log_dirs(settings: &Settings) -> Vec<PathBuf> {
 }
 
 fn log_retention_ms(settings: &Settings) -> i64 {
-    let minutes = || settings.typed::<Option<i32>>("log.retention.minutes");
-    let ms = match settings.typed::<Option<i64>>("log.retention.ms") {
-        Some(ms) => ms,
-        None => match minutes() {
-            Some(minutes) => i64::from(minutes) * MINUTE_MS,
-            None => i64::from(settings.typed::<i32>("log.retention.hours")) * HOUR_MS,
-        },
-    };
     // Kafka reads every negative number as "for ever".
-    ms.max(-1)
+    milliseconds(settings, "log.retention.ms").max(-1)
 }
 
-fn ms_or_hours(settings: &Settings, ms: &str, hours: &str) -> i64 {
-    settings
-        .typed::<Option<i64>>(ms)
-        .unwrap_or_else(|| i64::from(settings.typed::<i32>(hours)) * HOUR_MS)
+fn milliseconds(settings: &Settings, name: &str) -> i64 {
+    settings.milliseconds(group_of(name).expect("one of several configs that answer one question"))
 }
 
 /// `address:limit,...`; an IPv6 address holds colons itself, so the last one separates.

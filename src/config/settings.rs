@@ -1,12 +1,13 @@
 //! What was configured, key by key: the text, and who said it.
 //!
-//! Invariant: every setting of a known key has passed its parser and check before it lies here, so that reading a
-//! value cannot fail.
+//! Invariant: every setting of a known key, dynamic ones included, has passed its parser and check before it lies here,
+//! so that reading a value cannot fail.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::key::ConfigKey;
+use crate::config::precedence::{ConfigSource, candidates};
 use crate::config::table;
 use crate::config::value::ConfigValue;
 
@@ -49,6 +50,10 @@ pub struct Setting {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     by_name: BTreeMap<String, Setting>,
+    /// Set for all brokers while they ran.
+    dynamic_default: BTreeMap<String, String>,
+    /// Set for this broker while it ran.
+    dynamic_broker: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -57,27 +62,75 @@ impl Settings {
         self.by_name.insert(name.to_owned(), setting);
     }
 
-    /// What was configured for `name`.
+    /// The same configuration of the start with other dynamic values.
+    pub(super) fn with_dynamic(
+        &self,
+        dynamic_default: BTreeMap<String, String>,
+        dynamic_broker: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            by_name: self.by_name.clone(),
+            dynamic_default,
+            dynamic_broker,
+        }
+    }
+
+    /// What was set for all brokers while they ran.
+    pub fn dynamic_default(&self) -> &BTreeMap<String, String> {
+        &self.dynamic_default
+    }
+
+    /// What was set for this broker while it ran.
+    pub fn dynamic_broker(&self) -> &BTreeMap<String, String> {
+        &self.dynamic_broker
+    }
+
+    /// Whether anybody set `name`, at the start or later.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+            || self.dynamic_default.contains_key(name)
+            || self.dynamic_broker.contains_key(name)
+    }
+
+    /// What was configured for `name` at the start.
     pub fn of(&self, name: &str) -> Option<&Setting> {
         self.by_name.get(name)
     }
 
-    /// All that was configured, by name.
+    /// All that was configured at the start, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
         self.by_name.iter().map(|(name, setting)| (name.as_str(), setting))
     }
 
-    /// The configured value or the default; `None` is null.
+    /// The value in force: dynamic, configured or the default; `None` is null.
     ///
     /// # Panics
     /// When the setting was not checked before, see the invariant of the file.
     pub fn value(&self, key: &ConfigKey) -> Option<ConfigValue> {
-        match self.of(key.name) {
-            Some(setting) => Some(
-                key.parse(&setting.text)
-                    .expect("settings are checked before they are read"),
-            ),
-            None => key.default_value(),
+        let names = [key.name];
+        let deciding = candidates(None, &names, self).next()?;
+        if deciding.source == ConfigSource::Default {
+            return key.default_value();
+        }
+        let value = key.parse(&deciding.text);
+        Some(value.expect("settings are checked before they are read"))
+    }
+
+    /// The milliseconds that the first of several configs gives which count in milliseconds, minutes or hours.
+    ///
+    /// # Panics
+    /// As [`Self::value`], or when none of them has a value; both are faults of the table.
+    pub(super) fn milliseconds(&self, names: &[&str]) -> i64 {
+        let deciding = candidates(None, names, self)
+            .next()
+            .expect("the last one has a default");
+        let key = table::find(deciding.name).expect("names of the table");
+        let value = key.parse(&deciding.text).ok().and_then(|value| value.as_integer());
+        let count = value.expect("settings are checked before they are read");
+        match deciding.name.rsplit('.').next() {
+            Some("minutes") => count.saturating_mul(60_000),
+            Some("hours") => count.saturating_mul(3_600_000),
+            _ => count,
         }
     }
 

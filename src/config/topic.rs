@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use protocol::record::TimestampType;
+use protocol::record::{Compression, Recompression, TimestampType};
 use storage::config::LogConfig;
 
 use crate::config::broker::BrokerConfig;
+use crate::config::dynamic::MAX_VALUE_BYTES;
 use crate::config::key::ConfigKey;
 use crate::config::table;
 use crate::config::topic_table;
@@ -21,6 +22,8 @@ pub struct TopicConfig {
     pub log: LogConfig,
     /// In-sync replicas that a write with acks=all needs.
     pub min_insync_replicas: i32,
+    /// How batches are to be compressed that come in another codec; `None` keeps them as they come.
+    pub recompression: Option<Recompression>,
 }
 
 /// The configuration of a topic with these overrides.
@@ -57,11 +60,9 @@ pub fn resolve_topic(overrides: &BTreeMap<String, String>, broker: &BrokerConfig
     TopicConfig {
         log,
         min_insync_replicas,
+        recompression: values.recompression(),
     }
 }
-
-/// Longest value of a topic config: the older versions of DescribeConfigs can say no more.
-pub const MAX_VALUE_BYTES: usize = i16::MAX as usize;
 
 /// Refuses an unknown name or a value that cannot be used, in the words of Kafka's INVALID_CONFIG.
 pub fn validate_topic_config(name: &str, value: &str) -> Result<(), String> {
@@ -106,6 +107,7 @@ pub fn validate_topic_configs(overrides: &BTreeMap<String, String>, broker: &Bro
 /// The broker's value for a topic config that has no override; `None` is null.
 pub(super) fn inherited(key: &ConfigKey, broker: &BrokerConfig) -> Option<ConfigValue> {
     match key.name {
+        // several broker configs in different units answer these
         "retention.ms" => Some(ConfigValue::Long(broker.resolved.log_retention_ms)),
         "segment.ms" => Some(ConfigValue::Long(broker.resolved.log_roll_ms)),
         "segment.jitter.ms" => Some(ConfigValue::Long(broker.resolved.log_roll_jitter_ms)),
@@ -137,6 +139,25 @@ struct TopicValues<'a> {
 }
 
 impl TopicValues<'_> {
+    fn recompression(&self) -> Option<Recompression> {
+        let Some(ConfigValue::Text(kind)) = self.value("compression.type") else {
+            unreachable!("compression.type is a text that is never null");
+        };
+        let level = |name| i32::try_from(self.long(name)).expect("the config is an int");
+        let (compression, level) = match kind.as_str() {
+            "uncompressed" => (Compression::None, None),
+            "gzip" => (
+                Compression::Gzip,
+                Some(level("compression.gzip.level")).filter(|level| *level != -1),
+            ),
+            "snappy" => (Compression::Snappy, None),
+            "lz4" => (Compression::Lz4, None),
+            "zstd" => (Compression::Zstd, Some(level("compression.zstd.level"))),
+            _ => return None,
+        };
+        Some(Recompression { compression, level })
+    }
+
     fn value(&self, name: &str) -> Option<ConfigValue> {
         let key = topic_table::find(name).expect("only names of the table are asked for");
         value_of(key, self.overrides, self.broker)

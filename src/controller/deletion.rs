@@ -94,7 +94,7 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
                     None,
                     id,
                     ErrorCode::InvalidRequest,
-                    "neither the name nor the id of a topic is given",
+                    "Neither topic name nor id were specified.",
                 );
             }
             (None, id) => *ids.entry(id).or_default() += 1,
@@ -104,7 +104,7 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
                     Some(name),
                     id,
                     ErrorCode::InvalidRequest,
-                    "both the name and the id of a topic are given",
+                    "You may not specify both topic name and topic id.",
                 );
             }
         }
@@ -119,7 +119,7 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
     for (id, count) in ids {
         match image.topic_by_id(&id) {
             _ if named.contains(&id) => {}
-            _ if count > 1 => plan.refuse(None, id, ErrorCode::InvalidRequest, "the request gives the id twice"),
+            _ if count > 1 => plan.refuse(None, id, ErrorCode::InvalidRequest, "Duplicate topic id."),
             None => plan.refuse(None, id, ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicId.message()),
             Some(topic) if topic.internal => plan.refuse(None, id, ErrorCode::InvalidRequest, INTERNAL),
             Some(topic) => plan.accept(&topic.name, id),
@@ -129,16 +129,11 @@ pub fn plan_deletion(image: &MetadataImage, targets: &[DeletionTarget]) -> Delet
         let nil = TopicId::nil();
         match image.topic(name) {
             Some(topic) if named.contains(&topic.id) => {
-                let message = "the request gives the topic by name and by id";
+                let message = "The provided topic name maps to an ID that was already supplied.";
                 plan.refuse(Some(name), topic.id, ErrorCode::InvalidRequest, message);
             }
             _ if count > 1 => {
-                plan.refuse(
-                    Some(name),
-                    nil,
-                    ErrorCode::InvalidRequest,
-                    "the request gives the name twice",
-                );
+                plan.refuse(Some(name), nil, ErrorCode::InvalidRequest, "Duplicate topic name.");
             }
             None => {
                 let code = ErrorCode::UnknownTopicOrPartition;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::metadata::command::{Command, CommandResult};
 use crate::metadata::image::MetadataImage;
@@ -28,8 +29,24 @@ pub trait MetadataLog: Send + Sync + Debug {
     /// Images as they are applied, newest only.
     fn images(&self) -> watch::Receiver<Arc<MetadataImage>>;
 
+    /// Where the log stands.
+    fn quorum(&self) -> QuorumState;
+
     /// Stops; proposals fail from now on. What was acknowledged is durable.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Where the log stands, as its leader sees it. The only voter is this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuorumState {
+    /// Rises with every election.
+    pub leader_epoch: u64,
+    /// First index that is not known to be committed.
+    pub high_watermark: u64,
+    /// Index behind the newest entry.
+    pub log_end_offset: u64,
+    /// The log directory that holds the log.
+    pub directory_id: Uuid,
 }
 
 /// A proposal that went through.

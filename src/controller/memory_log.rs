@@ -6,8 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::log::{BoxFuture, MetadataLog, ProposeError, Proposed};
+use super::log::{BoxFuture, MetadataLog, ProposeError, Proposed, QuorumState};
 use crate::metadata::apply::apply;
 use crate::metadata::codec::{Reader, Writer};
 use crate::metadata::command::Command;
@@ -70,6 +71,16 @@ impl MetadataLog for MemoryMetadataLog {
 
     fn images(&self) -> watch::Receiver<Arc<MetadataImage>> {
         self.images.subscribe()
+    }
+
+    fn quorum(&self) -> QuorumState {
+        let end = self.images.borrow().applied_index + 1;
+        QuorumState {
+            leader_epoch: 1,
+            high_watermark: end,
+            log_end_offset: end,
+            directory_id: Uuid::nil(),
+        }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -1,7 +1,8 @@
 //! The controller's owner task: batches what is asked for at the same time into one proposal.
 //!
 //! Invariants: one proposal is in flight; a request is planned against an image that contains everything answered
-//! before; an answer is given after the change is published on this node, so its topics can be used at once; the queue
+//! before and what the requests before it in its proposal do, so that requests at the same time do as well as one after
+//! the other; what really happened comes from applying the proposal; an answer is given after the change is published on this node, so its topics can be used at once; the queue
 //! is bounded, and who finds it full waits.
 
 use std::future::Future;
@@ -12,16 +13,18 @@ use protocol::types::BrokerId;
 use storage::dir::uuid_text::fresh_uuid;
 use tokio::sync::{mpsc, oneshot};
 
+use super::configs::{AlterationPlan, ConfigAlteration, ConfigRules, Outcome, plan_alterations, validate_new_topic};
 use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
-use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed};
+use super::features::{FeatureSpec, plan_features};
+use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed, QuorumState};
+use super::partitions::{PartitionRules, PartitionsOutcome, PartitionsPlan, PartitionsSpec, plan_partitions};
 use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
-use crate::config::broker::BrokerConfig;
-use crate::config::topic::validate_topic_configs;
+use crate::config::live::LiveConfig;
 use crate::env::Env;
-use crate::metadata::command::{
-    ApplyError, Command, CommandResult, ConfigChange, ProducerIdBlock, RegisterBroker, TopicLimits,
-};
+use crate::metadata::apply::apply;
+use crate::metadata::command::{ApplyError, Command, CommandResult, ProducerIdBlock, RegisterBroker, TopicLimits};
 use crate::metadata::command_codec::encoded_len;
+use crate::metadata::features::SupportedFeature;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::publisher::MetadataPublisher;
 
@@ -31,20 +34,23 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// What the controller goes by.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
-    /// The broker's configuration.
-    pub broker: Arc<BrokerConfig>,
+    /// The broker's configuration in force.
+    pub broker: Arc<LiveConfig>,
     /// Partitions that one request may make (10000 in Kafka, not configurable there).
     pub max_partitions_per_request: usize,
     /// How much metadata there may be.
     pub limits: TopicLimits,
     /// Requests that may wait.
     pub max_queued_requests: usize,
+    /// The features of this build.
+    pub features: &'static [SupportedFeature],
 }
 
 /// Handle to the owner task. Dropping it stops the task after the requests that it has.
 #[derive(Debug)]
 pub struct Controller {
     requests: mpsc::Sender<Request>,
+    log: Arc<dyn MetadataLog>,
 }
 
 /// Why a request got no answer of its own.
@@ -70,6 +76,9 @@ impl From<&ControllerError> for ErrorCode {
 
 type Answer<T> = oneshot::Sender<Result<T, ControllerError>>;
 
+/// What became of a request to change levels of features: why none was changed.
+pub type FeaturesOutcome = Result<(), String>;
+
 #[derive(Debug)]
 enum Request {
     Create {
@@ -80,6 +89,21 @@ enum Request {
     Delete {
         targets: Vec<DeletionTarget>,
         answer: Answer<Vec<DeletionOutcome>>,
+    },
+    AddPartitions {
+        topics: Vec<PartitionsSpec>,
+        validate_only: bool,
+        answer: Answer<Vec<PartitionsOutcome>>,
+    },
+    UpdateFeatures {
+        features: Vec<FeatureSpec>,
+        validate_only: bool,
+        answer: Answer<FeaturesOutcome>,
+    },
+    AlterConfigs {
+        alterations: Vec<ConfigAlteration>,
+        validate_only: bool,
+        answer: Answer<Vec<Outcome>>,
     },
     Command {
         command: Command,
@@ -99,11 +123,11 @@ impl Controller {
         let owner = Owner {
             settings,
             env,
-            log,
+            log: Arc::clone(&log),
             publisher,
             queue,
         };
-        (Self { requests }, owner.run())
+        (Self { requests, log }, owner.run())
     }
 
     /// Makes topics; one outcome per name. With `validate_only` nothing is made.
@@ -123,6 +147,39 @@ impl Controller {
     /// Deletes topics by name or by id; one outcome per topic.
     pub async fn delete_topics(&self, targets: Vec<DeletionTarget>) -> Result<Vec<DeletionOutcome>, ControllerError> {
         self.ask(|answer| Request::Delete { targets, answer }).await
+    }
+
+    /// Adds partitions to topics; one outcome per name. With `validate_only` nothing is added.
+    pub async fn create_partitions(
+        &self,
+        topics: Vec<PartitionsSpec>,
+        validate_only: bool,
+    ) -> Result<Vec<PartitionsOutcome>, ControllerError> {
+        self.ask(|answer| Request::AddPartitions {
+            topics,
+            validate_only,
+            answer,
+        })
+        .await
+    }
+
+    /// Sets the levels of features, all or none. With `validate_only` nothing is set.
+    pub async fn update_features(
+        &self,
+        features: Vec<FeatureSpec>,
+        validate_only: bool,
+    ) -> Result<FeaturesOutcome, ControllerError> {
+        self.ask(|answer| Request::UpdateFeatures {
+            features,
+            validate_only,
+            answer,
+        })
+        .await
+    }
+
+    /// Where the metadata log stands.
+    pub fn quorum(&self) -> QuorumState {
+        self.log.quorum()
     }
 
     /// Gets a block of producer ids for a broker.
@@ -145,15 +202,19 @@ impl Controller {
         }
     }
 
-    /// Sets and removes config values that were checked before; one result per change.
+    /// Alters configs of resources that are not malformed; one outcome per resource. With `validate_only` nothing is
+    /// altered.
     pub async fn alter_configs(
         &self,
-        changes: Vec<ConfigChange>,
-    ) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
-        match self.command(Command::AlterConfigs { changes }).await? {
-            CommandResult::ConfigsAltered(results) => Ok(results),
-            other => unreachable!("{other:?} is not the result of altering configs"),
-        }
+        alterations: Vec<ConfigAlteration>,
+        validate_only: bool,
+    ) -> Result<Vec<Outcome>, ControllerError> {
+        self.ask(|answer| Request::AlterConfigs {
+            alterations,
+            validate_only,
+            answer,
+        })
+        .await
     }
 
     async fn command(&self, command: Command) -> Result<CommandResult, ControllerError> {
@@ -199,6 +260,21 @@ enum Waiting {
         at: Option<usize>,
         answer: Answer<Vec<DeletionOutcome>>,
     },
+    AddPartitions {
+        plan: PartitionsPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<PartitionsOutcome>>,
+    },
+    UpdateFeatures {
+        outcome: FeaturesOutcome,
+        at: Option<usize>,
+        answer: Answer<FeaturesOutcome>,
+    },
+    AlterConfigs {
+        plan: AlterationPlan,
+        at: Option<usize>,
+        answer: Answer<Vec<Outcome>>,
+    },
     Command {
         at: usize,
         answer: Answer<CommandResult>,
@@ -209,10 +285,11 @@ impl Owner {
     async fn run(mut self) {
         let mut requests = Vec::new();
         while self.queue.recv_many(&mut requests, MAX_BATCH_REQUESTS).await > 0 {
-            let image = self.publisher.current();
+            // What the image will be when the requests so far are applied.
+            let mut ahead = MetadataImage::clone(&self.publisher.current());
             let mut batch = Batch::default();
             for request in requests.drain(..) {
-                let (command, request) = self.plan(&image, request);
+                let (command, request) = self.plan(&ahead, request);
                 let bytes = command.as_ref().map_or(0, encoded_len);
                 if bytes > MAX_ENTRY_BYTES {
                     request.fail(
@@ -224,12 +301,21 @@ impl Owner {
                     );
                     continue;
                 }
-                if batch.bytes + bytes > MAX_ENTRY_BYTES {
-                    self.propose(std::mem::take(&mut batch)).await;
+                if batch.bytes + bytes > MAX_ENTRY_BYTES
+                    && let Err(error) = self.propose(std::mem::take(&mut batch)).await
+                {
+                    // what was planned on top of it is void too
+                    request.fail(&error);
+                    ahead = MetadataImage::clone(&self.publisher.current());
+                    continue;
+                }
+                if let Some(command) = &command {
+                    apply_next(&mut ahead, command);
                 }
                 batch.add(command, bytes, request);
             }
-            self.propose(batch).await;
+            // those who waited were told
+            let _failed = self.propose(batch).await;
         }
     }
 
@@ -241,16 +327,16 @@ impl Owner {
                 validate_only,
                 answer,
             } => {
-                let plan = self.plan_creation(image, &topics);
-                let command = if validate_only {
-                    None
-                } else {
-                    plan.command(self.settings.limits)
-                };
-                (
-                    command.map(Command::CreateTopics),
-                    Waiting::Create { plan, at: None, answer },
-                )
+                let mut plan = self.plan_creation(image, &topics);
+                let mut command = plan.command(self.settings.limits).map(Command::CreateTopics);
+                if let Some(CommandResult::TopicsCreated(results)) = rehearsed(image, &mut command, validate_only) {
+                    let outcomes = plan.applied(&results);
+                    plan = CreationPlan {
+                        topics: Vec::new(),
+                        outcomes,
+                    };
+                }
+                (command, Waiting::Create { plan, at: None, answer })
             }
             Request::Delete { targets, answer } => {
                 let plan = plan_deletion(image, &targets);
@@ -258,12 +344,74 @@ impl Owner {
                 let command = (!topic_ids.is_empty()).then_some(Command::DeleteTopics { topic_ids });
                 (command, Waiting::Delete { plan, at: None, answer })
             }
+            Request::AddPartitions {
+                topics,
+                validate_only,
+                answer,
+            } => {
+                let rules = self.partition_rules();
+                let mut plan = plan_partitions(image, &topics, &rules);
+                let mut command = plan.command(&rules).map(Command::CreatePartitions);
+                if let Some(CommandResult::PartitionsCreated(results)) = rehearsed(image, &mut command, validate_only) {
+                    let outcomes = plan.applied(&results);
+                    plan = PartitionsPlan {
+                        topics: Vec::new(),
+                        outcomes,
+                    };
+                }
+                (command, Waiting::AddPartitions { plan, at: None, answer })
+            }
+            Request::UpdateFeatures {
+                features,
+                validate_only,
+                answer,
+            } => self.plan_features(image, &features, validate_only, answer),
+            Request::AlterConfigs {
+                alterations,
+                validate_only,
+                answer,
+            } => {
+                let plan = self.plan_alterations(&mut image.clone(), &alterations);
+                let changes = plan.changes.clone();
+                let proposes = !validate_only && !changes.is_empty();
+                let command = proposes.then_some(Command::AlterConfigs { changes });
+                (command, Waiting::AlterConfigs { plan, at: None, answer })
+            }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
         }
     }
 
+    fn plan_features(
+        &self,
+        image: &MetadataImage,
+        features: &[FeatureSpec],
+        validate_only: bool,
+        answer: Answer<FeaturesOutcome>,
+    ) -> (Option<Command>, Waiting) {
+        let node_id = self.settings.broker.at_start().resolved.node_id;
+        let (updates, outcome) = match plan_features(image, self.settings.features, node_id, features) {
+            Ok(updates) => (updates, Ok(())),
+            Err(why) => (Vec::new(), Err(why)),
+        };
+        let command = (!updates.is_empty() && !validate_only).then_some(Command::UpdateFeatures { updates });
+        let waiting = Waiting::UpdateFeatures {
+            outcome,
+            at: None,
+            answer,
+        };
+        (command, waiting)
+    }
+
+    fn partition_rules(&self) -> PartitionRules {
+        PartitionRules {
+            max_partitions_per_request: self.settings.max_partitions_per_request,
+            max_partitions: self.settings.limits.max_partitions,
+            first_broker: self.settings.broker.at_start().resolved.node_id,
+        }
+    }
+
     fn plan_creation(&self, image: &MetadataImage, topics: &[TopicSpec]) -> CreationPlan {
-        let broker = &self.settings.broker;
+        let broker = self.settings.broker.load();
         let rules = TopicRules {
             num_partitions: broker.num_partitions,
             // A factor beyond int16 is beyond the number of brokers as well, and is refused as that.
@@ -271,20 +419,35 @@ impl Owner {
             max_partitions_per_request: self.settings.max_partitions_per_request,
             limits: self.settings.limits,
             first_broker: broker.resolved.node_id,
-            validate_configs: &|configs| validate_topic_configs(configs, broker),
+            validate_configs: &|configs| validate_new_topic(image, configs, &broker),
         };
         plan_creation(image, topics, &rules, &mut || fresh_uuid(|| self.env.uuid()))
     }
 
-    async fn propose(&self, batch: Batch) {
+    fn plan_alterations(&self, image: &mut MetadataImage, alterations: &[ConfigAlteration]) -> AlterationPlan {
+        let broker = &self.settings.broker;
+        let rules = ConfigRules {
+            at_start: broker.at_start(),
+            current: &broker.load(),
+        };
+        plan_alterations(image, alterations, rules)
+    }
+
+    async fn propose(&self, batch: Batch) -> Result<(), ControllerError> {
         let answer = if batch.commands.is_empty() {
             Ok(Vec::new())
         } else {
             self.commit(batch.commands).await
         };
         match answer {
-            Ok(results) => batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results)),
-            Err(error) => batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error)),
+            Ok(results) => {
+                batch.waiting.into_iter().for_each(|waiting| waiting.finish(&results));
+                Ok(())
+            }
+            Err(error) => {
+                batch.waiting.into_iter().for_each(|waiting| waiting.fail(&error));
+                Err(error)
+            }
         }
     }
 
@@ -296,6 +459,17 @@ impl Owner {
             .map_err(|_| ControllerError::Stopped)?;
         Ok(results)
     }
+}
+
+/// Applies a command to an image that is not published.
+fn apply_next(image: &mut MetadataImage, command: &Command) -> CommandResult {
+    apply(image, image.applied_index + 1, command)
+}
+
+/// Of a request that only wants to know: takes the command away and gives what applying it would give.
+fn rehearsed(image: &MetadataImage, command: &mut Option<Command>, validate_only: bool) -> Option<CommandResult> {
+    let command = if validate_only { command.take() } else { None }?;
+    Some(apply_next(&mut image.clone(), &command))
 }
 
 impl Batch {
@@ -312,7 +486,11 @@ impl Batch {
 impl Waiting {
     fn set_place(&mut self, place: usize) {
         match self {
-            Self::Create { at, .. } | Self::Delete { at, .. } => *at = Some(place),
+            Self::Create { at, .. }
+            | Self::Delete { at, .. }
+            | Self::AddPartitions { at, .. }
+            | Self::UpdateFeatures { at, .. }
+            | Self::AlterConfigs { at, .. } => *at = Some(place),
             Self::Command { at, .. } => *at = place,
         }
     }
@@ -336,6 +514,30 @@ impl Waiting {
                 };
                 let _ = answer.send(Ok(outcomes));
             }
+            Self::AddPartitions { plan, at, answer } => {
+                let outcomes = match at.map(|at| &results[at]) {
+                    None => plan.outcomes,
+                    Some(CommandResult::PartitionsCreated(results)) => plan.applied(results),
+                    Some(other) => unreachable!("{other:?} is not the result of adding partitions"),
+                };
+                let _ = answer.send(Ok(outcomes));
+            }
+            Self::UpdateFeatures { outcome, at, answer } => {
+                let outcome = match at.map(|at| &results[at]) {
+                    None => outcome,
+                    Some(CommandResult::FeaturesUpdated(result)) => result.clone().map_err(|error| error.to_string()),
+                    Some(other) => unreachable!("{other:?} is not the result of updating features"),
+                };
+                let _ = answer.send(Ok(outcome));
+            }
+            Self::AlterConfigs { plan, at, answer } => {
+                let outcomes = match at.map(|at| &results[at]) {
+                    None => plan.outcomes(),
+                    Some(CommandResult::ConfigsAltered(results)) => plan.applied(results),
+                    Some(other) => unreachable!("{other:?} is not the result of altering configs"),
+                };
+                let _ = answer.send(Ok(outcomes));
+            }
             Self::Command { at, answer } => {
                 let _ = answer.send(Ok(results[at].clone()));
             }
@@ -346,6 +548,9 @@ impl Waiting {
         match self {
             Self::Create { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Delete { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::AddPartitions { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::UpdateFeatures { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::AlterConfigs { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Command { answer, .. } => drop(answer.send(Err(error.clone()))),
         }
     }

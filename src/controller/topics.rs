@@ -12,6 +12,7 @@ use protocol::error_code::ErrorCode;
 use protocol::types::{BrokerId, PartitionIndex, TopicId};
 use uuid::Uuid;
 
+use super::placement::{Wanted, check_assignment, check_that_one_is_active, place};
 use crate::metadata::apply::check_name;
 use crate::metadata::command::{ApplyError, CreateTopics, NewTopic, TopicLimits};
 use crate::metadata::image::MetadataImage;
@@ -192,10 +193,7 @@ pub fn plan_creation(
     }
     plan.outcomes.extend(repeated.into_iter().map(|name| TopicOutcome {
         name: name.to_owned(),
-        result: Err(TopicFailure::new(
-            ErrorCode::InvalidRequest,
-            "the request names the topic more than once",
-        )),
+        result: Err(TopicFailure::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
     }));
     plan
 }
@@ -218,7 +216,8 @@ fn request_is_too_large(request: &[TopicSpec], rules: &TopicRules<'_>) -> Option
     let total: usize = request.iter().map(count).sum();
     let limit = rules.max_partitions_per_request;
     (total > limit).then(|| {
-        let message = format!("one request may make {limit} partitions, this one asks for {total}");
+        let message =
+            format!("Excessively large number of partitions per request: {total}, where {limit} is the most.");
         TopicFailure::new(ErrorCode::PolicyViolation, message)
     })
 }
@@ -230,19 +229,22 @@ fn plan_topic(
     uuid: &mut dyn FnMut() -> Uuid,
 ) -> Result<NewTopic, TopicFailure> {
     if spec.name == topic_name::CLUSTER_METADATA {
-        let message = format!("the topic {} is the broker's own", topic_name::CLUSTER_METADATA);
+        let message = format!(
+            "Creation of internal topic {} is prohibited.",
+            topic_name::CLUSTER_METADATA
+        );
         return Err(TopicFailure::new(ErrorCode::InvalidRequest, message));
     }
     check_name(image, &spec.name).map_err(|error| match (error, topic_name::validate(&spec.name)) {
         (ApplyError::InvalidTopicName(name), Err(why)) => TopicFailure::new(
             ErrorCode::InvalidTopicException,
-            format!("topic name '{name}' is not valid: {why}"),
+            format!("Topic name '{name}' is invalid: {why}"),
         ),
         (error, _) => TopicFailure::from(&error),
     })?;
     let configs = check_configs(&spec.configs, rules)?;
     let replicas = if spec.assignments.is_empty() {
-        place(image, spec, rules)?
+        placed(image, spec, rules)?
     } else {
         assigned(image, spec)?
     };
@@ -265,7 +267,8 @@ fn check_configs(
         .map(|(name, _)| name.as_str())
         .collect();
     if !nulls.is_empty() {
-        return Err(invalid(format!("a topic config must not be null: {}", nulls.join(","))));
+        let message = format!("Null value not supported for topic configs: {}", nulls.join(","));
+        return Err(invalid(message));
     }
     let values: BTreeMap<_, _> = configs
         .iter()
@@ -277,59 +280,46 @@ fn check_configs(
 
 /// Placement by hand.
 fn assigned(image: &MetadataImage, spec: &TopicSpec) -> Result<Vec<Vec<BrokerId>>, TopicFailure> {
-    let invalid = |message: String| TopicFailure::new(ErrorCode::InvalidReplicaAssignment, message);
-    if spec.replication_factor != -1 || spec.num_partitions != -1 {
-        let message = "with a replica assignment, replication factor and number of partitions must be -1";
+    let by_hand = "A manual partition assignment was specified, but";
+    if spec.replication_factor != -1 {
+        let message = format!("{by_hand} replication factor was not set to -1.");
         return Err(TopicFailure::new(ErrorCode::InvalidRequest, message));
     }
-    let mut by_index = BTreeMap::new();
-    let factor = spec.assignments[0].1.len();
+    if spec.num_partitions != -1 {
+        let message = format!("{by_hand} numPartitions was not set to -1.");
+        return Err(TopicFailure::new(ErrorCode::InvalidRequest, message));
+    }
+    let invalid = |message: String| TopicFailure::new(ErrorCode::InvalidReplicaAssignment, message);
+    let mut by_index: BTreeMap<_, Vec<BrokerId>> = BTreeMap::new();
+    let mut factor = None;
     for (index, brokers) in &spec.assignments {
-        if by_index.insert(*index, brokers.clone()).is_some() {
-            return Err(invalid(format!("partition {index} is assigned more than once")));
-        }
-        check_assigned_brokers(image, *index, brokers).map_err(invalid)?;
-        if brokers.len() != factor {
+        if by_index.contains_key(index) {
             return Err(invalid(format!(
-                "partition {index} has {} replicas, others have {factor}",
-                brokers.len()
+                "Found multiple manual partition assignments for partition {index}"
             )));
         }
+        check_assignment(image, brokers, factor)?;
+        check_that_one_is_active(image, *index, brokers)?;
+        factor = Some(brokers.len());
+        by_index.insert(*index, brokers.clone());
     }
     if !by_index.keys().copied().eq((0..).take(by_index.len())) {
-        return Err(invalid("partitions must be numbered from 0 without gaps".to_owned()));
+        return Err(invalid(
+            "partitions should be a consecutive 0-based integer sequence".to_owned(),
+        ));
     }
     Ok(by_index.into_values().collect())
 }
 
-fn check_assigned_brokers(image: &MetadataImage, index: PartitionIndex, brokers: &[BrokerId]) -> Result<(), String> {
-    if brokers.is_empty() {
-        return Err(format!("partition {index} is assigned to no broker"));
-    }
-    let distinct: BTreeSet<_> = brokers.iter().collect();
-    if distinct.len() != brokers.len() {
-        return Err(format!("partition {index} is assigned to the same broker twice"));
-    }
-    if let Some(unknown) = brokers.iter().find(|broker| image.brokers.get(**broker).is_none()) {
-        return Err(format!(
-            "partition {index} is assigned to broker {unknown}, which is not registered"
-        ));
-    }
-    if !brokers.iter().any(|broker| image.is_active(*broker)) {
-        return Err(format!("no broker of partition {index} is active"));
-    }
-    Ok(())
-}
-
-/// Placement by the broker: round robin over active brokers, the replicas of a partition on neighbours.
-fn place(image: &MetadataImage, spec: &TopicSpec, rules: &TopicRules<'_>) -> Result<Vec<Vec<BrokerId>>, TopicFailure> {
-    let refused = |code, message: String| Err(TopicFailure::new(code, message));
+/// Placement by the broker.
+fn placed(image: &MetadataImage, spec: &TopicSpec, rules: &TopicRules<'_>) -> Result<Vec<Vec<BrokerId>>, TopicFailure> {
+    let refused = |code, message: &str| Err(TopicFailure::new(code, message));
     if spec.replication_factor < -1 || spec.replication_factor == 0 {
-        let message = "the replication factor must be 1 or more, or -1 for the broker's default".to_owned();
+        let message = "Replication factor must be larger than 0, or -1 to use the default value.";
         return refused(ErrorCode::InvalidReplicationFactor, message);
     }
     if spec.num_partitions < -1 || spec.num_partitions == 0 {
-        let message = "the number of partitions must be 1 or more, or -1 for the broker's default".to_owned();
+        let message = "Number of partitions was set to an invalid non-positive value.";
         return refused(ErrorCode::InvalidPartitions, message);
     }
     let or_default = |asked: i32, default: i32| usize::try_from(if asked == -1 { default } else { asked });
@@ -337,30 +327,17 @@ fn place(image: &MetadataImage, spec: &TopicSpec, rules: &TopicRules<'_>) -> Res
     let factor = or_default(
         i32::from(spec.replication_factor),
         i32::from(rules.default_replication_factor),
-    )
-    .unwrap_or(0);
-    let brokers: Vec<_> = image.brokers.active().map(|broker| broker.id).collect();
-    if factor == 0 || factor > brokers.len() {
-        let message = format!(
-            "a replication factor of {factor} needs as many active brokers, there are {}",
-            brokers.len()
-        );
-        return refused(ErrorCode::InvalidReplicationFactor, message);
-    }
+    );
+    let wanted = Wanted {
+        first_partition: 0,
+        count,
+        replication_factor: factor.unwrap_or(0),
+    };
+    let replicas = place(image, wanted, rules.first_broker)?;
     if count == 0 {
-        return refused(
-            ErrorCode::InvalidPartitions,
-            "num.partitions must be 1 or more".to_owned(),
-        );
+        return refused(ErrorCode::InvalidPartitions, "num.partitions must be 1 or more");
     }
-    let first = brokers
-        .iter()
-        .position(|broker| *broker == rules.first_broker)
-        .unwrap_or(0);
-    let brokers = brokers.as_slice();
-    let replicas =
-        |partition: usize| (0..factor).map(move |replica| brokers[(first + partition + replica) % brokers.len()]);
-    Ok((0..count).map(|partition| replicas(partition).collect()).collect())
+    Ok(replicas)
 }
 
 #[cfg(test)]

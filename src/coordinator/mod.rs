@@ -23,7 +23,8 @@ use protocol::error_code::ErrorCode;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::group::api::{CommitReply, CommitRequest, FetchReply, FetchRequest, GroupDescription, HeartbeatRequest};
+use self::group::api::{CommitReply, CommitRequest, DeleteOffsetsReply, DeleteOffsetsRequest, FetchReply};
+use self::group::api::{FetchRequest, GroupDescription, HeartbeatRequest};
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
 use self::group::api::{Reply, Request, SyncReply, SyncRequest};
 use self::runtime::Shards;
@@ -45,6 +46,9 @@ pub struct GroupCoordinator {
 
 /// A description asked for: the group, and what is known of it (`None`: there is no such group).
 pub type DescribedGroup = (Arc<str>, Result<Option<GroupDescription>, ErrorCode>);
+
+/// A group to delete, and how it went.
+pub type DeletedGroup = (Arc<str>, ErrorCode);
 
 type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
 
@@ -189,8 +193,55 @@ impl GroupCoordinator {
     /// DescribeGroups, in the order asked; a group that is named twice is described once.
     pub fn describe_groups(
         &self,
-        mut group_ids: Vec<Arc<str>>,
+        group_ids: Vec<Arc<str>>,
     ) -> impl Future<Output = Vec<DescribedGroup>> + Send + use<> {
+        self.ask_each(group_ids, Request::Describe, |reply| match reply {
+            Reply::Describe(groups) => groups,
+            other => wrong_kind(&other),
+        })
+    }
+
+    /// DeleteGroups, in the order asked; a group that is named twice is deleted once. The group "" may be deleted: old
+    /// clients commit to it.
+    pub fn delete_groups(&self, group_ids: Vec<Arc<str>>) -> impl Future<Output = Vec<DeletedGroup>> + Send + use<> {
+        let answer = self.ask_each(group_ids, Request::DeleteGroups, |reply| match reply {
+            Reply::DeleteGroups(errors) => errors,
+            other => wrong_kind(&other),
+        });
+        async move {
+            let groups = answer.await.into_iter();
+            groups
+                .map(|(group_id, error)| (group_id, error.unwrap_or_else(|error| error)))
+                .collect()
+        }
+    }
+
+    /// OffsetDelete of topics and partitions that exist: answered when the offsets are gone.
+    pub fn delete_offsets(
+        &self,
+        request: DeleteOffsetsRequest,
+    ) -> impl Future<Output = DeleteOffsetsReply> + Send + use<> {
+        let group_id = Arc::clone(&request.group_id);
+        let pending = check_group_id(&group_id).and_then(|()| self.ask(&group_id, Request::DeleteOffsets(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::DeleteOffsets(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => DeleteOffsetsReply {
+                    error,
+                    topics: Vec::new(),
+                },
+            }
+        }
+    }
+
+    /// Asks each group's shard, one request per shard, and gives the answers in the order asked, one per group.
+    fn ask_each<T: Send>(
+        &self,
+        mut group_ids: Vec<Arc<str>>,
+        request: fn(Vec<Arc<str>>) -> Request,
+        answers: fn(Reply) -> Vec<T>,
+    ) -> impl Future<Output = Vec<(Arc<str>, Result<T, ErrorCode>)>> + Send + use<T> {
         let mut seen = BTreeSet::new();
         group_ids.retain(|group_id| seen.insert(Arc::clone(group_id)));
         let mut by_partition: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
@@ -202,24 +253,20 @@ impl GroupCoordinator {
         }
         let mut pending = Vec::new();
         for (partition, group_ids) in by_partition {
-            let answer = self.ask_partition(partition, Request::Describe(group_ids.clone()));
+            let answer = self.ask_partition(partition, request(group_ids.clone()));
             pending.push((group_ids, answer));
         }
         async move {
-            let mut described: BTreeMap<Arc<str>, Result<Option<GroupDescription>, ErrorCode>> = BTreeMap::new();
+            let mut answered: BTreeMap<Arc<str>, Result<T, ErrorCode>> = BTreeMap::new();
             for (group_ids, answer) in pending {
                 match wait(answer).await {
-                    Ok(Reply::Describe(groups)) => {
-                        described.extend(group_ids.into_iter().zip(groups.into_iter().map(Ok)));
-                    }
-                    Ok(other) => wrong_kind(&other),
-                    Err(error) => described.extend(group_ids.into_iter().map(|group_id| (group_id, Err(error)))),
+                    Ok(reply) => answered.extend(group_ids.into_iter().zip(answers(reply).into_iter().map(Ok))),
+                    Err(error) => answered.extend(group_ids.into_iter().map(|group_id| (group_id, Err(error)))),
                 }
             }
-            let in_order = group_ids.into_iter().map(|group_id| {
-                let description = described.remove(&group_id).unwrap_or(Ok(None));
-                (group_id, description)
-            });
+            let in_order = group_ids
+                .into_iter()
+                .filter_map(|group_id| answered.remove_entry(&group_id));
             in_order.collect()
         }
     }
@@ -232,7 +279,7 @@ impl GroupCoordinator {
     ) -> impl Future<Output = Result<Vec<ListedGroup>, ErrorCode>> + Send + use<> {
         let pending = self
             .check_active()
-            .and_then(|()| self.shards.submit_to_all(&Request::List(request)));
+            .and_then(|()| self.shards.submit_to_all(&Request::List(Arc::new(request))));
         async move {
             let mut listed = Vec::new();
             for answer in pending? {

@@ -79,6 +79,18 @@ impl CoordinatorLog for PartitionLog {
         })
     }
 
+    fn forget_before(&self, partition: i32, offset: i64, end_offset: i64) -> bool {
+        let Some(partition) = self.partition(partition) else {
+            return false;
+        };
+        let is_safe = partition.recovery_point() >= end_offset && partition.watermarks().high_watermark >= end_offset;
+        is_safe
+            && partition
+                .forget_before(offset)
+                .inspect_err(|error| tracing::warn!(%error, "cannot move the start of a log of groups"))
+                .is_ok()
+    }
+
     fn wait_high_watermark(&self, partition: i32, end_offset: i64) -> WaitFuture {
         let partition = self.partition(partition);
         Box::pin(async move {

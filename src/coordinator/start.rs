@@ -72,6 +72,7 @@ fn group_config(config: &BrokerConfig, partitions: i32) -> GroupConfig {
         offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
         offsets_commit_timeout_ms: i64::from(config.offsets_commit_timeout_ms),
         offsets_load_buffer_size: count(config.offsets_load_buffer_size),
+        rewrite_bytes: u64::try_from(config.monedula_coordinator_rewrite_bytes).unwrap_or(0),
         mailbox_size: count(config.monedula_coordinator_mailbox_size),
         ..GroupConfig::default()
     }

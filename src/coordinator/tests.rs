@@ -19,6 +19,8 @@ use super::runtime::log::CoordinatorAppendError;
 use super::runtime::memory_log::MemoryLog;
 use super::{GroupCoordinator, StartGroups, partition_of};
 
+mod rewriting;
+
 const PARTITIONS: i32 = 4;
 
 fn start(config: GroupConfig, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {

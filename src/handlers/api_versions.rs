@@ -3,18 +3,25 @@
 //! Answers the API table. Version 3 added the client's software name and version, which must match Kafka's pattern
 //! (INVALID_REQUEST (42) else, the connection stays). An unknown version is answered in version 0 with
 //! UNSUPPORTED_VERSION (35) and this API's own range only, so that the client can ask again (KIP-511); the response
-//! header is version 0 in every version. No features are reported: the ones that exist belong to what is not here yet.
+//! header is version 0 in every version.
+//! Version 3 also tells the features of this build and the levels that the cluster lives by, with an epoch that rises
+//! with the metadata; versions before 4 leave out what can be at level 0, which old Java clients cannot read (KIP-584).
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::protocol::StrBytes;
 use protocol::api::{self, ApiSpec};
 use protocol::encode::encode_response;
 use protocol::error_code::ErrorCode;
 
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{Reply, ResponseFrame};
+use crate::metadata::features::{self, SupportedFeature};
+use crate::metadata::image::MetadataImage;
 
 /// Answers the API table.
 pub fn handle(cx: &Arc<RequestContext>, request: ApiVersionsRequest) -> Reply {
@@ -24,7 +31,40 @@ pub fn handle(cx: &Arc<RequestContext>, request: ApiVersionsRequest) -> Reply {
     {
         return cx.reply(&response.with_error_code(ErrorCode::InvalidRequest.code()));
     }
-    cx.reply(&response.with_api_keys(api::APIS.iter().map(listed).collect()))
+    let response = response.with_api_keys(api::APIS.iter().map(listed).collect());
+    if !named {
+        return cx.reply(&response);
+    }
+    let image = cx.services.publisher.current();
+    cx.reply(&with_features(response, features::SUPPORTED, &image, cx.api_version))
+}
+
+fn with_features(
+    response: ApiVersionsResponse,
+    supported: &[SupportedFeature],
+    image: &MetadataImage,
+    version: i16,
+) -> ApiVersionsResponse {
+    let name = |feature: &SupportedFeature| StrBytes::from_static_str(feature.name);
+    let told = supported.iter().filter(|feature| version >= 4 || feature.min_level > 0);
+    let told = told.map(|feature| {
+        SupportedFeatureKey::default()
+            .with_name(name(feature))
+            .with_min_version(feature.min_level)
+            .with_max_version(feature.max_level)
+    });
+    let finalized = supported.iter().filter_map(|feature| {
+        let level = feature.level_in(image);
+        let key = FinalizedFeatureKey::default()
+            .with_name(name(feature))
+            .with_min_version_level(level)
+            .with_max_version_level(level);
+        (level > 0).then_some(key)
+    });
+    response
+        .with_supported_features(told.collect())
+        .with_finalized_features_epoch(i64::try_from(image.applied_index).unwrap_or(i64::MAX))
+        .with_finalized_features(finalized.collect())
 }
 
 /// The answer to a version of this API that is not known.
@@ -70,6 +110,38 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "a b", "kafka!", ".1"] {
             assert!(!is_software_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn features_are_told_as_the_version_can() {
+        let feature = |name, min_level, initial_level| SupportedFeature {
+            name,
+            min_level,
+            max_level: 30,
+            initial_level,
+        };
+        let supported = [feature("always", 30, 30), feature("off", 0, 0), feature("on", 0, 2)];
+        let image = MetadataImage {
+            applied_index: 12,
+            ..MetadataImage::default()
+        };
+        for (version, told) in [(3, &["always"][..]), (4, &["always", "off", "on"][..])] {
+            let response = with_features(ApiVersionsResponse::default(), &supported, &image, version);
+            let names: Vec<_> = response
+                .supported_features
+                .iter()
+                .map(|feature| &*feature.name)
+                .collect();
+            assert_eq!(names, told);
+            let finalized: Vec<_> = response
+                .finalized_features
+                .iter()
+                .map(|feature| (&*feature.name, feature.min_version_level, feature.max_version_level))
+                .collect();
+            assert_eq!(finalized, [("always", 30, 30), ("on", 2, 2)]);
+            assert_eq!(response.finalized_features_epoch, 12);
+            encode_response(18, version, 1, &response).expect("fields of the version");
         }
     }
 }

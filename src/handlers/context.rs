@@ -11,14 +11,17 @@ use protocol::encode::{EncodeError, encode_response};
 use protocol::types::Now;
 use tokio::sync::watch;
 
-use crate::config::broker::BrokerConfig;
+use crate::config::live::LiveConfig;
 use crate::config::value::Listener;
 use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::Controller;
 use crate::coordinator::GroupCoordinator;
 use crate::env::Env;
+use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::metadata::publisher::MetadataPublisher;
+use crate::partition::cold_reads::ColdReads;
+use crate::partition::hosting::Hosting;
 use crate::partition::registry::PartitionRegistry;
 
 /// The parts of the broker that handlers call. One per process, shared by all requests.
@@ -28,10 +31,16 @@ pub struct Services {
     pub node_id: i32,
     /// Clock, entropy, file system.
     pub env: Env,
-    /// The static configuration.
-    pub config: Arc<BrokerConfig>,
+    /// The configuration in force; what was loaded holds for one request at most.
+    pub config: Arc<LiveConfig>,
     /// The published metadata image.
     pub publisher: Arc<MetadataPublisher>,
+    /// Reads that wait for the disk.
+    pub cold_reads: Arc<ColdReads>,
+    /// Incremental fetch sessions.
+    pub fetch_sessions: FetchSessionCache,
+    /// Log directories and what of partitions must be in them.
+    pub hosting: Hosting,
     /// Partitions hosted here.
     pub partitions: Arc<PartitionRegistry>,
     /// Changes of metadata.

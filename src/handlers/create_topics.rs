@@ -32,7 +32,7 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: CreateTopicsRequest) -> 
         let specs = request.topics.iter().map(spec_of).collect();
         let creation = context.services.controller.create_topics(specs, request.validate_only);
         match tokio::time::timeout(limit, creation).await {
-            Ok(Ok(outcomes)) => answer(&outcomes, &context.services.config, context.api_version),
+            Ok(Ok(outcomes)) => answer(&outcomes, &context.services.config.load(), context.api_version),
             Ok(Err(error)) => refusal(&names, (&error).into(), &error.to_string()),
             Err(_) => refusal(&names, ErrorCode::RequestTimedOut, ErrorCode::RequestTimedOut.message()),
         }

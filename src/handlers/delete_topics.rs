@@ -23,7 +23,7 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> 
     let version = cx.api_version;
     let limit = timeout(request.timeout_ms);
     let targets = targets_of(request, version);
-    if !cx.services.config.delete_topic_enable {
+    if !cx.services.config.load().delete_topic_enable {
         let code = if version < 3 {
             ErrorCode::InvalidRequest
         } else {

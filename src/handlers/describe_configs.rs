@@ -1,9 +1,8 @@
 //! DescribeConfigs (32), versions 1-4.
 //!
-//! Versions: 1 synonyms and sources, 3 documentation and types, 4 flexible. Topics and brokers are described; other
-//! resource types are refused one by one, numbers that are no type refuse the whole request, as in Kafka
-//! (`ConfigHelper`). A broker answers for itself only; the empty name asks for what was changed for all brokers, which
-//! nothing can be. Null and empty lists of keys both ask for all; unknown keys are passed over; a resource that is named
+//! Versions: 1 synonyms and sources, 3 documentation and types, 4 flexible. Numbers that are no type of a resource
+//! refuse the whole request, as in Kafka (`ConfigHelper`). A broker answers for itself only; the empty name asks for what
+//! was changed for all brokers. Groups and client-metrics subscriptions need not exist to have configs. Null and empty lists of keys both ask for all; unknown keys are passed over; a resource that is named
 //! twice is answered twice. Other than in Kafka, an answer that would grow beyond `socket.request.max.bytes` refuses the
 //! resources that remain, because a small request can ask for very much.
 
@@ -20,16 +19,13 @@ use protocol::error_code::ErrorCode;
 
 use crate::config::broker::BrokerConfig;
 use crate::config::describe::{self, DescribedConfig};
+use crate::controller::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{Reply, message};
+use crate::metadata::command::ConfigResource;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name;
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+use crate::telemetry::logging;
 
 /// What a row that is looked at counts in bytes of the answer, whether it is in it or not: a resource without an answer
 /// takes four bytes of a request and all of its rows must be made.
@@ -39,7 +35,7 @@ const ROW_COST: usize = 64;
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DescribeConfigsRequest) -> Reply {
     let image = cx.services.publisher.current();
     let describer = Describer {
-        config: &cx.services.config,
+        config: &cx.services.config.load(),
         image: &image,
         node_id: cx.services.node_id,
         version: cx.api_version,
@@ -100,13 +96,18 @@ impl Describer<'_> {
         let rows = match resource.resource_type {
             TOPIC => self.topic_rows(&resource.resource_name)?,
             BROKER => self.broker_rows(&resource.resource_name)?,
-            other => {
-                let name = match other {
-                    BROKER_LOGGER => "BROKER_LOGGER",
-                    CLIENT_METRICS => "CLIENT_METRICS",
-                    _ => "GROUP",
-                };
-                return Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {name}")));
+            BROKER_LOGGER => self.logger_rows(&resource.resource_name)?,
+            CLIENT_METRICS => {
+                let name = named_by(
+                    &resource.resource_name,
+                    "Client metrics subscription name must not be empty",
+                )?;
+                let own = self.image.configs.get(&ConfigResource::ClientMetrics(name));
+                describe::describe_client_metrics(own)
+            }
+            _ => {
+                let id = named_by(&resource.resource_name, "Group name must not be empty")?;
+                describe::describe_group(self.image.configs.get(&ConfigResource::Group(id)), self.config)
             }
         };
         let looked_at = rows.len();
@@ -128,20 +129,30 @@ impl Describer<'_> {
 
     fn broker_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
         if name.is_empty() {
-            return Ok(describe::describe_all_brokers());
+            return Ok(describe::describe_all_brokers(self.config));
         }
-        match name.parse::<i32>() {
-            Ok(id) if id == self.node_id => Ok(describe::describe_broker(self.config)),
-            Ok(_) => {
-                let expected = self.node_id;
-                let why = format!("Unexpected broker id, expected {expected} or empty string, but received {name}");
-                Err((ErrorCode::InvalidRequest, why))
-            }
-            Err(_) => Err((
-                ErrorCode::InvalidRequest,
-                format!("Broker id must be an integer, but it is: {name}"),
-            )),
-        }
+        self.check_id(name, " or empty string,")?;
+        Ok(describe::describe_broker(self.config))
+    }
+
+    fn logger_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+        let name = named_by(name, "Broker id must not be empty")?;
+        self.check_id(&name, "")?;
+        let levels = logging::levels().map_or_else(Vec::new, logging::LogLevels::all);
+        let rows = levels
+            .iter()
+            .map(|(part, level)| describe::describe_logger(part, level));
+        Ok(rows.collect())
+    }
+
+    fn check_id(&self, name: &str, alternative: &str) -> Result<(), (ErrorCode, String)> {
+        let expected = self.node_id;
+        let why = match name.parse::<i32>() {
+            Ok(id) if id == expected => return Ok(()),
+            Ok(_) => format!("Unexpected broker id, expected {expected}{alternative} but received {name}"),
+            Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+        };
+        Err((ErrorCode::InvalidRequest, why))
     }
 
     fn result(&self, row: DescribedConfig) -> DescribeConfigsResourceResult {
@@ -167,6 +178,13 @@ impl Describer<'_> {
             result.documentation = documentation.map(StrBytes::from_static_str);
         }
         result
+    }
+}
+
+fn named_by(name: &str, why_not_empty: &str) -> Result<String, (ErrorCode, String)> {
+    match name {
+        "" => Err((ErrorCode::InvalidRequest, why_not_empty.to_owned())),
+        name => Ok(name.to_owned()),
     }
 }
 

@@ -1,6 +1,8 @@
-//! ListOffsets (2), versions 1-10.
+//! ListOffsets (2), versions 1-11.
 //!
-//! Versions: 2 isolation level, 4 leader epochs, 7 largest timestamp (-3), 8 local log start (-4), 9 and 10 tiered (-5).
+//! Versions: 2 isolation level, 4 leader epochs, 7 largest timestamp (-3), 8 local log start (-4), 9 last
+//! tiered (-5), 11 first that waits to be tiered (-6). Without tiers -4 is the log start; -5 and -6
+//! have no answer (offset -1).
 //! A special value that is newer than the request's version gets UNSUPPORTED_VERSION (35) for its partition, the same
 //! partition twice INVALID_REQUEST (42) (`ReplicaManager.fetchOffset`). Lookup by time is exact to the record.
 
@@ -138,6 +140,8 @@ mod tests {
         assert_eq!(query(-3, 7), Some(OffsetQuery::MaxTimestamp));
         assert_eq!(query(-4, 8), Some(OffsetQuery::Earliest));
         assert_eq!(query(-6, 10), None);
+        assert_eq!(query(-6, 11), Some(OffsetQuery::Tiered));
+        assert_eq!(query(-7, 11), None);
         assert_eq!(query(-7, 10), None);
         assert_eq!(query(12, 1), Some(OffsetQuery::Timestamp(12)));
     }

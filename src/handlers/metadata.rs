@@ -43,7 +43,7 @@ const CREATION_LIMIT: Duration = Duration::from_secs(5);
 /// Answers from the image, after making missing topics if that is wanted and allowed.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: MetadataRequest) -> Reply {
     let image = cx.services.publisher.current();
-    let missing = topics_to_make(&cx.services.config, &image, &request, cx.api_version);
+    let missing = topics_to_make(&cx.services.config.load(), &image, &request, cx.api_version);
     if missing.is_empty() {
         return cx.reply(&answer(&Viewpoint::of(cx), &image, &request, &BTreeMap::new()));
     }
@@ -95,7 +95,7 @@ impl<'a> Viewpoint<'a> {
     }
 
     /// Whether clients of this listener can reach the broker.
-    fn can_reach(&self, image: &MetadataImage, broker: i32) -> bool {
+    pub(super) fn can_reach(&self, image: &MetadataImage, broker: i32) -> bool {
         image
             .brokers
             .get(broker)

@@ -3,28 +3,45 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod context;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod reply;
 pub mod sync_group;
+pub mod unregister_broker;
+pub mod update_features;
 
 use std::sync::Arc;
 
@@ -79,10 +96,37 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         18 => decoded!(cx, body, ApiVersionsRequest, api_versions),
         19 => decoded!(cx, body, CreateTopicsRequest, create_topics),
         20 => decoded!(cx, body, DeleteTopicsRequest, delete_topics),
+        21 => decoded!(cx, body, DeleteRecordsRequest, delete_records),
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
+        33 => decoded!(cx, body, AlterConfigsRequest, alter_configs),
+        34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
+        35 => decoded!(cx, body, DescribeLogDirsRequest, describe_log_dirs),
+        37 => decoded!(cx, body, CreatePartitionsRequest, create_partitions),
+        42 => decoded!(cx, body, DeleteGroupsRequest, delete_groups),
+        43 => decoded!(cx, body, ElectLeadersRequest, elect_leaders),
+        44 => decoded!(cx, body, IncrementalAlterConfigsRequest, incremental_alter_configs),
+        45 => decoded!(
+            cx,
+            body,
+            AlterPartitionReassignmentsRequest,
+            alter_partition_reassignments
+        ),
+        46 => decoded!(
+            cx,
+            body,
+            ListPartitionReassignmentsRequest,
+            list_partition_reassignments
+        ),
+        47 => decoded!(cx, body, OffsetDeleteRequest, offset_delete),
+        55 => decoded!(cx, body, DescribeQuorumRequest, describe_quorum),
+        57 => decoded!(cx, body, UpdateFeaturesRequest, update_features),
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
+        61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
+        64 => decoded!(cx, body, UnregisterBrokerRequest, unregister_broker),
+        74 => decoded!(cx, body, ListConfigResourcesRequest, list_config_resources),
+        75 => decoded!(cx, body, DescribeTopicPartitionsRequest, describe_topic_partitions),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),
     }
 }

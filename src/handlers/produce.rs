@@ -18,7 +18,7 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
-use protocol::record::{BatchError, ValidatedBatch};
+use protocol::record::{BatchError, BatchHeader, Recompression, ValidatedBatch};
 use protocol::types::{Now, Offset};
 use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 
@@ -377,8 +377,15 @@ fn check(
     if topic.internal && *cx.client_id != *ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
-    let limits = partition.settings().produce_limits(now, cx.api_version >= 7);
-    let batch = ValidatedBatch::for_produce(data.records.clone().unwrap_or_default(), &limits)?;
+    let settings = partition.settings();
+    let mut limits = settings.produce_limits(now, cx.api_version >= 7);
+    let records = data.records.clone().unwrap_or_default();
+    let recompression = settings
+        .recompression
+        .filter(|target| will_be_repacked(&records, *target));
+    // what is unpacked anyway is looked at
+    limits.full_validation |= recompression.is_some();
+    let batch = ValidatedBatch::for_produce(records, &limits)?;
     if batch.header().attributes.is_transactional() {
         return Err(match (&request.transactional_id, cx.api_version) {
             (None, _) => ErrorCode::TransactionalIdAuthorizationFailed,
@@ -387,7 +394,16 @@ fn check(
         }
         .into());
     }
+    let batch = match recompression {
+        Some(target) => batch.recompressed(target, limits.max_message_bytes, limits.max_decompressed_bytes)?,
+        None => batch,
+    };
     Ok((Arc::clone(partition), batch))
+}
+
+/// Whether the topic's codec is another than that of the batch; what is no batch is refused elsewhere.
+fn will_be_repacked(records: &[u8], target: Recompression) -> bool {
+    BatchHeader::parse(records).is_ok_and(|header| target.changes(header.attributes.compression()))
 }
 
 fn response(version: i16, request: &ProduceRequest, outcomes: Vec<Option<Result<Placed, Refusal>>>) -> ProduceResponse {

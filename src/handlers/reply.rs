@@ -26,6 +26,26 @@ pub fn message(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text)
 }
 
+/// Messages of an answer with a result for each of many small parts of the request: the first have one, the rest only
+/// their codes, so that an answer is not many times as large as what was asked.
+#[derive(Debug)]
+pub struct Messages {
+    left: usize,
+}
+
+impl Messages {
+    /// For the results of one answer.
+    pub fn for_one_answer() -> Self {
+        Self { left: 1_000 }
+    }
+
+    /// The next result's message, if it still has one.
+    pub fn next(&mut self, text: impl Into<String>) -> Option<StrBytes> {
+        self.left = self.left.checked_sub(1)?;
+        Some(message(text))
+    }
+}
+
 /// Stands at the end of a message that was cut.
 const CUT: &str = "...";
 
@@ -110,6 +130,13 @@ impl FramePart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_so_many_messages_and_no_more() {
+        let mut messages = Messages::for_one_answer();
+        let given = (0..5_000).filter_map(|_| messages.next("no")).count();
+        assert_eq!(given, 1_000);
+    }
 
     #[test]
     fn messages_are_cut_between_characters() {

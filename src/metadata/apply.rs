@@ -8,11 +8,11 @@
 
 use std::sync::Arc;
 
-use protocol::types::{BrokerId, TopicId};
+use protocol::types::{BrokerId, PartitionIndex, TopicId};
 
 use super::command::{
-    ApplyError, Command, CommandResult, ConfigChange, ConfigResource, CreateTopics, NewTopic, ProducerIdBlock,
-    RegisterBroker, TopicLimits,
+    ApplyError, Command, CommandResult, ConfigChange, ConfigResource, CreatePartitions, CreateTopics, FeatureLevel,
+    NewPartitions, NewTopic, ProducerIdBlock, RegisterBroker, TopicLimits,
 };
 use super::image::MetadataImage;
 use super::image::brokers::BrokerImage;
@@ -41,6 +41,11 @@ pub fn apply(image: &mut MetadataImage, index: u64, command: &Command) -> Comman
         Command::AlterConfigs { changes } => {
             CommandResult::ConfigsAltered(changes.iter().map(|change| alter_configs(image, change)).collect())
         }
+        Command::CreatePartitions(CreatePartitions { topics, max_partitions }) => {
+            let results = topics.iter().map(|topic| add_partitions(image, topic, *max_partitions));
+            CommandResult::PartitionsCreated(results.collect())
+        }
+        Command::UpdateFeatures { updates } => CommandResult::FeaturesUpdated(update_features(image, updates)),
     }
 }
 
@@ -171,6 +176,40 @@ fn new_partition(image: &MetadataImage, index: i32, replicas: &[BrokerId]) -> Re
     })
 }
 
+fn add_partitions(image: &mut MetadataImage, new: &NewPartitions, max_partitions: u32) -> Result<(), ApplyError> {
+    let topic = image
+        .topic_by_id(&new.topic_id)
+        .ok_or(ApplyError::UnknownTopicId(new.topic_id))?;
+    let (before, planned_before) = (topic.partitions.len(), new.partitions_before as usize);
+    if before != planned_before || new.replicas.is_empty() {
+        return Err(ApplyError::PartitionsExist {
+            topic: topic.name.to_string(),
+            partitions: before,
+            wanted: planned_before + new.replicas.len(),
+        });
+    }
+    if image.topics.partition_count() + new.replicas.len() > max_partitions as usize {
+        return Err(ApplyError::TooManyPartitions(max_partitions));
+    }
+    let mut topic = TopicImage::clone(topic);
+    for (index, replicas) in (before..).zip(&new.replicas) {
+        let index = PartitionIndex::try_from(index).map_err(|_| ApplyError::TooManyPartitions(max_partitions))?;
+        topic.partitions.push(new_partition(image, index, replicas)?);
+    }
+    image.topics.insert(topic);
+    Ok(())
+}
+
+fn update_features(image: &mut MetadataImage, updates: &[FeatureLevel]) -> Result<(), ApplyError> {
+    let changed = |update: &&FeatureLevel| image.features.get(&update.name).copied() != update.replaces;
+    if let Some(update) = updates.iter().find(changed) {
+        return Err(ApplyError::FeatureChanged(update.name.clone()));
+    }
+    let levels = updates.iter().map(|update| (update.name.clone(), update.level));
+    image.features.extend(levels);
+    Ok(())
+}
+
 fn delete_topic(image: &mut MetadataImage, id: &TopicId) -> Result<(), ApplyError> {
     let topic = image.topics.remove(id).ok_or(ApplyError::UnknownTopicId(*id))?;
     image
@@ -197,7 +236,9 @@ fn allocate_producer_ids(
     }
 }
 
-fn alter_configs(image: &mut MetadataImage, change: &ConfigChange) -> Result<(), ApplyError> {
+/// Sets and removes the values of one resource. Whoever plans several changes applies each to an image of its own, so
+/// that the next one is planned on top of it.
+pub fn alter_configs(image: &mut MetadataImage, change: &ConfigChange) -> Result<(), ApplyError> {
     match &change.resource {
         ConfigResource::Topic(name) if image.topic(name).is_none() => {
             return Err(ApplyError::UnknownTopic(name.clone()));

@@ -41,6 +41,13 @@ pub enum Command {
         /// The changes, each with its own result.
         changes: Vec<ConfigChange>,
     },
+    /// Adds partitions to topics.
+    CreatePartitions(CreatePartitions),
+    /// Sets the levels of features, all or none.
+    UpdateFeatures {
+        /// The features, each once.
+        updates: Vec<FeatureLevel>,
+    },
 }
 
 /// See [`Command::RegisterBroker`].
@@ -101,6 +108,37 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
 }
 
+/// See [`Command::CreatePartitions`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatePartitions {
+    /// The topics, each with its own result.
+    pub topics: Vec<NewPartitions>,
+    /// Partitions that the cluster may hold, by the proposer's configuration.
+    pub max_partitions: u32,
+}
+
+/// Partitions to be added to one topic, all or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPartitions {
+    /// The topic; its id, not its name, so that a topic made again meanwhile is left alone.
+    pub topic_id: TopicId,
+    /// How many partitions the topic had when this was planned: the index of the first new one.
+    pub partitions_before: u32,
+    /// Brokers of each new partition, preferred leader first.
+    pub replicas: Vec<Vec<BrokerId>>,
+}
+
+/// The level that a feature gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureLevel {
+    /// Its name.
+    pub name: String,
+    /// What was set when this was planned; `None` = nothing ever was.
+    pub replaces: Option<i16>,
+    /// The level from now on.
+    pub level: i16,
+}
+
 /// Whose configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigResource {
@@ -110,9 +148,14 @@ pub enum ConfigResource {
     ClusterDefault,
     /// One broker.
     Broker(BrokerId),
+    /// A group, by its id.
+    Group(String),
+    /// A client-metrics subscription, by name.
+    ClientMetrics(String),
 }
 
-/// Values to set and names to remove, all or none.
+/// Values to set and names to remove, all or none. What a request asks for (replace all, append, subtract) was worked
+/// out against the image before it by the one who proposes, who has one proposal in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigChange {
     /// Whose.
@@ -136,6 +179,10 @@ pub enum CommandResult {
     ProducerIdsAllocated(Result<ProducerIdBlock, ApplyError>),
     /// Of [`Command::AlterConfigs`].
     ConfigsAltered(Vec<Result<(), ApplyError>>),
+    /// Of [`Command::CreatePartitions`].
+    PartitionsCreated(Vec<Result<(), ApplyError>>),
+    /// Of [`Command::UpdateFeatures`].
+    FeaturesUpdated(Result<(), ApplyError>),
 }
 
 /// Producer ids `first .. first + count`, given to one broker only.
@@ -154,10 +201,10 @@ pub enum ApplyError {
     #[error("the cluster has the id {0} already")]
     ClusterIdAlreadySet(String),
     /// The name is taken.
-    #[error("topic '{0}' already exists")]
+    #[error("Topic '{0}' already exists.")]
     TopicAlreadyExists(String),
     /// Another topic's name differs only in '.' and '_'.
-    #[error("topic '{name}' collides with the existing topic '{existing}': '.' and '_' count as the same character")]
+    #[error("Topic '{name}' collides with existing topic: {existing} ('.' and '_' count as the same character)")]
     TopicNameCollision {
         /// The wanted name.
         name: String,
@@ -191,6 +238,19 @@ pub enum ApplyError {
     /// None of a partition's brokers is active.
     #[error("no broker of partition {0} is active")]
     NoActiveReplica(PartitionIndex),
+    /// A topic got partitions meanwhile.
+    #[error("The topic {topic} currently has {partitions} partition(s); {wanted} would not be an increase.")]
+    PartitionsExist {
+        /// The topic.
+        topic: String,
+        /// How many it has.
+        partitions: usize,
+        /// How many it should have got.
+        wanted: usize,
+    },
+    /// A feature got another level meanwhile.
+    #[error("the level of feature {0} was changed by another request")]
+    FeatureChanged(String),
     /// All 2^63 ids were handed out, or a block of size 0 was asked for.
     #[error("no block of {0} producer ids can be given")]
     NoProducerIds(u32),
@@ -208,6 +268,8 @@ impl From<&ApplyError> for ErrorCode {
             ApplyError::TooManyTopics(_) | ApplyError::TooManyPartitions(_) => Self::PolicyViolation,
             ApplyError::InvalidReplicas(_) | ApplyError::NoActiveReplica(_) => Self::InvalidReplicaAssignment,
             ApplyError::UnknownBroker(_) => Self::BrokerIdNotRegistered,
+            ApplyError::PartitionsExist { .. } => Self::InvalidPartitions,
+            ApplyError::FeatureChanged(_) => Self::InvalidUpdateVersion,
         }
     }
 }
@@ -239,6 +301,15 @@ mod tests {
             (ApplyError::UnknownBroker(1), 102),
             (ApplyError::NoActiveReplica(0), 39),
             (ApplyError::NoProducerIds(0), -1),
+            (
+                ApplyError::PartitionsExist {
+                    topic: text(),
+                    partitions: 2,
+                    wanted: 2,
+                },
+                37,
+            ),
+            (ApplyError::FeatureChanged(text()), 95),
         ];
         for (error, code) in table {
             assert_eq!(ErrorCode::from(&error).code(), code, "{error}");

@@ -10,7 +10,8 @@ use protocol::types::BrokerId;
 
 use super::codec::{CodecError, Reader, Writer};
 use super::command::{
-    Command, ConfigChange, ConfigResource, CreateTopics, Endpoint, NewTopic, RegisterBroker, TopicLimits,
+    Command, ConfigChange, ConfigResource, CreatePartitions, CreateTopics, Endpoint, FeatureLevel, NewPartitions,
+    NewTopic, RegisterBroker, TopicLimits,
 };
 
 /// Version of the batch and of every body in it.
@@ -22,6 +23,8 @@ const CREATE_TOPICS: u8 = 3;
 const DELETE_TOPICS: u8 = 4;
 const ALLOCATE_PRODUCER_IDS: u8 = 5;
 const ALTER_CONFIGS: u8 = 6;
+const CREATE_PARTITIONS: u8 = 8;
+const UPDATE_FEATURES: u8 = 9;
 
 /// Writes a batch.
 pub fn encode_batch(commands: &[Command], out: &mut Writer) {
@@ -100,6 +103,19 @@ fn encode_command(command: &Command, out: &mut Writer) -> u8 {
             });
             ALTER_CONFIGS
         }
+        Command::CreatePartitions(create) => {
+            out.list(&create.topics, encode_new_partitions);
+            out.u64(u64::from(create.max_partitions));
+            CREATE_PARTITIONS
+        }
+        Command::UpdateFeatures { updates } => {
+            out.list(updates, |out, update| {
+                out.str(&update.name);
+                out.option(update.replaces, encode_level);
+                encode_level(out, update.level);
+            });
+            UPDATE_FEATURES
+        }
     }
 }
 
@@ -132,6 +148,19 @@ fn decode_command(kind: u8, input: &mut Reader<'_>) -> Result<Command, CodecErro
         },
         ALTER_CONFIGS => Command::AlterConfigs {
             changes: input.list(decode_change)?,
+        },
+        CREATE_PARTITIONS => Command::CreatePartitions(CreatePartitions {
+            topics: input.list(decode_new_partitions)?,
+            max_partitions: decode_u32(input)?,
+        }),
+        UPDATE_FEATURES => Command::UpdateFeatures {
+            updates: input.list(|input| {
+                Ok(FeatureLevel {
+                    name: input.str()?.to_owned(),
+                    replaces: input.option(decode_level)?,
+                    level: decode_level(input)?,
+                })
+            })?,
         },
         found => {
             return Err(CodecError::Unknown {
@@ -176,6 +205,28 @@ fn decode_new_topic(input: &mut Reader<'_>) -> Result<NewTopic, CodecError> {
     })
 }
 
+fn encode_new_partitions(out: &mut Writer, topic: &NewPartitions) {
+    out.uuid(topic.topic_id);
+    out.u64(u64::from(topic.partitions_before));
+    out.list(&topic.replicas, |out, replicas| encode_brokers(out, replicas));
+}
+
+fn decode_new_partitions(input: &mut Reader<'_>) -> Result<NewPartitions, CodecError> {
+    Ok(NewPartitions {
+        topic_id: input.uuid()?,
+        partitions_before: decode_u32(input)?,
+        replicas: input.list(decode_brokers)?,
+    })
+}
+
+pub(super) fn encode_level(out: &mut Writer, level: i16) {
+    out.i32(i32::from(level));
+}
+
+pub(super) fn decode_level(input: &mut Reader<'_>) -> Result<i16, CodecError> {
+    i16::try_from(input.i32()?).map_err(|_| CodecError::BadValue("feature level"))
+}
+
 pub(super) fn encode_brokers(out: &mut Writer, brokers: &[BrokerId]) {
     out.list(brokers, |out, broker| out.i32(*broker));
 }
@@ -199,6 +250,8 @@ pub(super) fn decode_configs(input: &mut Reader<'_>) -> Result<BTreeMap<String, 
 const TOPIC: u8 = 2;
 const BROKER: u8 = 4;
 const CLUSTER_DEFAULT: u8 = 5;
+const CLIENT_METRICS: u8 = 16;
+const GROUP: u8 = 32;
 
 pub(super) fn encode_resource(out: &mut Writer, resource: &ConfigResource) {
     match resource {
@@ -211,6 +264,14 @@ pub(super) fn encode_resource(out: &mut Writer, resource: &ConfigResource) {
             out.i32(*id);
         }
         ConfigResource::ClusterDefault => out.u8(CLUSTER_DEFAULT),
+        ConfigResource::Group(id) => {
+            out.u8(GROUP);
+            out.str(id);
+        }
+        ConfigResource::ClientMetrics(name) => {
+            out.u8(CLIENT_METRICS);
+            out.str(name);
+        }
     }
 }
 
@@ -219,6 +280,8 @@ pub(super) fn decode_resource(input: &mut Reader<'_>) -> Result<ConfigResource, 
         TOPIC => ConfigResource::Topic(input.str()?.to_owned()),
         BROKER => ConfigResource::Broker(input.i32()?),
         CLUSTER_DEFAULT => ConfigResource::ClusterDefault,
+        GROUP => ConfigResource::Group(input.str()?.to_owned()),
+        CLIENT_METRICS => ConfigResource::ClientMetrics(input.str()?.to_owned()),
         found => {
             return Err(CodecError::Unknown {
                 what: "a config resource",
@@ -271,6 +334,79 @@ mod tests {
             })
         );
         assert_eq!(batch(&[1, 1, DELETE_TOPICS, 2, 0, 7]), Err(CodecError::Trailing(1)));
+    }
+
+    #[test]
+    fn the_bytes_of_a_batch_stay_what_they_are() {
+        let id = uuid::Uuid::from_u128(5);
+        let commands = [
+            Command::DeleteTopics { topic_ids: vec![id] },
+            Command::CreatePartitions(CreatePartitions {
+                topics: vec![NewPartitions {
+                    topic_id: id,
+                    partitions_before: 3,
+                    replicas: vec![vec![1], vec![1]],
+                }],
+                max_partitions: 300,
+            }),
+            Command::UpdateFeatures {
+                updates: vec![FeatureLevel {
+                    name: "f".to_owned(),
+                    replaces: Some(2),
+                    level: 1,
+                }],
+            },
+        ];
+        let id = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+        let mut expected = vec![1, 3];
+        expected.extend([DELETE_TOPICS, 17, 1].iter().chain(&id));
+        expected.extend([CREATE_PARTITIONS, 25, 1].iter().chain(&id));
+        expected.extend([3, 2, 1, 2, 1, 2, 0xac, 2]);
+        expected.extend([UPDATE_FEATURES, 6, 1, 1, b'f', 1, 4, 2]);
+        assert_eq!(encoded(&commands), expected);
+    }
+
+    /// Written by the build before groups and client metrics had configs.
+    #[test]
+    fn older_batches_of_config_changes_are_read() {
+        let bytes = [
+            1,
+            1,
+            ALTER_CONFIGS,
+            15,
+            3,
+            2,
+            1,
+            b't',
+            1,
+            1,
+            b'a',
+            1,
+            1,
+            b'x',
+            5,
+            0,
+            4,
+            2,
+            0,
+        ];
+        let expected = Command::AlterConfigs {
+            changes: vec![
+                ConfigChange {
+                    resource: ConfigResource::Topic("t".to_owned()),
+                    values: BTreeMap::from([("a".to_owned(), Some("x".to_owned()))]),
+                },
+                ConfigChange {
+                    resource: ConfigResource::ClusterDefault,
+                    values: BTreeMap::new(),
+                },
+                ConfigChange {
+                    resource: ConfigResource::Broker(1),
+                    values: BTreeMap::new(),
+                },
+            ],
+        };
+        assert_eq!(decode_batch(&mut Reader::new(&bytes)), Ok(vec![expected]));
     }
 
     proptest! {

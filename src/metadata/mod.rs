@@ -8,6 +8,7 @@ pub mod codec;
 pub mod command;
 pub mod command_codec;
 pub mod delta;
+pub mod features;
 pub mod image;
 pub mod publisher;
 pub mod topic_name;

@@ -23,6 +23,7 @@ use crate::network::limits::{ConnectionCount, ConnectionLimits};
 use crate::network::memory::{MemoryPermit, RequestMemory};
 use crate::network::outbox::{Flushed, Outbox};
 use crate::network::pipeline::Pipeline;
+use crate::partition::cold_reads::ColdReads;
 
 /// One read from the socket.
 const READ_BYTES: usize = 256 << 10;
@@ -47,6 +48,8 @@ pub struct ConnectionShared {
     pub dispatcher: Arc<Dispatcher>,
     /// The budget for large frames.
     pub memory: Arc<RequestMemory>,
+    /// Brings what is to be sent from the disk.
+    pub cold_reads: Arc<ColdReads>,
     /// Limits of each connection.
     pub limits: Arc<ConnectionLimits>,
     /// The listener that accepted.
@@ -110,6 +113,7 @@ impl Connection {
         count: ConnectionCount,
     ) -> io::Result<Self> {
         let local = stream.local_addr()?;
+        let outbox = Outbox::new(Arc::clone(&shared.cold_reads));
         let origin = Origin {
             peer,
             local,
@@ -122,7 +126,7 @@ impl Connection {
             input: BytesMut::new(),
             permit: None,
             pipeline: Pipeline::default(),
-            outbox: Outbox::default(),
+            outbox,
             last_active: Instant::now(),
             wants_memory: false,
             frames: VecDeque::new(),
@@ -168,7 +172,8 @@ impl Connection {
                 biased;
                 () = &mut stop, if !stopped => stopped = true,
                 () = std::future::poll_fn(|cx| self.pipeline.poll_pending(cx)), if self.pipeline.has_pending() => {}
-                ready = self.stream.writable(), if !self.outbox.is_empty() => ready?,
+                warm = std::future::poll_fn(|cx| self.outbox.poll_warming(cx)), if self.outbox.is_warming() => warm?,
+                ready = self.stream.writable(), if !self.outbox.is_empty() && !self.outbox.is_warming() => ready?,
                 ready = self.stream.readable(), if may_read && !self.unparsed => {
                     ready?;
                     self.receive()?;
@@ -200,7 +205,7 @@ impl Connection {
         let idle = self.last_active.elapsed();
         let limits = &self.shared.limits;
         // with answers still to come we are slow, not the client; one that does not take its answers is idle
-        let awaits_us = self.outbox.is_empty() && !self.pipeline.is_empty();
+        let awaits_us = self.outbox.is_warming() || (self.outbox.is_empty() && !self.pipeline.is_empty());
         if !awaits_us && idle >= limits.max_idle {
             return Err(End::Refused("idle for connections.max.idle.ms"));
         }

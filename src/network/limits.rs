@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 /// What one connection has to keep.
 #[derive(Debug, Clone)]
@@ -24,77 +24,130 @@ pub struct ConnectionLimits {
     pub stalled_frame: Duration,
 }
 
-/// `max.connections` and `max.connections.per.ip`.
+/// How many connections there may be; may change while there are some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountLimits {
+    /// `max.connections`
+    pub max_connections: usize,
+    /// `max.connections.per.ip`
+    pub max_per_ip: usize,
+    /// `max.connections.per.ip.overrides`
+    pub max_per_ip_overrides: BTreeMap<IpAddr, usize>,
+}
+
+/// Counts connections against `max.connections` and `max.connections.per.ip`. A lowered limit closes nobody, as in Kafka.
 #[derive(Debug)]
 pub struct ConnectionCounts {
-    slots: Arc<Semaphore>,
-    max_per_ip: usize,
-    max_per_ip_overrides: BTreeMap<IpAddr, usize>,
-    per_ip: Mutex<BTreeMap<IpAddr, usize>>,
+    counted: Mutex<Counted>,
+    /// Told when a connection closed or the limits changed.
+    room: Notify,
+}
+
+#[derive(Debug)]
+struct Counted {
+    limits: CountLimits,
+    total: usize,
+    per_ip: BTreeMap<IpAddr, usize>,
+}
+
+/// The right to one more connection.
+#[derive(Debug)]
+pub struct ConnectionSlot {
+    counts: Arc<ConnectionCounts>,
 }
 
 /// One counted connection.
 #[derive(Debug)]
 pub struct ConnectionCount {
-    counts: Arc<ConnectionCounts>,
     ip: IpAddr,
-    _slot: OwnedSemaphorePermit,
+    slot: ConnectionSlot,
 }
 
 impl ConnectionCounts {
     /// Counts against these limits.
-    pub fn new(max_connections: usize, max_per_ip: usize, overrides: BTreeMap<IpAddr, usize>) -> Arc<Self> {
-        let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+    pub fn new(limits: CountLimits) -> Arc<Self> {
+        let counted = Counted {
+            limits,
+            total: 0,
+            per_ip: BTreeMap::new(),
+        };
         Arc::new(Self {
-            slots,
-            max_per_ip,
-            max_per_ip_overrides: overrides,
-            per_ip: Mutex::new(BTreeMap::new()),
+            counted: Mutex::new(counted),
+            room: Notify::new(),
         })
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().expect("counting does not panic")
+    }
+
+    /// Sets other limits; who waits looks again.
+    pub fn set_limits(&self, limits: CountLimits) {
+        let mut counted = self.counted();
+        if counted.limits != limits {
+            counted.limits = limits;
+            drop(counted);
+            self.room.notify_waiters();
+        }
     }
 
     /// Waits for a free slot: at `max.connections` the acceptor waits, as Kafka's does.
-    ///
-    /// # Panics
-    /// Never: the semaphore is not closed.
-    pub async fn slot(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed")
+    pub async fn slot(self: &Arc<Self>) -> ConnectionSlot {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            // from here on nothing is missed
+            room.as_mut().enable();
+            {
+                let mut counted = self.counted();
+                if counted.total < counted.limits.max_connections {
+                    counted.total += 1;
+                    return ConnectionSlot {
+                        counts: Arc::clone(self),
+                    };
+                }
+            }
+            room.await;
+        }
     }
 
     /// Counts a connection of `ip`; `None` when that address has too many.
-    ///
-    /// # Panics
-    /// Never: nobody panics under this lock.
-    pub fn count(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<ConnectionCount> {
+    pub fn count(self: &Arc<Self>, ip: IpAddr, slot: ConnectionSlot) -> Option<ConnectionCount> {
         let ip = ip.to_canonical();
-        let limit = self.max_per_ip_overrides.get(&ip).copied().unwrap_or(self.max_per_ip);
-        let mut per_ip = self.per_ip.lock().expect("counting does not panic");
-        let count = per_ip.entry(ip).or_insert(0);
-        if *count >= limit {
-            if *count == 0 {
-                per_ip.remove(&ip);
-            }
+        let mut guard = self.counted();
+        let counted = &mut *guard;
+        let limits = &counted.limits;
+        let limit = limits
+            .max_per_ip_overrides
+            .get(&ip)
+            .copied()
+            .unwrap_or(limits.max_per_ip);
+        let count = counted.per_ip.get(&ip).copied().unwrap_or(0);
+        if count >= limit {
+            // the slot is given back, which locks too
+            drop(guard);
             return None;
         }
-        *count += 1;
-        Some(ConnectionCount {
-            counts: Arc::clone(self),
-            ip,
-            _slot: slot,
-        })
+        counted.per_ip.insert(ip, count + 1);
+        drop(guard);
+        Some(ConnectionCount { ip, slot })
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.counts.counted().total -= 1;
+        // every acceptor looks again: one that is not waiting for this must not take the only word
+        self.counts.room.notify_waiters();
     }
 }
 
 impl Drop for ConnectionCount {
     fn drop(&mut self) {
-        let mut per_ip = self.counts.per_ip.lock().expect("counting does not panic");
-        if let Some(count) = per_ip.get_mut(&self.ip) {
+        let mut counted = self.slot.counts.counted();
+        if let Some(count) = counted.per_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
-                per_ip.remove(&self.ip);
+                counted.per_ip.remove(&self.ip);
             }
         }
     }
@@ -104,16 +157,47 @@ impl Drop for ConnectionCount {
 mod tests {
     use super::*;
 
+    fn limits(max_connections: usize, max_per_ip: usize, overrides: &[(IpAddr, usize)]) -> CountLimits {
+        CountLimits {
+            max_connections,
+            max_per_ip,
+            max_per_ip_overrides: overrides.iter().copied().collect(),
+        }
+    }
+
     #[tokio::test]
     async fn an_address_has_its_own_limit() {
         let local: IpAddr = "127.0.0.1".parse().expect("address");
         let other: IpAddr = "127.0.0.2".parse().expect("address");
-        let counts = ConnectionCounts::new(10, 1, BTreeMap::from([(other, 2)]));
+        let counts = ConnectionCounts::new(limits(10, 1, &[(other, 2)]));
         let first = counts.count(local, counts.slot().await).expect("first");
         assert!(counts.count(local, counts.slot().await).is_none());
         let _a = counts.count(other, counts.slot().await).expect("override");
         let _b = counts.count(other, counts.slot().await).expect("override");
         drop(first);
         assert!(counts.count(local, counts.slot().await).is_some());
+    }
+
+    #[tokio::test]
+    async fn limits_change_while_there_are_connections() {
+        let local: IpAddr = "127.0.0.1".parse().expect("address");
+        let counts = ConnectionCounts::new(limits(2, 1, &[]));
+        let first = counts.count(local, counts.slot().await).expect("first");
+        counts.set_limits(limits(2, 2, &[]));
+        let second = counts.count(local, counts.slot().await).expect("allowed now");
+        let waiting = tokio::spawn({
+            let counts = Arc::clone(&counts);
+            async move { counts.slot().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "max.connections is reached");
+        counts.set_limits(limits(3, 2, &[]));
+        let slot = waiting.await.expect("a slot");
+        assert!(counts.count(local, slot).is_none(), "two of this address are there");
+        counts.set_limits(limits(1, 2, &[]));
+        drop(first);
+        assert_eq!(counts.counted().total, 1, "the lowered limit closed nobody");
+        drop(second);
+        drop(counts.slot().await);
     }
 }

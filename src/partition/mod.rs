@@ -1,6 +1,8 @@
 //! Partitions hosted by this broker: the log, the replication state and those who wait for it.
 
 pub mod append;
+pub mod cold_reads;
+pub mod deletion;
 pub mod fetch_wait;
 pub mod hosting;
 pub mod offsets;

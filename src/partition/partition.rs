@@ -15,9 +15,11 @@ use storage::log::append::AppendError;
 use storage::log::reader::LogReader;
 use storage::log::watermarks::Watermarks;
 use storage::log::writer::LogWriter;
+use storage::producer::ProducerEntry;
 
+use crate::partition::fetch_wait::FetchWaiter;
 use crate::partition::settings::PartitionSettings;
-use crate::partition::waiters::Waiters;
+use crate::partition::waiters::{FetchRegistration, Waiters};
 use crate::replication::leader::LeaderState;
 
 /// The part behind the lock.
@@ -152,6 +154,55 @@ impl Partition {
         self.reader.recovery_point()
     }
 
+    /// Makes the log begin at `offset`, at most at the high watermark: its owner has written again what is needed of what
+    /// lies before.
+    ///
+    /// # Errors
+    /// `NotLeader` when the partition was closed; storage errors.
+    pub fn forget_before(&self, offset: Offset) -> Result<(), PartitionError> {
+        self.check_open()?;
+        let mut writer = self.lock();
+        let log = writer.log.as_mut().ok_or(PartitionError::NotLeader)?;
+        Ok(log.advance_log_start(offset)?)
+    }
+
+    /// Bytes in all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.reader.size_bytes()
+    }
+
+    /// Base offset of the segment that is written; files of older ones do not change any more.
+    pub fn active_base_offset(&self) -> Offset {
+        self.reader.active_base_offset()
+    }
+
+    /// Bytes in the segment that is written.
+    pub fn active_size_bytes(&self) -> u64 {
+        self.reader.active_size_bytes()
+    }
+
+    /// Begins a new segment, unless the one that is written is empty.
+    ///
+    /// # Errors
+    /// Disk failures.
+    pub fn roll(&self, now: Now) -> Result<(), StorageError> {
+        match &mut self.lock().log {
+            Some(log) => log.roll_active(now),
+            None => Ok(()),
+        }
+    }
+
+    /// What is remembered of the producers that write here, by producer id.
+    ///
+    /// # Errors
+    /// `NotLeader` and `Offline`.
+    pub fn active_producers(&self) -> Result<Vec<ProducerEntry>, PartitionError> {
+        self.check_open()?;
+        let writer = self.lock();
+        let log = writer.log.as_ref().ok_or(PartitionError::NotLeader)?;
+        Ok(log.producers().entries().cloned().collect())
+    }
+
     /// Compares the epoch that a client believes in with ours (KIP-320): -1 asks for no check.
     ///
     /// # Errors
@@ -225,6 +276,27 @@ impl Partition {
     /// Lets everybody who waits look again: the log went offline.
     pub fn end_waits(&self) {
         self.waiters.end_all();
+    }
+
+    /// Registers a fetch, or a session, that is to hear of what happens here under this slot number.
+    pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: u32) -> FetchRegistration {
+        self.waiters.register_fetch(waiter, slot)
+    }
+
+    /// Whether the registration is one with this partition.
+    pub fn is_watched_by(&self, registration: &FetchRegistration) -> bool {
+        registration.is_with(&self.waiters)
+    }
+
+    /// Tells fetch sessions to look: something that they report has changed, without any bytes becoming readable (the
+    /// log start moved).
+    pub fn tell_sessions(&self) {
+        self.waiters.on_news();
+    }
+
+    /// Whether the partition ended here: it was deleted, or its log is handed to somebody else.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Refuses when the partition was closed or its log is offline.
@@ -308,6 +380,9 @@ pub enum PartitionError {
         /// Offset behind the last record.
         log_end_offset: Offset,
     },
+    /// A topic that only compacts keeps the newest record of each key.
+    #[error("records of a topic with cleanup.policy=compact cannot be deleted")]
+    CompactedOnly,
     /// The log refused the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -325,6 +400,7 @@ impl PartitionError {
             Self::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::CompactedOnly => ErrorCode::PolicyViolation,
             Self::Append(error) => error.error_code(),
             Self::Offline | Self::Storage(_) => ErrorCode::KafkaStorageError,
         }

@@ -4,7 +4,8 @@
 //! stable offset; the bounds are those of one consistent set of watermarks, which is returned beside the bytes.
 
 use protocol::types::Offset;
-use storage::log::read_plan::{FileSlice, ReadError};
+use storage::log::read_plan::{FileSlice, ReadError, ReadPlan};
+use storage::log::reader::LogReader;
 use storage::log::watermarks::Watermarks;
 
 use crate::partition::partition::{Partition, PartitionError};
@@ -27,6 +28,8 @@ pub struct PartitionRead {
     pub watermarks: Watermarks,
     /// Records, still in their file; `None` when there is nothing to read.
     pub records: Option<FileSlice>,
+    /// Something lies at or behind the offset, whether the limits let it through or not.
+    pub readable: bool,
     /// There is more to read, but in another segment: the reader should come back at once.
     pub goes_on: bool,
 }
@@ -51,7 +54,7 @@ impl Isolation {
 
 impl Partition {
     /// Finds what lies from `fetch_offset` on, at most `max_bytes`; with `min_one_batch` the first batch comes whole
-    /// however large it is.
+    /// however large it is. May wait for the disk.
     ///
     /// # Errors
     /// `OffsetOutOfRange` below the log start or above the log end; storage errors.
@@ -62,28 +65,57 @@ impl Partition {
         max_bytes: usize,
         min_one_batch: bool,
     ) -> Result<PartitionRead, PartitionError> {
+        let read = self.read_with(fetch_offset, isolation, |reader, end_offset| {
+            let plan = reader.plan_read(fetch_offset, end_offset, max_bytes, min_one_batch);
+            plan.map(Some)
+        });
+        read.map(|read| read.expect("a read that may wait is made"))
+    }
+
+    /// As [`Self::read`], but `None` where the lookup would wait for the disk.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_nowait(
+        &self,
+        fetch_offset: Offset,
+        isolation: Isolation,
+        max_bytes: usize,
+        min_one_batch: bool,
+    ) -> Result<Option<PartitionRead>, PartitionError> {
+        self.read_with(fetch_offset, isolation, |reader, end_offset| {
+            reader.plan_read_nowait(fetch_offset, end_offset, max_bytes, min_one_batch)
+        })
+    }
+
+    fn read_with(
+        &self,
+        fetch_offset: Offset,
+        isolation: Isolation,
+        plan: impl FnOnce(&LogReader, Offset) -> Result<Option<ReadPlan>, ReadError>,
+    ) -> Result<Option<PartitionRead>, PartitionError> {
         self.check_open()?;
         let watermarks = self.watermarks();
         if fetch_offset < watermarks.log_start_offset || fetch_offset > watermarks.log_end_offset {
             return Err(out_of_range(fetch_offset, &watermarks));
         }
         let end_offset = isolation.end_offset(&watermarks);
-        if fetch_offset >= end_offset {
-            return Ok(PartitionRead {
-                watermarks,
-                records: None,
-                goes_on: false,
-            });
+        let mut read = PartitionRead {
+            watermarks,
+            records: None,
+            readable: fetch_offset < end_offset,
+            goes_on: false,
+        };
+        if !read.readable {
+            return Ok(Some(read));
         }
-        match self
-            .reader
-            .plan_read(fetch_offset, end_offset, max_bytes, min_one_batch)
-        {
-            Ok(plan) => Ok(PartitionRead {
-                watermarks,
-                records: plan.slice,
-                goes_on: plan.goes_on,
-            }),
+        match plan(&self.reader, end_offset) {
+            Ok(Some(plan)) => {
+                read.records = plan.slice;
+                read.goes_on = plan.goes_on;
+                Ok(Some(read))
+            }
+            Ok(None) => Ok(None),
             Err(ReadError::Storage(error)) => Err(error.into()),
             Err(ReadError::OutOfRange { .. }) => Err(out_of_range(fetch_offset, &self.watermarks())),
         }

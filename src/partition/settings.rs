@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use protocol::record::ProduceLimits;
+use protocol::record::{ProduceLimits, Recompression};
 use protocol::types::Now;
 use storage::config::LogConfig;
 
@@ -15,6 +15,8 @@ pub struct PartitionSettings {
     pub log: Arc<LogConfig>,
     /// `min.insync.replicas`.
     pub min_insync_replicas: usize,
+    /// `compression.type` and its level; `None` keeps batches as they come.
+    pub recompression: Option<Recompression>,
     /// `monedula.record.validation=full`: compressed batches are opened and every record is checked.
     pub full_validation: bool,
     /// Most bytes a compressed batch may have when opened, in bytes.

@@ -4,62 +4,27 @@
 //! registration is gone when its guard drops; waking takes nothing but this list's lock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use protocol::types::Offset;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
-/// Counted at once at most, so that sums stay far from overflow.
-const MAX_STEP_BYTES: i64 = 1 << 40;
-
-/// A fetch that waits for bytes on any of its partitions.
-#[derive(Debug, Default)]
-pub struct FetchWaiter {
-    arrived_bytes: AtomicI64,
-    wanted_bytes: AtomicI64,
-    notify: Notify,
-}
-
-impl FetchWaiter {
-    /// A waiter that has seen nothing yet.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
-    }
-
-    /// Bytes that became readable since the registration.
-    pub fn arrived_bytes(&self) -> i64 {
-        self.arrived_bytes.load(Ordering::SeqCst)
-    }
-
-    /// Returns when so many bytes arrived since the registration, or something happened that ends the wait.
-    pub async fn wait_until(&self, wanted_bytes: i64) {
-        self.wanted_bytes.store(wanted_bytes, Ordering::SeqCst);
-        // a wake-up may be left over from before this call
-        while self.arrived_bytes() < wanted_bytes {
-            self.notify.notified().await;
-        }
-    }
-
-    fn on_bytes(&self, bytes: i64) {
-        let arrived = self.arrived_bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
-        if arrived >= self.wanted_bytes.load(Ordering::SeqCst) {
-            self.notify.notify_one();
-        }
-    }
-
-    /// Ends the wait by more bytes than anybody waits for.
-    fn end(&self) {
-        self.on_bytes(MAX_STEP_BYTES);
-    }
-}
+use crate::partition::fetch_wait::FetchWaiter;
 
 #[derive(Debug, Default)]
 struct Lists {
     next_id: u64,
-    fetches: BTreeMap<u64, Arc<FetchWaiter>>,
+    fetches: BTreeMap<u64, Watch>,
     /// By the offset below which the high watermark must have come, exclusive.
     commits: BTreeMap<(Offset, u64), oneshot::Sender<()>>,
+}
+
+/// A fetch or a session that watches, and its number for this partition.
+#[derive(Debug)]
+struct Watch {
+    waiter: Arc<FetchWaiter>,
+    slot: u32,
 }
 
 /// Everybody who waits for one partition.
@@ -70,18 +35,20 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    /// Registers a fetch; it hears of every advance until the guard drops.
-    pub fn register_fetch(self: &Arc<Self>, waiter: Arc<FetchWaiter>) -> FetchRegistration {
+    /// Registers a fetch or a session; it hears of what happens until the guard drops, or once if it does not wait.
+    pub fn register_fetch(self: &Arc<Self>, waiter: &Arc<FetchWaiter>, slot: u32) -> FetchRegistration {
         let mut lists = self.lists();
         let id = lists.next_id;
         lists.next_id += 1;
-        lists.fetches.insert(id, waiter);
-        self.registered.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        FetchRegistration {
+        drop(lists);
+        let registration = FetchRegistration {
             waiters: Arc::clone(self),
+            waiter: Arc::clone(waiter),
+            slot,
             id,
-        }
+        };
+        registration.renew();
+        registration
     }
 
     /// Registers for the high watermark reaching `end_offset`. The caller looks at the high watermark after this call
@@ -113,9 +80,14 @@ impl Waiters {
             let _gone = entry.remove().send(());
             self.registered.fetch_sub(1, Ordering::SeqCst);
         }
-        let bytes = i64::try_from(bytes).unwrap_or(MAX_STEP_BYTES).min(MAX_STEP_BYTES);
-        for fetch in lists.fetches.values() {
-            fetch.on_bytes(bytes);
+        self.tell_fetches(&mut lists, i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Something changed that no wait is for, but that fetch sessions report.
+    pub fn on_news(&self) {
+        fence(Ordering::SeqCst);
+        if self.registered.load(Ordering::SeqCst) > 0 {
+            self.tell_fetches(&mut self.lists(), 0);
         }
     }
 
@@ -124,9 +96,22 @@ impl Waiters {
         let mut lists = self.lists();
         let commits = std::mem::take(&mut lists.commits);
         self.registered.fetch_sub(commits.len(), Ordering::SeqCst);
-        for fetch in lists.fetches.values() {
-            fetch.end();
-        }
+        self.tell_fetches(&mut lists, i64::MAX);
+    }
+
+    fn tell_fetches(&self, lists: &mut Lists, bytes: i64) {
+        let before = lists.fetches.len();
+        lists
+            .fetches
+            .retain(|_, watch| watch.waiter.on_bytes(watch.slot, bytes));
+        self.registered
+            .fetch_sub(before - lists.fetches.len(), Ordering::SeqCst);
+    }
+
+    /// How many are registered.
+    #[cfg(test)]
+    pub(crate) fn registered(&self) -> usize {
+        self.registered.load(Ordering::SeqCst)
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
@@ -138,7 +123,35 @@ impl Waiters {
 #[derive(Debug)]
 pub struct FetchRegistration {
     waiters: Arc<Waiters>,
+    waiter: Arc<FetchWaiter>,
+    slot: u32,
     id: u64,
+}
+
+impl FetchRegistration {
+    /// Registers again if the partition has told and forgotten.
+    pub fn renew(&self) {
+        let mut lists = self.waiters.lists();
+        let watch = || Watch {
+            waiter: Arc::clone(&self.waiter),
+            slot: self.slot,
+        };
+        let mut added = false;
+        lists.fetches.entry(self.id).or_insert_with(|| {
+            added = true;
+            watch()
+        });
+        if added {
+            self.waiters.registered.fetch_add(1, Ordering::SeqCst);
+        }
+        drop(lists);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether this is a registration with these waiters.
+    pub fn is_with(&self, waiters: &Arc<Waiters>) -> bool {
+        Arc::ptr_eq(&self.waiters, waiters)
+    }
 }
 
 impl Drop for FetchRegistration {
@@ -149,22 +162,20 @@ impl Drop for FetchRegistration {
     }
 }
 
+/// The future's value if it is there without waiting.
+#[cfg(test)]
+pub(super) async fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_fetch_is_woken_when_enough_bytes_came() {
-        let waiters = Arc::new(Waiters::default());
-        let fetch = FetchWaiter::new();
-        let registration = waiters.register_fetch(Arc::clone(&fetch));
-        waiters.on_advance(1, 60);
-        assert!(now_or_never(fetch.wait_until(100)).await.is_none());
-        waiters.on_advance(2, 40);
-        assert!(now_or_never(fetch.wait_until(100)).await.is_some());
-        drop(registration);
-        assert_eq!(waiters.registered.load(Ordering::SeqCst), 0);
-    }
 
     #[tokio::test]
     async fn a_commit_is_released_when_the_high_watermark_covers_it() {
@@ -177,15 +188,5 @@ mod tests {
         waiters.end_all();
         assert!(late.await.is_err(), "the partition ended");
         assert_eq!(waiters.registered.load(Ordering::SeqCst), 0);
-    }
-
-    /// The future's value if it is there without waiting.
-    async fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
-        let mut future = std::pin::pin!(future);
-        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        })
-        .await
     }
 }

@@ -139,6 +139,18 @@ impl LogDir {
         self.path.join(PartitionDir::live_name(topic, partition))
     }
 
+    /// Path for the copy of a partition that moves here from another log directory.
+    pub fn future_path(&self, topic: &str, partition: i32, unique_id: Uuid) -> PathBuf {
+        self.path.join(PartitionDir::future_name(topic, partition, unique_id))
+    }
+
+    /// Turns a finished copy into the partition's directory in use.
+    pub fn promote_future(&self, future: &Path, topic: &str, partition: i32) -> Result<(), StorageError> {
+        let to = self.partition_path(topic, partition);
+        self.fs.rename(future, &to).context("rename", future)?;
+        self.fs.sync_dir(&self.path).context("sync directory", &self.path)
+    }
+
     /// Stops all use after a disk failure; there is no way back but a restart.
     pub fn mark_offline(&self) {
         self.offline.store(true, Ordering::Release);

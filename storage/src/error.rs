@@ -87,6 +87,28 @@ impl StorageError {
         matches!(self, Self::NoSpace { .. })
     }
 
+    /// Whether a read was not made because it would have waited for the disk.
+    pub fn is_cold(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the same call may succeed later without anybody repairing the disk: it is full, or the process or the
+    /// system is out of descriptors or memory.
+    pub fn is_passing(&self) -> bool {
+        let passing = [
+            rustix::io::Errno::MFILE,
+            rustix::io::Errno::NFILE,
+            rustix::io::Errno::NOMEM,
+        ];
+        match self {
+            Self::NoSpace { .. } => true,
+            Self::Io { source, .. } => passing
+                .iter()
+                .any(|errno| source.raw_os_error() == Some(errno.raw_os_error())),
+            _ => false,
+        }
+    }
+
     /// Whether the named file or directory does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

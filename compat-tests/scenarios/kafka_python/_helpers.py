@@ -114,3 +114,21 @@ def groups():
     listed = client.list_groups() if hasattr(client, "list_groups") else client.list_consumer_groups()
     client.close()
     return [group["group_id"] if isinstance(group, dict) else group[0] for group in listed]
+
+
+def setting(kind, name, key):
+    """The value of one setting of a resource, whatever shape the version answers with."""
+    from kafka.admin import ConfigResource
+
+    client = admin()
+    if VERSION >= (3, 0):
+        answer = client.describe_configs([ConfigResource(kind, name, {key: None})], config_filter="all")
+        [settings] = [found for names in answer.values() for found in names.values()]
+        value = settings[key]["value"]
+    else:
+        [answer] = client.describe_configs([ConfigResource(kind, name, {key: None})])
+        [(code, _, _, _, settings)] = answer.resources
+        equal(code, 0)
+        [value] = [found[1] for found in settings if found[0] == key]
+    client.close()
+    return value

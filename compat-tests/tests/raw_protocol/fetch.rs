@@ -225,18 +225,44 @@ fn a_fetch_without_data_answers_after_its_wait() {
 fn an_error_in_one_partition_ends_the_wait() {
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
+    let out_of_range = unique("range");
+    create_topic(&mut bench, &out_of_range, 1, &[]);
     let mut request = fetch_request(&topic, 0, 0, 25_000, 1);
+    request.topics.extend(fetch_request(&out_of_range, 0, 99, 0, 1).topics);
+    assert_eq!(codes(&bench.call(FETCH_BY_NAME, &request)), [0, 1]);
+}
+
+/// In Apache Kafka it waits for the others all the same; a client with a deleted topic in its list would else ask again
+/// and again.
+#[test]
+fn an_unknown_partition_is_told_beside_the_others() {
+    let mut bench = Bench::new();
+    let topic = new_topic(&mut bench);
     let lost = FetchPartition::default()
         .with_partition(7)
         .with_current_leader_epoch(-1);
-    request.topics[0].partitions.push(lost);
-    let response = bench.call(FETCH_BY_NAME, &request);
-    let codes: Vec<_> = response.responses[0]
-        .partitions
-        .iter()
-        .map(|data| data.error_code)
-        .collect();
-    assert_eq!(codes, [0, 3]);
+    let mut request = fetch_request(&topic, 0, 0, 25_000, 1);
+    request.topics[0].partitions.push(lost.clone());
+    let waiting = bench.send(FETCH_BY_NAME, &request);
+    produce_values(&mut bench.connect(), &topic, &["a"]);
+    let response = bench.receive::<FetchRequest>(FETCH_BY_NAME, waiting);
+    assert_eq!(codes(&response), [0, 3]);
+    assert_eq!(
+        values(&response.responses[0].partitions[0]),
+        ["a"],
+        "it waited for this"
+    );
+    request.topics[0].partitions = vec![lost];
+    assert_eq!(
+        codes(&bench.call(FETCH_BY_NAME, &request)),
+        [3],
+        "alone it is told at once"
+    );
+}
+
+fn codes(response: &kafka_protocol::messages::FetchResponse) -> Vec<i16> {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|data| data.error_code).collect()
 }
 
 #[test]

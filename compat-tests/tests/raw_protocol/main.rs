@@ -4,16 +4,28 @@
 //! Kafka 4.3.1 that way. **Invariant:** after whatever a test did, a second client on another connection is undisturbed;
 //! [`Bench`] checks that at the end of each.
 
+mod config_changes;
+mod configs;
 mod connections;
+mod delete_groups;
+mod delete_records;
 mod fetch;
+mod fetch_sessions;
+mod group_admin;
 mod groups;
+mod log_dirs;
 mod malformed;
 mod offsets;
 mod oversized;
+mod partitions;
 mod pressure;
 mod produce;
+mod quorum;
+mod quotas_admin;
+mod records;
 mod samples;
 mod sequences;
+mod topic_checks;
 mod topics;
 mod versions;
 

@@ -43,6 +43,19 @@ fn special_times() {
     assert_eq!(at(-3), (0, 5, 1_700_000_002_001), "highest timestamp");
     assert_eq!(at(-4), (0, 0, -1), "earliest local");
     assert_eq!(at(-5), (0, -1, -1), "latest tiered");
+    let pending = bench
+        .call(11, &list_offsets_request(&topic, 0, -6))
+        .topics
+        .remove(0)
+        .partitions
+        .remove(0);
+    let told = (
+        pending.error_code,
+        pending.offset,
+        pending.timestamp,
+        pending.leader_epoch,
+    );
+    assert_eq!(told, (0, -1, -1, -1), "earliest that waits to be tiered");
 }
 
 #[test]

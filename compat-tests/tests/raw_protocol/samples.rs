@@ -5,23 +5,30 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_topic_partitions_request::TopicRequest;
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use kafka_protocol::messages::{delete_topics_request::DeleteTopicState, *};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 use uuid::Uuid;
 
 use compat_tests::batch::Batch;
 use compat_tests::requests::{
-    commit_request, creatable, fetch_request, group_id, list_offsets_request, produce_request, topic_name, unique,
+    commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request, produce_request,
+    topic_name, unique,
 };
-use compat_tests::wire::{encode_request, text};
+use compat_tests::wire::{encode_request, text, version_of_fields};
 
 /// The correlation id of every sample.
 pub(crate) const CORRELATION_ID: i32 = 4711;
@@ -54,7 +61,7 @@ fn check<Q: Request>(mut frame: Bytes, version: i16) -> Result<(), String> {
     if header.correlation_id != CORRELATION_ID {
         return Err(format!("correlation id {}", header.correlation_id));
     }
-    Q::Response::decode(&mut frame, version).map_err(|error| error.to_string())?;
+    Q::Response::decode(&mut frame, version_of_fields(Q::KEY, version)).map_err(|error| error.to_string())?;
     if frame.is_empty() {
         Ok(())
     } else {
@@ -78,6 +85,7 @@ pub(crate) fn all(subject: &Subject<'_>) -> Vec<Sample> {
     samples.extend(offsets(subject));
     samples.extend(membership(subject));
     samples.extend(administration(subject));
+    samples.extend(cluster(subject));
     samples.sort_by_key(|sample| (sample.key, sample.version));
     samples
 }
@@ -109,7 +117,7 @@ fn data(subject: &Subject<'_>) -> Vec<Sample> {
     [
         sample(3..=13, produce),
         sample(4..=18, fetch),
-        sample(1..=10, |_| list_offsets_request(topic, 0, -1)),
+        sample(1..=11, |_| list_offsets_request(topic, 0, -1)),
         sample(0..=13, metadata),
         sample(2..=4, |_| {
             let asked = OffsetForLeaderPartition::default()
@@ -290,19 +298,170 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
         };
         DescribeConfigsRequest::default().with_resources(vec![resource(2, subject.topic).with_configuration_keys(None)])
     };
+    let alter = |_| {
+        let config = alter_configs_request::AlterableConfig::default()
+            .with_name(text("segment.ms"))
+            .with_value(Some(text("3600000")));
+        let resource = alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(subject.topic))
+            .with_configs(vec![config]);
+        AlterConfigsRequest::default()
+            .with_resources(vec![resource])
+            .with_validate_only(true)
+    };
+    let incremental = |_| {
+        let config = incremental_alter_configs_request::AlterableConfig::default()
+            .with_name(text("cleanup.policy"))
+            .with_config_operation(2)
+            .with_value(Some(text("delete")));
+        let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(subject.topic))
+            .with_configs(vec![config]);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+    };
+    let producers = |_| {
+        let asked = describe_producers_request::TopicRequest::default()
+            .with_name(topic_name(subject.topic))
+            .with_partition_indexes(vec![0, 99]);
+        DescribeProducersRequest::default().with_topics(vec![asked])
+    };
     let create = |_| {
         CreateTopicsRequest::default()
             .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
             .with_timeout_ms(30_000)
     };
+    // offset 0: the other samples still find the topic's records
+    let records = |_| delete_records_request(subject.topic, &[(0, 0)]);
     [
         sample(0..=4, api_versions),
         sample(2..=7, create),
         sample(1..=6, delete),
+        sample(0..=2, records),
         sample(1..=4, configs),
+        sample(0..=2, alter),
+        sample(0..=1, incremental),
+        sample(0..=2, |_| {
+            DeleteGroupsRequest::default().with_groups_names(vec![group_id("not-there")])
+        }),
+        sample(0..=0, |_| {
+            let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
+            let topic = OffsetDeleteRequestTopic::default()
+                .with_name(topic_name(subject.topic))
+                .with_partitions(vec![partition]);
+            OffsetDeleteRequest::default()
+                .with_group_id(group_id(subject.group))
+                .with_topics(vec![topic])
+        }),
         sample(0..=2, |_| DescribeClusterRequest::default()),
+        sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
+        sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
+        vec![describe_log_dirs_5()],
+        sample(0..=0, producers),
+        sample(0..=1, |_| ListConfigResourcesRequest::default()),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The APIs that change or show the cluster: samples that change nothing.
+fn cluster(subject: &Subject<'_>) -> Vec<Sample> {
+    let topic = || topic_name(subject.topic);
+    let partitions = |_| {
+        let asked = CreatePartitionsTopic::default()
+            .with_name(topic())
+            .with_count(9)
+            .with_assignments(None);
+        CreatePartitionsRequest::default()
+            .with_topics(vec![asked])
+            .with_timeout_ms(30_000)
+            .with_validate_only(true)
+    };
+    let elect = |version| {
+        let asked = TopicPartitions::default().with_topic(topic()).with_partitions(vec![0]);
+        ElectLeadersRequest::default()
+            .with_election_type(i8::from(version >= 1))
+            .with_topic_partitions(Some(vec![asked]))
+    };
+    let reassign = |version| {
+        let asked = ReassignablePartition::default().with_replicas(None);
+        let asked = ReassignableTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![asked]);
+        AlterPartitionReassignmentsRequest::default()
+            .with_allow_replication_factor_change(version == 0)
+            .with_topics(vec![asked])
+    };
+    let quorum = |_| {
+        let asked = describe_quorum_request::PartitionData::default().with_partition_index(0);
+        let asked = describe_quorum_request::TopicData::default()
+            .with_topic_name(topic_name("__cluster_metadata"))
+            .with_partitions(vec![asked]);
+        DescribeQuorumRequest::default().with_topics(vec![asked])
+    };
+    let features = |version| {
+        let asked = FeatureUpdateKey::default()
+            .with_feature(text("not.a.feature"))
+            .with_max_version_level(1);
+        UpdateFeaturesRequest::default()
+            .with_feature_updates(vec![asked])
+            .with_validate_only(version >= 1)
+    };
+    let page = |_| {
+        let cursor = describe_topic_partitions_request::Cursor::default()
+            .with_topic_name(topic())
+            .with_partition_index(0);
+        DescribeTopicPartitionsRequest::default()
+            .with_topics(vec![TopicRequest::default().with_name(topic())])
+            .with_cursor(Some(cursor))
+    };
+    [
+        sample(0..=3, partitions),
+        sample(0..=2, elect),
+        sample(0..=1, reassign),
+        sample(0..=0, |_| {
+            ListPartitionReassignmentsRequest::default().with_topics(None)
+        }),
+        sample(0..=2, quorum),
+        sample(0..=2, features),
+        sample(0..=0, |_| {
+            UnregisterBrokerRequest::default().with_broker_id(BrokerId(4_711))
+        }),
+        sample(0..=0, page),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A version that the library has no codec for. The request is that of version 4; so is the answer, with one boolean per
+/// directory behind the sizes of its disk.
+fn describe_log_dirs_5() -> Sample {
+    let four = encode_request(
+        CORRELATION_ID,
+        4,
+        &DescribeLogDirsRequest::default().with_topics(Some(Vec::new())),
+    );
+    let mut frame = four.to_vec();
+    frame[4 + 3] = 5;
+    let check = |frame: Bytes, _| {
+        // with one directory and no topic: tag counts of directory and body stand behind the boolean
+        let Some((cordoned, rest)) = frame.len().checked_sub(3).map(|at| (frame[at], &frame[at + 1..])) else {
+            return Err("too short".to_owned());
+        };
+        let mut four = frame[..frame.len() - 3].to_vec();
+        four.extend_from_slice(rest);
+        if cordoned > 1 {
+            return Err(format!("{cordoned} is no boolean"));
+        }
+        check::<DescribeLogDirsRequest>(four.into(), 4)
+    };
+    Sample {
+        key: DescribeLogDirsRequest::KEY,
+        version: 5,
+        frame: frame.into(),
+        check,
+    }
 }

@@ -9,8 +9,10 @@ use flate2::write::GzEncoder;
 
 use super::{CompressError, Compression, read_limited};
 
-pub(super) fn compress(input: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(input.len() / 2), flate2::Compression::default());
+pub(super) fn compress(level: Option<i32>, input: &[u8]) -> io::Result<Vec<u8>> {
+    let level = level.map(|level| u32::try_from(level.clamp(1, 9)).expect("clamped"));
+    let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+    let mut encoder = GzEncoder::new(Vec::with_capacity(input.len() / 2), level);
     encoder.write_all(input)?;
     encoder.finish()
 }

@@ -97,12 +97,18 @@ impl CompressError {
 
 /// Compresses with the codec's default level.
 pub fn compress(codec: Compression, input: &[u8]) -> Vec<u8> {
+    compress_with(codec, None, input)
+}
+
+/// Compresses with a level of the codec, 1 to 9 for gzip and -131072 to 22 for zstd; `None` is the library's own. Snappy
+/// has no levels, and the library for lz4 has one.
+pub fn compress_with(codec: Compression, level: Option<i32>, input: &[u8]) -> Vec<u8> {
     let compressed = match codec {
         Compression::None => return input.to_vec(),
         Compression::Snappy => return snappy::compress(input),
-        Compression::Gzip => gzip::compress(input),
+        Compression::Gzip => gzip::compress(level, input),
         Compression::Lz4 => lz4::compress(input),
-        Compression::Zstd => zstd::compress(input),
+        Compression::Zstd => zstd::compress(level, input),
     };
     compressed.expect("writing to memory does not fail")
 }

@@ -7,8 +7,8 @@ use std::io;
 
 use super::{CompressError, Compression, read_limited};
 
-pub(super) fn compress(input: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(input, zstd::DEFAULT_COMPRESSION_LEVEL)
+pub(super) fn compress(level: Option<i32>, input: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(input, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
 }
 
 pub(super) fn decompress(input: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressError> {

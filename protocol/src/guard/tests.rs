@@ -9,8 +9,15 @@ fn the_table_has_every_request_of_the_decoder_in_its_versions() {
         .filter_map(|key| ApiKey::try_from(key).ok())
         .map(|key| {
             let range = key.valid_versions();
-            // The response of version 6, which is unstable, is there, the request is not.
-            let last = if key == ApiKey::InitProducerId { 5 } else { range.max };
+            let last = match key {
+                // The response of version 6, which is unstable, is there, the request is not.
+                ApiKey::InitProducerId => 5,
+                // Read with the fields of version 10.
+                ApiKey::ListOffsets => 11,
+                // Read with the fields of version 4.
+                ApiKey::DescribeLogDirs => 5,
+                _ => range.max,
+            };
             (key as i16, range.min, last)
         })
         .collect();

@@ -26,6 +26,11 @@ impl<'a> Records<'a> {
         RecordIter::new(&self.payload, self.records_count)
     }
 
+    /// The bytes of the records without compression.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// Size of the records without compression.
     pub fn size_bytes(&self) -> usize {
         self.payload.len()

@@ -1,8 +1,9 @@
 //! Record batches, format v2: the header, views over bytes, validation of what producers send, iteration, building.
 //!
 //! Invariants: nothing here panics on bytes from outside or allocates more than the caller's limit. A
-//! [`ValidatedBatch`] is the proof that a batch was checked; the log appends nothing else. Batches are never
-//! re-encoded between socket and log: only the header is corrected, and it is kept apart from the body.
+//! [`ValidatedBatch`] is the proof that a batch was checked; the log appends nothing else. Batches are not
+//! re-encoded between socket and log (only the header is corrected, and it is kept apart from the body) unless the topic
+//! names a codec of its own.
 //! Sources: KIP-98, Kafka's `DefaultRecordBatch`, `DefaultRecord`, `LogValidator`.
 
 mod batch;
@@ -11,6 +12,7 @@ pub mod control;
 mod error;
 mod header;
 mod iter;
+mod recompress;
 mod validate;
 mod varint;
 
@@ -22,6 +24,7 @@ pub use header::{
     NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
 };
 pub use iter::{Record, RecordHeader, RecordHeaderIter, RecordHeaders, RecordIter, Records};
+pub use recompress::Recompression;
 pub use validate::{ProduceLimits, ValidatedBatch};
 
 pub use crate::compress::Compression;

@@ -8,8 +8,7 @@
 //! Sources: Kafka's `ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords`, `LogValidator`.
 //! Stricter than Kafka, all seen on 4.3.1: bytes behind the batch are refused, Kafka cuts them off if they are no whole
 //! batch; offset deltas must be 0, 1, 2, …, Kafka ignores or renumbers others; a null has length -1, Kafka takes any
-//! negative one; the LogAppendTime bit is refused in every topic, Kafka clears it if the topic is CreateTime and the
-//! header's timestamp in range. Unknown codecs and streams that do not unpack get a code of their own, not -1.
+//! negative one. Unknown codecs and streams that do not unpack get a code of their own, not -1.
 
 use bytes::Bytes;
 
@@ -83,6 +82,10 @@ impl ValidatedBatch {
         }
         view.verify_crc()?;
         check_produced_header(&header)?;
+        let is_stamped = header.attributes.is_log_append_time();
+        if is_stamped {
+            check_stamped(&header, limits)?;
+        }
         if must_walk(&header, limits) {
             let max_timestamp = check_records(&header, &view.records(limits.max_decompressed_bytes)?, limits)?;
             // Time lookup and retention rely on this field, so it is ours, not the client's.
@@ -90,6 +93,10 @@ impl ValidatedBatch {
                 header.max_timestamp = max_timestamp;
                 header.crc = header.compute_crc(view.body());
             }
+        }
+        if is_stamped {
+            header.attributes = header.attributes.with_timestamp_type(TimestampType::CreateTime);
+            header.crc = header.compute_crc(view.body());
         }
         Ok(Self { header, bytes: records })
     }
@@ -204,13 +211,30 @@ fn check_produced_header(header: &BatchHeader) -> Result<(), BatchError> {
         );
         return Err(BatchError::invalid(message));
     }
-    if header.attributes.is_log_append_time() {
-        // Kafka names every record; but nobody has counted them yet, and the count is the client's word only.
-        let message = "producers may not set the timestamp type to LogAppendTime".to_owned();
-        let record_errors = vec![(0, message.clone())];
-        return Err(BatchError::InvalidTimestamp { message, record_errors });
-    }
     Ok(())
+}
+
+/// A batch whose producer claims LogAppendTime: every record then has the header's largest timestamp, and Kafka takes that
+/// as the producer's own, clearing the claim, where the topic is CreateTime and the timestamp in range.
+fn check_stamped(header: &BatchHeader, limits: &ProduceLimits) -> Result<(), BatchError> {
+    let is_create_time = limits.timestamp_type == TimestampType::CreateTime;
+    let timestamp = header.max_timestamp;
+    let message = if !is_create_time || timestamp == NO_TIMESTAMP {
+        "producers may not set the timestamp type to LogAppendTime".to_owned()
+    } else if !timestamp_allowed(timestamp, limits) {
+        out_of_range(timestamp, limits)
+    } else {
+        return Ok(());
+    };
+    // Kafka names every record; but nobody has counted them yet, and the count is the client's word only.
+    let record_errors = vec![(0, message.clone())];
+    Err(BatchError::InvalidTimestamp { message, record_errors })
+}
+
+fn out_of_range(timestamp: i64, limits: &ProduceLimits) -> String {
+    let first = limits.now_ms.saturating_sub(limits.timestamp_before_max_ms);
+    let last = limits.now_ms.saturating_add(limits.timestamp_after_max_ms);
+    format!("timestamp {timestamp} is out of range, it should be within [{first}, {last}]")
 }
 
 /// Are the records to be looked at?
@@ -244,11 +268,7 @@ fn check_records(header: &BatchHeader, records: &Records<'_>, limits: &ProduceLi
                 "a compacted topic does not accept a record without a key".to_owned()
             });
         } else if check_timestamps && !timestamp_allowed(timestamp, limits) {
-            faults.timestamp(index, || {
-                let first = limits.now_ms.saturating_sub(limits.timestamp_before_max_ms);
-                let last = limits.now_ms.saturating_add(limits.timestamp_after_max_ms);
-                format!("timestamp {timestamp} is out of range, it should be within [{first}, {last}]")
-            });
+            faults.timestamp(index, || out_of_range(timestamp, limits));
         }
     }
     faults.into_result()?;

@@ -130,7 +130,7 @@ fn a_broker_shows_all_of_its_configs() {
             ("ssl.protocol", Some("TLSv1.3"), 5)
         ]
     );
-    assert!(!find(&rows, "listeners").read_only);
+    assert!(find(&rows, "listeners").read_only, "unlike in Kafka");
     assert_eq!(find(&rows, "broker.id").value.as_deref(), Some("7"));
     assert_eq!(
         find(&rows, "unstable.api.versions.enable").value.as_deref(),
@@ -142,4 +142,93 @@ fn a_broker_shows_all_of_its_configs() {
     );
     assert_eq!(find(&rows, "log.dirs").value, None);
     assert_eq!(find(&rows, "log.dirs").source, ConfigSource::Default);
+}
+
+fn with_dynamic(start: &[(&str, &str)], all: &[(&str, &str)], own: &[(&str, &str)]) -> BrokerConfig {
+    broker(start)
+        .with_dynamic(overrides(all), overrides(own))
+        .expect("valid")
+}
+
+#[test]
+fn dynamic_values_stand_before_those_of_the_start() {
+    let broker = with_dynamic(
+        &[("message.max.bytes", "1000"), ("log.retention.hours", "1")],
+        &[("message.max.bytes", "2000"), ("log.retention.ms", "7")],
+        &[("message.max.bytes", "3000"), ("max.connections", "5")],
+    );
+    let rows = describe_broker(&broker);
+    let row = find(&rows, "message.max.bytes");
+    assert_eq!(
+        (row.value.as_deref(), row.source as i8, row.read_only),
+        (Some("3000"), 2, false)
+    );
+    let name = "message.max.bytes";
+    let expected = [
+        (name, Some("3000"), 2),
+        (name, Some("2000"), 3),
+        (name, Some("1000"), 4),
+        (name, Some("1048588"), 5),
+    ];
+    assert_eq!(synonyms(row), expected);
+    let topic = describe_topic(&overrides(&[("max.message.bytes", "9")]), &broker);
+    let row = find(&topic, "max.message.bytes");
+    assert_eq!((row.value.as_deref(), row.source as i8), (Some("9"), 1));
+    assert_eq!(synonyms(row)[1..], expected);
+    let row = find(&topic, "retention.ms");
+    assert_eq!((row.value.as_deref(), row.source as i8), (Some("7"), 3));
+    assert_eq!(
+        synonyms(row),
+        [
+            ("log.retention.ms", Some("7"), 3),
+            ("log.retention.hours", Some("1"), 4),
+            ("log.retention.hours", Some("168"), 5)
+        ]
+    );
+}
+
+#[test]
+fn all_brokers_have_what_was_set_for_them_only() {
+    let broker = with_dynamic(
+        &[("max.connections", "4")],
+        &[
+            ("max.connections", "5"),
+            ("my.plugin", "secret"),
+            ("leader.replication.throttled.rate", "7"),
+        ],
+        &[("max.connections", "6"), ("max.connections.per.ip", "7")],
+    );
+    let rows = describe_all_brokers(&broker);
+    assert_eq!(rows.len(), 3);
+    let row = find(&rows, "max.connections");
+    assert_eq!((row.value.as_deref(), row.source as i8), (Some("5"), 3));
+    assert_eq!(synonyms(row), [("max.connections", Some("5"), 3)]);
+    let row = find(&rows, "my.plugin");
+    assert_eq!(
+        (row.value.as_deref(), row.sensitive, row.read_only),
+        (None, true, false)
+    );
+    assert_eq!(
+        find(&rows, "leader.replication.throttled.rate").value.as_deref(),
+        Some("7")
+    );
+    let own = describe_broker(&broker);
+    assert_eq!(find(&own, "my.plugin").value, None);
+    assert_eq!(
+        find(&own, "leader.replication.throttled.rate").value.as_deref(),
+        Some("7")
+    );
+    assert!(find(&own, "num.partitions").read_only);
+}
+
+#[test]
+fn secrets_of_a_listener_are_not_shown() {
+    let name = "listener.name.a.ssl.keystore.password";
+    let rows = describe_broker(&with_dynamic(&[], &[], &[(name, "secret")]));
+    let row = find(&rows, name);
+    assert_eq!(
+        (row.value.as_deref(), row.sensitive, row.source as i8, row.read_only),
+        (None, true, 2, false)
+    );
+    assert!(row.synonyms.iter().all(|synonym| synonym.value.is_none()));
 }

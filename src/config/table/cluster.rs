@@ -81,8 +81,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Size of metadata log and snapshots above which the oldest are removed."),
     accepted("metadata.max.retention.ms", Long, Some("604800000"), High, ReadOnly, Check::Any,
         "Age at which metadata log segments and snapshots are removed."),
-    accepted("num.replica.alter.log.dirs.threads", Int, None, High, ReadOnly, Check::Any,
-        "Threads that move replicas between directories."),
     accepted("num.replica.fetchers", Int, Some("1"), High, ClusterWide, Check::AtLeast(1),
         "Fetcher threads per leader that is followed."),
     accepted("process.roles", List, Some("broker,controller"), High, ReadOnly, Check::NonEmptyListOf(&["broker", "controller"]),

@@ -5,22 +5,14 @@
 
 use crate::config::check::Check;
 use crate::config::key::Importance::{High, Low, Medium};
-use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
+use crate::config::key::UpdateMode::{ClusterWide, ReadOnly};
 use crate::config::key::{ConfigKey, accepted};
-use crate::config::value::ConfigType::{Boolean, Double, Int, List, Long, String};
+use crate::config::value::ConfigType::{Boolean, Double, Int, Long};
 
 #[rustfmt::skip] // a table: facts on one line, the sentence on the next
 pub(super) const KEYS: &[ConfigKey] = &[
-    accepted("compression.gzip.level", Int, Some("-1"), Medium, ClusterWide, Check::BetweenOr(1, 9, -1),
-        "Level used when the broker compresses with gzip; -1 is the library's own default."),
     accepted("compression.lz4.level", Int, Some("9"), Medium, ClusterWide, Check::Between(1, 17),
-        "Level used when the broker compresses with lz4."),
-    accepted("compression.type", String, Some("producer"), High, ClusterWide, Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-        "Codec in which batches are stored; batches are stored as their producer compressed them, which is what `producer` asks for."),
-    accepted("compression.zstd.level", Int, Some("3"), Medium, ClusterWide, Check::Between(-131072, 22),
-        "Level used when the broker compresses with zstd."),
-    accepted("cordoned.log.dirs", List, Some(""), Medium, PerBroker, Check::Any,
-        "Log directories that take no new replicas; `*` means all."),
+        "Level used when the broker compresses with lz4; the one of its library is used."),
     accepted("log.cleaner.backoff.ms", Long, Some("15000"), Medium, ClusterWide, Check::AtLeast(0),
         "Pause of the cleaner when there is nothing to clean."),
     accepted("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Medium, ClusterWide, Check::Any,
@@ -47,6 +39,4 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Longest wait for telling the controller of a failed log directory before the broker stops."),
     accepted("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), High, ReadOnly, Check::Any,
         "Kafka's period of looking for logs to flush; here every directory has its own flusher, which needs no period."),
-    accepted("log.initial.task.delay.ms", Long, Some("30000"), Low, ReadOnly, Check::AtLeast(0),
-        "Pause after the start before background work on logs begins.").internal(),
 ];

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::config::broker;
-use crate::config::key::{ConfigKey, Effect};
+use crate::config::key::ConfigKey;
 
 /// Areas of the accepted configs, in the order of the documentation.
 const AREAS: &[(&str, &[ConfigKey])] = &[
@@ -45,17 +45,13 @@ pub fn find(name: &str) -> Option<&'static ConfigKey> {
 
 /// The configs that are only accepted, by area.
 pub(super) fn accepted_areas() -> impl Iterator<Item = (&'static str, Vec<&'static ConfigKey>)> {
-    let idle = broker::KEYS
-        .iter()
-        .filter(|key| key.effect == Effect::Accepted)
-        .collect();
-    let areas = AREAS.iter().map(|(area, keys)| (*area, keys.iter().collect()));
-    std::iter::once(("Retention", idle)).chain(areas)
+    AREAS.iter().map(|(area, keys)| (*area, keys.iter().collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::key::Effect;
 
     fn all_rows() -> impl Iterator<Item = &'static ConfigKey> {
         broker::KEYS
@@ -75,20 +71,7 @@ mod tests {
             .filter(|key| key.effect == Effect::Accepted)
             .map(|key| key.name)
             .collect();
-        let expected = [
-            "log.flush.start.offset.checkpoint.interval.ms",
-            "log.retention.bytes",
-            "log.retention.check.interval.ms",
-            "log.segment.delete.delay.ms",
-            "max.request.partition.size.limit",
-            "log.retention.hours",
-            "log.retention.minutes",
-            "log.retention.ms",
-        ];
-        assert_eq!(
-            idle, expected,
-            "read for topics whose retention does nothing, or for what is not served yet"
-        );
+        assert_eq!(idle, [""; 0], "what is read also acts");
         assert!(
             AREAS
                 .iter()

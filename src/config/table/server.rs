@@ -35,8 +35,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Java classes that report Yammer metrics."),
     accepted("max.connection.creation.rate", Int, Some("2147483647"), Medium, ClusterWide, Check::AtLeast(0),
         "Most new connections per second."),
-    accepted("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Medium, ReadOnly, Check::AtLeast(0),
-        "Most incremental fetch sessions kept; sessions are not offered, every fetch is a full one."),
     accepted("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Low, ClusterWide, Check::Any,
         "Java classes that report metrics."),
     accepted("metrics.num.samples", Int, Some("2"), Low, ReadOnly, Check::AtLeast(1),

@@ -25,13 +25,14 @@ use openraft::{CommittedLeaderId, Config, EntryPayload, Membership, Raft, Server
 use storage::error::{IoContext, StorageError};
 use storage::io::file_system::FileSystem;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use self::log_store::{FoundLog, LogIdentity, LogStore};
 use self::network::NoPeers;
 use self::snapshot_store::SnapshotStore;
 use self::state_machine::StateMachine;
 use self::types::{Entry, LogId, Proposal, TypeConfig, Vote};
-use super::log::{BoxFuture, MetadataLog, ProposeError, Proposed};
+use super::log::{BoxFuture, MetadataLog, ProposeError, Proposed, QuorumState};
 use crate::metadata::command::{Command, CommandResult, RegisterBroker};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name::CLUSTER_METADATA;
@@ -54,6 +55,8 @@ pub struct OpenMetadataLog {
     pub fs: Arc<dyn FileSystem>,
     /// The log directory; the metadata log is a directory in it.
     pub log_dir: PathBuf,
+    /// The log directory's id.
+    pub directory_id: Uuid,
     /// The cluster id in the log directory's `meta.properties`.
     pub cluster_id: String,
     /// Whether the log directory holds nothing that metadata would have to know: then an absent log is founded.
@@ -126,6 +129,7 @@ pub struct RaftMetadataLog {
     images: watch::Receiver<Arc<MetadataImage>>,
     broker_epoch: i64,
     max_bytes: u64,
+    directory_id: Uuid,
 }
 
 impl fmt::Debug for RaftMetadataLog {
@@ -165,6 +169,7 @@ impl RaftMetadataLog {
             images,
             broker_epoch: -1,
             max_bytes: open.snapshots.max_bytes,
+            directory_id: open.directory_id,
         };
         log.broker_epoch = if is_new {
             log.founding_epoch().await?
@@ -251,6 +256,17 @@ impl MetadataLog for RaftMetadataLog {
 
     fn images(&self) -> watch::Receiver<Arc<MetadataImage>> {
         self.images.clone()
+    }
+
+    fn quorum(&self) -> QuorumState {
+        // What is applied is committed; the applied index is read first, so that it never passes the end.
+        let high_watermark = self.images.borrow().applied_index + 1;
+        QuorumState {
+            leader_epoch: self.store.vote().map_or(0, |vote| vote.leader_id.term),
+            high_watermark,
+            log_end_offset: self.store.last_log_id().map_or(0, |id| id.index + 1),
+            directory_id: self.directory_id,
+        }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

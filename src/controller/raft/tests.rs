@@ -21,6 +21,7 @@ fn open_with(fs: &SimFileSystem, incarnation: u128, may_found: bool, max_entries
     OpenMetadataLog {
         fs: fs.shared(),
         log_dir: PathBuf::from(LOG_DIR),
+        directory_id: Uuid::from_u128(77),
         cluster_id: "cluster".to_owned(),
         may_found,
         broker: RegisterBroker {
@@ -62,6 +63,13 @@ async fn a_new_cluster_is_founded_named_and_led() {
     let exists = ApplyError::TopicAlreadyExists("t".to_owned());
     assert_eq!(again.results, [CommandResult::TopicsCreated(vec![Err(exists)])]);
     assert_eq!(again.index, proposed.index + 1);
+    let quorum = QuorumState {
+        leader_epoch: 1,
+        high_watermark: again.index + 1,
+        log_end_offset: again.index + 1,
+        directory_id: Uuid::from_u128(77),
+    };
+    assert_eq!(log.quorum(), quorum);
     log.close().await;
     assert!(matches!(log.propose(Vec::new()).await, Err(ProposeError::Stopped(_))));
 }

@@ -33,7 +33,11 @@ pub enum Request {
     /// Describe these groups.
     Describe(Vec<Arc<str>>),
     /// List the groups of this shard.
-    List(ListRequest),
+    List(Arc<ListRequest>),
+    /// Delete these groups, each named once.
+    DeleteGroups(Vec<Arc<str>>),
+    /// Delete committed offsets.
+    DeleteOffsets(DeleteOffsetsRequest),
 }
 
 /// The answer to a [`Request`] of the same name.
@@ -55,6 +59,10 @@ pub enum Reply {
     Describe(Vec<Option<GroupDescription>>),
     /// To [`Request::List`].
     List(Vec<ListedGroup>),
+    /// To [`Request::DeleteGroups`], in the order asked.
+    DeleteGroups(Vec<ErrorCode>),
+    /// To [`Request::DeleteOffsets`].
+    DeleteOffsets(DeleteOffsetsReply),
 }
 
 /// JoinGroup.
@@ -382,6 +390,24 @@ impl FetchedPartition {
             error: ErrorCode::None,
         }
     }
+}
+
+/// OffsetDelete. The topics and partitions are known to exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteOffsetsRequest {
+    /// The group.
+    pub group_id: Arc<str>,
+    /// Topics and partitions whose offsets go.
+    pub topics: Vec<(Arc<str>, Vec<i32>)>,
+}
+
+/// Answer to an OffsetDelete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteOffsetsReply {
+    /// What is wrong with the whole request.
+    pub error: ErrorCode,
+    /// How it went for all partitions of each topic, in the order of the request; empty with an `error`.
+    pub topics: Vec<ErrorCode>,
 }
 
 /// A group as tools see it.

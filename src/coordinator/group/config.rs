@@ -33,6 +33,9 @@ pub struct GroupConfig {
     pub offsets_load_buffer_size: usize,
     /// `max.message.bytes` of the offsets topic: no batch is larger.
     pub max_batch_bytes: usize,
+    /// By how much the log of a shard grows, at the least, before its state is written again and what lies before is given
+    /// up (`monedula.coordinator.rewrite.bytes`).
+    pub rewrite_bytes: u64,
     /// Requests that may wait for one shard (`monedula.coordinator.mailbox.size`); more are answered
     /// COORDINATOR_NOT_AVAILABLE.
     pub mailbox_size: usize,
@@ -55,7 +58,8 @@ impl Default for GroupConfig {
             offsets_commit_timeout_ms: 5_000,
             offsets_load_buffer_size: 5 * 1024 * 1024,
             max_batch_bytes: 1_048_588,
-            mailbox_size: 1_000,
+            rewrite_bytes: 4 * 1024 * 1024,
+            mailbox_size: 10_000,
         }
     }
 }

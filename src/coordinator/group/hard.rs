@@ -2,10 +2,12 @@
 //!
 //! Invariants: it changes only in [`Hard::replay`] and [`Hard::replay_transaction_end`], so that the state after a restart
 //! is the fold of the log; replaying the same records at the same offsets always gives the same state. Offsets committed
-//! in a transaction stay hidden until the transaction's end marker. Sources: `OffsetMetadataManager.replay`,
+//! in a transaction stay hidden until the transaction's end marker. A group goes with the tombstone of its metadata, not
+//! with its last offset: who deletes the offsets of a group one by one can still delete the group. Sources: `OffsetMetadataManager.replay`,
 //! `GroupMetadataManager.replay`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use protocol::types::ProducerId;
@@ -43,6 +45,13 @@ pub struct CommittedOffset {
     record_offset: i64,
 }
 
+impl CommittedOffset {
+    /// Where the log has it.
+    pub fn record_offset(&self) -> i64 {
+        self.record_offset
+    }
+}
+
 impl Default for Hard {
     fn default() -> Self {
         Self {
@@ -69,6 +78,11 @@ impl Hard {
     /// All groups that have a record, by id.
     pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &HardGroup)> {
         self.groups.iter()
+    }
+
+    /// The groups from this id on.
+    pub fn groups_from(&self, first: Bound<Arc<str>>) -> impl Iterator<Item = (&Arc<str>, &HardGroup)> {
+        self.groups.range((first, Bound::Unbounded))
     }
 
     /// The group, if it has a record.
@@ -106,6 +120,7 @@ impl Hard {
                     group.metadata = None;
                     group.last_written_offset = offset;
                 }
+                self.remove_if_empty(&group_id, offset);
             }
             Record::GroupMetadata { value, .. } => {
                 let group = self.groups.entry(Arc::clone(&group_id)).or_default();
@@ -152,7 +167,6 @@ impl Hard {
                 }
             }
         }
-        self.remove_if_empty(&group_id, offset);
     }
 
     /// Applies the marker at `offset` that ends the open transaction of a producer.
@@ -178,7 +192,6 @@ impl Hard {
             if let Some(pending) = pending.filter(|_| committed) {
                 group.put_offset_if_newer(key.0, key.1, pending);
             }
-            self.remove_if_empty(&group_id, offset);
         }
     }
 
@@ -207,6 +220,11 @@ impl HardGroup {
         Some(&self.offsets.get(topic)?.get(&partition)?.value)
     }
 
+    /// Whether the partition has an offset, committed or in an open transaction.
+    pub fn has_offset(&self, topic: &Arc<str>, partition: i32) -> bool {
+        self.offset(topic, partition).is_some() || self.is_unstable(topic, partition)
+    }
+
     /// Partitions that have an offset in an open transaction.
     pub fn pending_partitions(&self) -> impl Iterator<Item = (&Arc<str>, i32)> {
         self.pending_offsets
@@ -217,6 +235,12 @@ impl HardGroup {
     /// Whether an open transaction has an offset for the partition.
     pub fn is_unstable(&self, topic: &Arc<str>, partition: i32) -> bool {
         !self.pending_offsets.is_empty() && self.pending_offsets.contains_key(&(Arc::clone(topic), partition))
+    }
+
+    /// Where the oldest record of an open transaction stands in the log.
+    pub fn first_pending_offset(&self) -> Option<i64> {
+        let pending = self.pending_offsets.values().flat_map(BTreeMap::values);
+        pending.map(|committed| committed.record_offset).min()
     }
 
     /// Whether any transaction is open in the group.

@@ -17,6 +17,8 @@ pub mod config;
 pub mod hard;
 mod offsets;
 pub mod record;
+mod removal;
+pub mod rewrite;
 mod soft;
 mod timers;
 
@@ -78,6 +80,8 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// Whether the records may go into several batches. Else all of them are appended or none.
     pub splittable: bool,
+    /// To append and to answer before this, each by itself.
+    pub before: Vec<Self>,
     /// To send when the state they tell is committed.
     pub replies: Vec<(ReplyToken, Reply)>,
     /// To hand back when the records are in the log, or could not be written.
@@ -114,7 +118,11 @@ pub struct GroupShard {
 /// Whether a request reads what the log says.
 pub fn reads_log(request: &Request) -> bool {
     match request {
-        Request::Fetch(_) | Request::Describe(_) | Request::List(_) => true,
+        Request::Fetch(_)
+        | Request::Describe(_)
+        | Request::List(_)
+        | Request::DeleteGroups(_)
+        | Request::DeleteOffsets(_) => true,
         Request::Join(_) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_) | Request::Commit(_) => false,
     }
 }
@@ -208,6 +216,15 @@ impl GroupShard {
             }
             Request::Describe(group_ids) => out.replies.push((token, Reply::Describe(self.describe(group_ids)))),
             Request::List(request) => out.replies.push((token, Reply::List(self.list(request)))),
+            Request::DeleteGroups(group_ids) => {
+                let errors = self.on_delete_groups(group_ids, &mut out);
+                out.replies.push((token, Reply::DeleteGroups(errors)));
+            }
+            Request::DeleteOffsets(request) => {
+                out = Outcome::of(&request.group_id);
+                let reply = self.on_delete_offsets(request, &mut out);
+                out.replies.push((token, Reply::DeleteOffsets(reply)));
+            }
         }
         if !out.records.is_empty() && !self.soft.timers.is_scheduled(&TimerKey::OffsetExpiry) {
             self.soft.schedule_offset_expiry(cx.config, cx.now);
@@ -281,7 +298,7 @@ impl GroupShard {
         let mut out = Outcome::of(group_id);
         if matches!(on_append, OnAppend::RemoveGroup) {
             if result.is_ok() {
-                self.forget_if_removed(group_id);
+                self.forget_removed(group_id);
             }
             return out;
         }
@@ -322,50 +339,6 @@ impl GroupShard {
         outcomes
     }
 
-    /// Removes expired offsets, and groups that nothing is left of.
-    fn expire_offsets(&mut self, cx: &Cx<'_>) -> Vec<Outcome> {
-        let hard = &self.hard;
-        // A group whose first record never came into the log.
-        self.soft
-            .groups
-            .retain(|group_id, group| !group.is_removable() || hard.group(group_id).is_some());
-        let mut outcomes = Vec::new();
-        for (group_id, hard_group) in self.hard.groups() {
-            let live = self.soft.groups.get(group_id);
-            let (mut records, all_expired) = offsets::expired(cx, group_id, hard_group, live);
-            let mut on_append = None;
-            if all_expired && live.is_none_or(ClassicGroup::is_removable) {
-                if hard_group.metadata().is_some() {
-                    records.push(Record::GroupMetadata {
-                        group_id: Arc::clone(group_id),
-                        value: None,
-                    });
-                }
-                on_append = Some(OnAppend::RemoveGroup);
-            }
-            if !records.is_empty() {
-                tracing::debug!(%group_id, records = records.len(), "removing expired offsets");
-                outcomes.push(Outcome {
-                    records,
-                    splittable: true,
-                    on_append,
-                    ..Outcome::of(group_id)
-                });
-            }
-        }
-        if self.group_count() > 0 {
-            self.soft.schedule_offset_expiry(cx.config, cx.now);
-        }
-        outcomes
-    }
-
-    fn forget_if_removed(&mut self, group_id: &str) {
-        let removable = self.soft.groups.get(group_id).is_some_and(ClassicGroup::is_removable);
-        if removable && self.hard.group(group_id).is_none() {
-            self.soft.groups.remove(group_id);
-        }
-    }
-
     /// Removes the offsets of deleted topics (name and id).
     pub fn on_topics_deleted(&mut self, topics: &[(Arc<str>, Uuid)]) -> Vec<Outcome> {
         let by_group = offsets::on_topics_deleted(&self.hard, topics).into_iter();
@@ -386,19 +359,14 @@ impl GroupShard {
     }
 
     fn list(&self, request: &ListRequest) -> Vec<ListedGroup> {
+        let admitted = classic::Admitted::by(request);
         let live = self.soft.groups.values().map(classic::listed);
         let simple = self
             .hard
             .groups()
             .filter(|(group_id, _)| !self.soft.groups.contains_key(*group_id));
         let simple = simple.map(|(group_id, _)| classic::listed_simple(group_id));
-        let passes = |filter: &[Arc<str>], name: &str| {
-            filter.is_empty() || filter.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
-        };
-        let wanted = |group: &ListedGroup| {
-            passes(&request.states_filter, group.state) && passes(&request.types_filter, group.group_type)
-        };
-        live.chain(simple).filter(wanted).collect()
+        live.chain(simple).filter(|group| admitted.admits(group)).collect()
     }
 }
 

@@ -11,10 +11,13 @@ use protocol::error_code::ErrorCode;
 use protocol::types::Now;
 use uuid::Uuid;
 
-use super::api::{JoinRequest, MemberProtocol, Reply, ReplyToken, Request};
+use super::api::{
+    CommitPartition, CommitReply, CommitRequest, CommitTopic, FetchReply, FetchRequest, FetchTopic, JoinRequest,
+    LeaveRequest, LeavingMember, MemberProtocol, Reply, ReplyToken, Request, SyncRequest,
+};
 use super::config::GroupConfig;
 use super::hard::Hard;
-use super::record::Record;
+use super::record::{Names, Record};
 use super::{Cx, GroupShard, Outcome, reads_log};
 
 /// Wall clock at the monotonic time 0.
@@ -101,7 +104,7 @@ impl World {
         let mut hard = Hard::default();
         for (offset, record) in (0..).zip(&self.log) {
             let encoded = record.encode().expect("test records are small");
-            let decoded = super::record::decode(Some(&encoded.key), encoded.value.as_deref());
+            let decoded = super::record::decode(&mut Names::default(), Some(&encoded.key), encoded.value.as_deref());
             hard.replay(offset, None, decoded.expect("readable").expect("of a known type"));
         }
         self.open_tokens.clear();
@@ -132,10 +135,12 @@ impl World {
         let Outcome {
             group_id,
             records,
+            before,
             replies,
             on_append,
             ..
         } = outcome;
+        before.into_iter().for_each(|outcome| self.apply(outcome));
         let result = if records.is_empty() {
             Ok(())
         } else {
@@ -213,5 +218,104 @@ pub(super) fn protocol(name: &str, metadata: &str) -> MemberProtocol {
     MemberProtocol {
         name: Arc::from(name),
         metadata: Bytes::copy_from_slice(metadata.as_bytes()),
+    }
+}
+
+/// A commit without a group of one offset by "g".
+pub(super) fn commit_of(topic: &str, partition_index: i32, committed_offset: i64) -> CommitRequest {
+    let partition = CommitPartition {
+        partition_index,
+        committed_offset,
+        committed_leader_epoch: 3,
+        committed_metadata: Some(Box::from("text")),
+    };
+    CommitRequest {
+        group_id: Arc::from("g"),
+        generation_id: -1,
+        member_id: Arc::from(""),
+        group_instance_id: None,
+        retention_time_ms: None,
+        knows_group_id_not_found: true,
+        topics: vec![CommitTopic {
+            name: Arc::from(topic),
+            topic_id: Uuid::from_u128(1),
+            partitions: vec![partition],
+        }],
+    }
+}
+
+/// Commits and gives the answer.
+pub(super) fn commit(world: &mut World, request: CommitRequest) -> CommitReply {
+    world.request(&Request::Commit(request));
+    match world.answered.pop() {
+        Some((_, Reply::Commit(reply))) => reply,
+        other => panic!("no answer to a commit: {other:?}"),
+    }
+}
+
+/// Asks for the offsets of "g".
+pub(super) fn fetch(world: &mut World, topics: Option<Vec<FetchTopic>>) -> FetchReply {
+    world.request(&Request::Fetch(FetchRequest {
+        group_id: Arc::from("g"),
+        topics,
+        require_stable: false,
+    }));
+    match world.answered.pop() {
+        Some((_, Reply::Fetch(reply))) => reply,
+        other => panic!("no answer to a fetch: {other:?}"),
+    }
+}
+
+/// All offsets of the group, as "topic-partition=offset".
+pub(super) fn offsets(world: &mut World) -> Vec<String> {
+    let mut offsets = Vec::new();
+    for topic in fetch(world, None).topics {
+        for partition in topic.partitions {
+            offsets.push(format!(
+                "{}-{}={}",
+                topic.name, partition.partition_index, partition.committed_offset
+            ));
+        }
+    }
+    offsets
+}
+
+/// Makes a group with one member that subscribes to "read"; gives its id.
+pub(super) fn stable_member(world: &mut World) -> Arc<str> {
+    let mut join = join_request("g", "");
+    join.requires_known_member_id = false;
+    join.session_timeout_ms = 1_000_000_000;
+    join.protocols = vec![protocol("range", "\0\0\0\0\0\u{1}\0\u{4}read")];
+    world.request(&Request::Join(join));
+    world.advance(3_000);
+    let Some((_, Reply::Join(joined))) = world.answered.pop() else {
+        panic!("not joined")
+    };
+    world.request(&Request::Sync(sync_request("g", &joined.member_id)));
+    joined.member_id
+}
+
+/// The SyncGroup of a leader that assigns nothing, in the first generation.
+pub(super) fn sync_request(group_id: &str, member_id: &Arc<str>) -> SyncRequest {
+    SyncRequest {
+        group_id: Arc::from(group_id),
+        generation_id: 1,
+        member_id: Arc::clone(member_id),
+        group_instance_id: None,
+        protocol_type: None,
+        protocol_name: None,
+        assignments: Vec::new(),
+    }
+}
+
+/// A LeaveGroup of one member.
+pub(super) fn leave_request(group_id: &str, member_id: &Arc<str>) -> LeaveRequest {
+    LeaveRequest {
+        group_id: Arc::from(group_id),
+        members: vec![LeavingMember {
+            member_id: Arc::clone(member_id),
+            group_instance_id: None,
+            reason: None,
+        }],
     }
 }

@@ -9,7 +9,7 @@ use protocol::record::{BatchError, BatchView, batches};
 
 use super::log::{CoordinatorLog, CoordinatorReadError};
 use crate::coordinator::group::hard::Hard;
-use crate::coordinator::group::record::{self, RecordDecodeError};
+use crate::coordinator::group::record::{self, Names, RecordDecodeError};
 
 /// Memory that the records of one compressed batch may take; far above what any coordinator writes.
 const MAX_DECOMPRESSED_BYTES: usize = 64 * 1024 * 1024;
@@ -27,9 +27,20 @@ pub(super) enum LoadError {
     Gap { offset: i64, log_end_offset: i64 },
 }
 
+/// What a log says, and how much of it there is.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) hard: Hard,
+    /// Length of the log.
+    pub(super) size_bytes: u64,
+    /// Whether it holds records that were not understood.
+    pub(super) has_foreign_records: bool,
+    names: Names,
+}
+
 /// Replays the log of a partition, read in pieces of about `max_bytes`.
-pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -> Result<Hard, LoadError> {
-    let mut hard = Hard::default();
+pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -> Result<Loaded, LoadError> {
+    let mut loaded = Loaded::default();
     let offsets = log.offsets(partition).ok_or(CoordinatorReadError::NotLeader)?;
     let (mut offset, log_end_offset) = (offsets.log_start_offset, offsets.log_end_offset);
     while offset < log_end_offset {
@@ -43,39 +54,47 @@ pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -
                 Err(source) => return Err(LoadError::Batch { offset, source }),
             };
             offset = offset.max(batch.header.next_offset());
-            replay_batch(&mut hard, &batch)?;
+            loaded.replay(&batch)?;
+            loaded.size_bytes += batch.bytes().len() as u64;
         }
         if offset == start {
             return Err(LoadError::Gap { offset, log_end_offset });
         }
     }
-    Ok(hard)
+    Ok(loaded)
 }
 
-fn replay_batch(hard: &mut Hard, batch: &BatchView<'_>) -> Result<(), LoadError> {
-    let header = &batch.header;
-    let in_batch = |source| LoadError::Batch {
-        offset: header.base_offset,
-        source,
-    };
-    batch.verify_crc().map_err(in_batch)?;
-    let attributes = header.attributes;
-    if attributes.is_control() {
-        if let Some(marker) = EndTxnMarker::parse(batch).map_err(in_batch)? {
-            let committed = marker.result == TransactionResult::Commit;
-            hard.replay_transaction_end(header.last_offset(), header.producer_id, committed);
+impl Loaded {
+    fn replay(&mut self, batch: &BatchView<'_>) -> Result<(), LoadError> {
+        let header = &batch.header;
+        let in_batch = |source| LoadError::Batch {
+            offset: header.base_offset,
+            source,
+        };
+        batch.verify_crc().map_err(in_batch)?;
+        let attributes = header.attributes;
+        if attributes.is_control() {
+            if let Some(marker) = EndTxnMarker::parse(batch).map_err(in_batch)? {
+                let committed = marker.result == TransactionResult::Commit;
+                self.hard
+                    .replay_transaction_end(header.last_offset(), header.producer_id, committed);
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
-    let transaction = attributes.is_transactional().then_some(header.producer_id);
-    let records = batch.records(MAX_DECOMPRESSED_BYTES).map_err(in_batch)?;
-    for record in records.iter() {
-        let record = record.map_err(in_batch)?;
-        let offset = header.record_offset(record.offset_delta);
-        match record::decode(record.key, record.value).map_err(|source| LoadError::Record { offset, source })? {
-            Some(decoded) => hard.replay(offset, transaction, decoded),
-            None => tracing::warn!(offset, "skipping a group record of an unknown type"),
+        let transaction = attributes.is_transactional().then_some(header.producer_id);
+        let records = batch.records(MAX_DECOMPRESSED_BYTES).map_err(in_batch)?;
+        for record in records.iter() {
+            let record = record.map_err(in_batch)?;
+            let offset = header.record_offset(record.offset_delta);
+            let decoded = record::decode(&mut self.names, record.key, record.value);
+            match decoded.map_err(|source| LoadError::Record { offset, source })? {
+                Some(decoded) => self.hard.replay(offset, transaction, decoded),
+                None => {
+                    self.has_foreign_records = true;
+                    tracing::warn!(offset, "skipping a group record of an unknown type");
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

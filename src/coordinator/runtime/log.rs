@@ -33,6 +33,10 @@ pub trait CoordinatorLog: Send + Sync + fmt::Debug {
     /// Where the log begins and ends; `None` when this broker does not lead the partition.
     fn offsets(&self, partition: i32) -> Option<LogOffsets>;
 
+    /// Makes the log begin at `offset`, once everything below `end_offset` is committed and safe on the disk; false as
+    /// long as it is not.
+    fn forget_before(&self, partition: i32, offset: i64, end_offset: i64) -> bool;
+
     /// Completes when the high watermark is at `end_offset` or above it. When the partition is no longer led here it may
     /// never complete; it must not complete early.
     fn wait_high_watermark(&self, partition: i32, end_offset: i64) -> WaitFuture;

@@ -17,11 +17,13 @@ pub(in crate::coordinator) struct MemoryLog {
 #[derive(Debug)]
 struct LogOfOne {
     batches: Vec<Bytes>,
+    log_start_offset: i64,
     log_end_offset: i64,
     high_watermark: watch::Sender<i64>,
     holds_watermark: bool,
     append_error: Option<CoordinatorAppendError>,
     unreadable: bool,
+    not_durable: bool,
 }
 
 impl MemoryLog {
@@ -30,11 +32,13 @@ impl MemoryLog {
         for partition in 0..partitions {
             let empty = LogOfOne {
                 batches: Vec::new(),
+                log_start_offset: 0,
                 log_end_offset: 0,
                 high_watermark: watch::Sender::new(0),
                 holds_watermark: false,
                 append_error: None,
                 unreadable: false,
+                not_durable: false,
             };
             log.partitions().insert(partition, empty);
         }
@@ -67,6 +71,11 @@ impl MemoryLog {
 
     pub(in crate::coordinator) fn fail_reads(&self, partition: i32) {
         self.with(partition, |log| log.unreadable = true);
+    }
+
+    /// Whether what is written is safe on the disk.
+    pub(in crate::coordinator) fn set_durable(&self, partition: i32, durable: bool) {
+        self.with(partition, |log| log.not_durable = !durable);
     }
 
     /// How many batches the partition has, and how many records.
@@ -113,9 +122,28 @@ impl CoordinatorLog for MemoryLog {
         let log = partitions.get(&partition)?;
         let high_watermark = *log.high_watermark.borrow();
         Some(LogOffsets {
-            log_start_offset: 0,
+            log_start_offset: log.log_start_offset,
             high_watermark,
             log_end_offset: log.log_end_offset,
+        })
+    }
+
+    fn forget_before(&self, partition: i32, offset: i64, end_offset: i64) -> bool {
+        self.with(partition, |log| {
+            if log.not_durable || *log.high_watermark.borrow() < end_offset {
+                return false;
+            }
+            assert!(
+                offset <= end_offset && end_offset <= log.log_end_offset,
+                "what is kept is there"
+            );
+            log.log_start_offset = log.log_start_offset.max(offset);
+            let ends_before = |bytes: &Bytes| {
+                let batch = batches(bytes).next().expect("one").expect("whole");
+                batch.header.next_offset() <= offset
+            };
+            log.batches.retain(|bytes| !ends_before(bytes));
+            true
         })
     }
 

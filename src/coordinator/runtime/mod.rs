@@ -9,6 +9,7 @@
 mod loader;
 pub mod log;
 mod release;
+mod rewriting;
 mod shard;
 
 #[cfg(test)]

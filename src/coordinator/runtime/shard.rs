@@ -19,13 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::loader;
+use super::loader::{self, LoadError};
 use super::log::CoordinatorAppendError;
 use super::release::{Client, Releases, answer};
+use super::rewriting::Rewriting;
 use super::{Shared, Status, StatusCell};
 use crate::coordinator::group::api::{Reply, ReplyToken, Request};
 use crate::coordinator::group::hard::Hard;
 use crate::coordinator::group::record::{EncodedRecord, Record};
+use crate::coordinator::group::rewrite::size_in_log;
 use crate::coordinator::group::{Cx, GroupShard, OnAppend, Outcome, reads_log};
 
 /// What a client gets: an answer, or why there is none.
@@ -33,6 +35,9 @@ pub(super) type Answer = Result<Reply, ErrorCode>;
 
 /// How many events one wake-up takes out of the mailbox, so that one batch stays small and timers get their turn.
 const MAX_EVENTS_PER_TURN: usize = 256;
+
+/// How many records of the state one wake-up writes again: below a millisecond's work.
+const MAX_REWRITTEN_PER_TURN: usize = 500;
 
 /// Upper bound of what a batch and each of its records need besides keys and values (headers and varints).
 const BATCH_OVERHEAD_BYTES: usize = 61;
@@ -68,6 +73,7 @@ pub(super) struct Shard {
     next_token: u64,
     staged: VecDeque<Staged>,
     releases: Releases,
+    rewriting: Rewriting,
     counted_groups: usize,
     groups_left: usize,
     must_reload: bool,
@@ -87,11 +93,11 @@ pub(super) async fn run(
         drop(predecessor.await);
     }
     loop {
-        let Some(hard) = load(partition, &shared, &status).await else {
+        let Some((hard, rewriting)) = load(partition, &shared, &status).await else {
             status.advance(Status::Failed);
             return refuse_all(&mut mailbox).await;
         };
-        let mut shard = Shard::new(partition, Arc::clone(&shared), Arc::clone(&status), hard);
+        let mut shard = Shard::new(partition, Arc::clone(&shared), Arc::clone(&status), hard, rewriting);
         status.advance(Status::Active);
         shard.serve(&mut mailbox).await;
         let must_reload = shard.must_reload && !status.is(Status::Resigned);
@@ -108,24 +114,36 @@ pub(super) async fn run(
 }
 
 /// Loads the shard on a blocking thread; a few at a time, so that a start with many partitions takes little memory.
-async fn load(partition: i32, shared: &Arc<Shared>, status: &StatusCell) -> Option<Hard> {
+async fn load(partition: i32, shared: &Arc<Shared>, status: &StatusCell) -> Option<(Hard, Rewriting)> {
     let offsets = shared.log.offsets(partition)?;
     if offsets.log_start_offset == offsets.log_end_offset {
-        return Some(Hard::default());
+        return Some((Hard::default(), Rewriting::new(shared.config.rewrite_bytes, 0, 0)));
     }
     let permit = Arc::clone(&shared.load_permits).acquire_owned().await.ok()?;
     if status.is(Status::Resigned) {
         return None;
     }
     let (log, max_bytes) = (Arc::clone(&shared.log), shared.config.offsets_load_buffer_size);
+    let rewrite_bytes = shared.config.rewrite_bytes;
     let loading = shared.runtime.spawn_blocking(move || {
         let _permit = permit;
-        loader::load(&*log, partition, max_bytes)
+        let loaded = loader::load(&*log, partition, max_bytes)?;
+        let rewriting = if loaded.has_foreign_records {
+            Rewriting::off()
+        } else {
+            Rewriting::new(rewrite_bytes, loaded.size_bytes, size_in_log(&loaded.hard))
+        };
+        Ok::<_, LoadError>((loaded.hard, rewriting, loaded.size_bytes))
     });
     match loading.await {
-        Ok(Ok(hard)) => {
-            tracing::info!(partition, groups = hard.len(), "loaded offsets and group metadata");
-            Some(hard)
+        Ok(Ok((hard, rewriting, size_bytes))) => {
+            tracing::info!(
+                partition,
+                groups = hard.len(),
+                size_bytes,
+                "loaded offsets and group metadata"
+            );
+            Some((hard, rewriting))
         }
         Ok(Err(error)) => {
             tracing::error!(partition, %error, "loading offsets and group metadata failed; its groups are not served");
@@ -146,7 +164,7 @@ async fn refuse_all(mailbox: &mut mpsc::Receiver<Event>) {
 }
 
 impl Shard {
-    fn new(partition: i32, shared: Arc<Shared>, status: Arc<StatusCell>, hard: Hard) -> Self {
+    fn new(partition: i32, shared: Arc<Shared>, status: Arc<StatusCell>, hard: Hard, rewriting: Rewriting) -> Self {
         let now = (shared.clock)();
         let mut uuid = || (shared.entropy)();
         let mut cx = Cx {
@@ -165,6 +183,7 @@ impl Shard {
             next_token: 0,
             staged: VecDeque::new(),
             releases: Releases::default(),
+            rewriting,
             counted_groups: 0,
             groups_left: 0,
             must_reload: false,
@@ -202,6 +221,7 @@ impl Shard {
                 self.stage_all(outcomes);
                 self.flush(now);
             }
+            self.rewrite(now);
             self.releases.expire(now.mono_ms);
             self.publish_group_count();
         }
@@ -210,7 +230,11 @@ impl Shard {
     /// Waits for events, a deadline or the high watermark; false when the mailbox is closed.
     async fn next_turn(&mut self, mailbox: &mut mpsc::Receiver<Event>, events: &mut Vec<Event>) -> bool {
         let now = (self.shared.clock)();
-        let deadlines = [self.machine.next_deadline(), self.releases.next_deadline()];
+        let deadlines = [
+            self.machine.next_deadline(),
+            self.releases.next_deadline(),
+            self.rewriting.next_deadline(),
+        ];
         let sleep = deadlines.into_iter().flatten().min().map(|deadline_ms| {
             let wait_ms = u64::try_from(deadline_ms.saturating_sub(now.mono_ms)).unwrap_or(0);
             tokio::time::sleep(Duration::from_millis(wait_ms))
@@ -275,9 +299,11 @@ impl Shard {
             group_id,
             records,
             splittable,
+            before,
             replies,
             on_append,
         } = outcome;
+        self.stage_all(before);
         let max_bytes = self.shared.config.max_batch_bytes;
         let mut staged = Staged::new(group_id.clone());
         for record in records {
@@ -332,7 +358,7 @@ impl Shard {
     }
 
     /// Appends the records of a batch; `None` when there are none.
-    fn append(&self, now: Now, batch: &[Staged]) -> Result<Option<i64>, CoordinatorAppendError> {
+    fn append(&mut self, now: Now, batch: &[Staged]) -> Result<Option<i64>, CoordinatorAppendError> {
         let mut builder = BatchBuilder::new(TimestampType::CreateTime, Compression::None);
         for encoded in batch.iter().flat_map(|staged| staged.encoded.iter().flatten()) {
             builder.append(now.wall_ms, Some(&encoded.key), encoded.value.as_deref(), &[]);
@@ -340,7 +366,11 @@ impl Shard {
         if builder.is_empty() {
             return Ok(None);
         }
-        self.shared.log.append(self.partition, builder.build()).map(Some)
+        let batch = builder.build();
+        let size_bytes = batch.size_bytes() as u64;
+        let last_offset = self.shared.log.append(self.partition, batch)?;
+        self.rewriting.on_appended(size_bytes);
+        Ok(Some(last_offset))
     }
 
     fn on_appended(&mut self, now: Now, batch: Vec<Staged>, last_offset: Option<i64>) {
@@ -362,6 +392,7 @@ impl Shard {
     fn on_refused(&mut self, now: Now, batch: Vec<Staged>, error: CoordinatorAppendError) {
         tracing::warn!(partition = self.partition, %error, "group records could not be appended");
         self.must_reload = error == CoordinatorAppendError::Storage;
+        self.rewriting.on_refused(now.mono_ms);
         for staged in batch {
             let result = if staged.records.is_empty() {
                 Ok(())
@@ -369,6 +400,39 @@ impl Shard {
                 Err(staged.encoded.err().unwrap_or(error))
             };
             self.finish(now, staged.group_id, staged.replies, staged.on_append, result);
+        }
+    }
+
+    /// Writes a piece of the state again, or gives up what lies before a pass that is safe on the disk.
+    fn rewrite(&mut self, now: Now) {
+        let log_end_offset = self.machine.last_written_offset(None) + 1;
+        if !self.staged.is_empty() || self.must_reload {
+            return;
+        }
+        if let Some(pass) = self.rewriting.pass(now.mono_ms, log_end_offset) {
+            let records = pass.next(self.machine.hard(), MAX_REWRITTEN_PER_TURN);
+            if records.is_empty() {
+                self.rewriting.on_end(now.mono_ms, log_end_offset);
+            } else {
+                self.stage(Outcome {
+                    records,
+                    splittable: true,
+                    ..Outcome::default()
+                });
+                self.rewriting
+                    .on_written(self.staged.iter().map(|staged| staged.size_bytes as u64).sum());
+                self.flush(now);
+            }
+        }
+        if let Some((offset, end_offset)) = self.rewriting.forgettable(now.mono_ms)
+            && self.shared.log.forget_before(self.partition, offset, end_offset)
+        {
+            tracing::debug!(
+                partition = self.partition,
+                offset,
+                "the state was written again, the log begins there"
+            );
+            self.rewriting.on_forgotten();
         }
     }
 

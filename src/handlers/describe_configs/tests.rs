@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::load::{Sources, load};
-use crate::metadata::apply::apply;
-use crate::metadata::command::{Command, CreateTopics, NewTopic, RegisterBroker, TopicLimits};
+use crate::metadata::apply::{alter_configs, apply};
+use crate::metadata::command::{Command, ConfigChange, CreateTopics, NewTopic, RegisterBroker, TopicLimits};
 
 fn image() -> MetadataImage {
     let mut image = MetadataImage::default();
@@ -40,6 +40,17 @@ fn image() -> MetadataImage {
         }),
     );
     assert!(image.topic("t").is_some(), "the topic was made");
+    for (resource, name, value) in [
+        (
+            ConfigResource::Group("own".to_owned()),
+            "consumer.session.timeout.ms",
+            "50000",
+        ),
+        (ConfigResource::ClientMetrics("own".to_owned()), "interval.ms", "1000"),
+    ] {
+        let values = BTreeMap::from([(name.to_owned(), Some(value.to_owned()))]);
+        alter_configs(&mut image, &ConfigChange { resource, values }).expect("nothing to miss");
+    }
     image
 }
 
@@ -167,10 +178,20 @@ fn refusals_have_kafkas_codes() {
     assert_eq!(outcome(&[resource(BROKER, "5", None)]), [(invalid, other, 0)]);
     let word = "Broker id must be an integer, but it is: x".to_owned();
     assert_eq!(outcome(&[resource(BROKER, "x", None)]), [(invalid, word, 0)]);
-    for kind in [BROKER_LOGGER, CLIENT_METRICS, GROUP] {
-        let results = outcome(&[resource(kind, "1", None), resource(TOPIC, "t", Some(&["retention.ms"]))]);
-        assert_eq!((results[0].0, results[1].0), (invalid, 0), "{kind}");
+    for (kind, why) in [
+        (BROKER_LOGGER, "Broker id must not be empty"),
+        (CLIENT_METRICS, "Client metrics subscription name must not be empty"),
+        (GROUP, "Group name must not be empty"),
+    ] {
+        let results = outcome(&[resource(kind, "", None), resource(TOPIC, "t", Some(&["retention.ms"]))]);
+        assert_eq!(
+            (results[0].0, &*results[0].1, results[1].0),
+            (invalid, why, 0),
+            "{kind}"
+        );
     }
+    let other = "Unexpected broker id, expected 1 but received 5".to_owned();
+    assert_eq!(outcome(&[resource(BROKER_LOGGER, "5", None)]), [(invalid, other, 0)]);
     for kind in [0, 1, 99, -1] {
         let results = outcome(&[resource(TOPIC, "t", None), resource(kind, "x", None)]);
         assert_eq!(
@@ -189,10 +210,63 @@ fn the_longest_names_are_refused_in_every_version() {
         (BROKER, &longest),
         (BROKER, &number),
         (TOPIC, &longest),
-        (GROUP, &longest),
+        (BROKER_LOGGER, &longest),
     ];
     let resources = resources.map(|(kind, name)| resource(kind, name, None));
     assert!(outcome(&resources).iter().all(|(code, ..)| *code != 0));
+    let resources = [
+        resource(GROUP, &longest, None),
+        resource(CLIENT_METRICS, &longest, None),
+    ];
+    assert!(outcome(&resources).iter().all(|(code, ..)| *code == 0));
+}
+
+#[test]
+fn groups_and_subscriptions_have_configs_whether_they_exist_or_not() {
+    assert_eq!(outcome(&[resource(GROUP, "g", None)]), [(0, String::new(), 17)]);
+    assert_eq!(outcome(&[resource(CLIENT_METRICS, "m", None)]), [(0, String::new(), 3)]);
+    let asked = [
+        resource(GROUP, "g", Some(&["consumer.session.timeout.ms"])),
+        resource(
+            GROUP,
+            "own",
+            Some(&["consumer.session.timeout.ms", "share.isolation.level"]),
+        ),
+        resource(CLIENT_METRICS, "own", Some(&["interval.ms", "match"])),
+    ];
+    let results = ask(&config(&[("group.consumer.session.timeout.ms", "46000")]), &asked);
+    let told = |result: usize, row: usize| {
+        let row = &results[result].configs[row];
+        let synonyms = row.synonyms.iter().map(|one| (one.name.to_string(), one.source));
+        (
+            row.value.clone().map(|value| value.to_string()),
+            row.config_source,
+            synonyms.collect::<Vec<_>>(),
+        )
+    };
+    let (own, broker) = (
+        "consumer.session.timeout.ms".to_owned(),
+        "group.consumer.session.timeout.ms".to_owned(),
+    );
+    let value = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        told(0, 0),
+        (value("46000"), 4, vec![(broker.clone(), 4), (broker.clone(), 5)])
+    );
+    assert_eq!(
+        told(1, 0),
+        (value("50000"), 8, vec![(own, 8), (broker.clone(), 4), (broker, 5)])
+    );
+    assert_eq!(
+        told(1, 1),
+        (
+            value("read_uncommitted"),
+            5,
+            vec![("share.isolation.level".to_owned(), 5)]
+        )
+    );
+    assert_eq!(told(2, 0), (value("1000"), 7, vec![("interval.ms".to_owned(), 7)]));
+    assert_eq!(told(2, 1), (value(""), 5, vec![]));
 }
 
 #[test]

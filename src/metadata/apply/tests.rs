@@ -19,9 +19,20 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     let id = || (0_u128..6).prop_map(Uuid::from_u128);
     let broker = || 1_i32..4;
     let configs = || prop::collection::btree_map("[a-c]", "[x-z]{0,2}", 0..3);
-    let replicas = prop::collection::vec(prop::collection::vec(broker(), 0..3), 0..4);
+    let replicas = || prop::collection::vec(prop::collection::vec(broker(), 0..3), 0..4);
+    let new_partitions =
+        (id(), 0_u32..4, replicas()).prop_map(|(topic_id, partitions_before, replicas)| NewPartitions {
+            topic_id,
+            partitions_before,
+            replicas,
+        });
+    let level = ("[f-g]", prop::option::of(0_i16..3), 0_i16..3).prop_map(|(name, replaces, level)| FeatureLevel {
+        name,
+        replaces,
+        level,
+    });
     let new_topic =
-        (name.clone(), id(), replicas, configs()).prop_map(|(name, topic_id, replicas, configs)| NewTopic {
+        (name.clone(), id(), replicas(), configs()).prop_map(|(name, topic_id, replicas, configs)| NewTopic {
             name: name.to_owned(),
             topic_id,
             replicas,
@@ -31,6 +42,8 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         name.prop_map(|name| ConfigResource::Topic(name.to_owned())),
         Just(ConfigResource::ClusterDefault),
         broker().prop_map(ConfigResource::Broker),
+        "[a-b]".prop_map(ConfigResource::Group),
+        "[a-b]".prop_map(ConfigResource::ClientMetrics),
     ];
     let values = prop::collection::btree_map("[a-c]", prop::option::of("[x-z]{0,2}".prop_map(String::from)), 0..3);
     let change = (resource, values).prop_map(|(resource, values)| ConfigChange { resource, values });
@@ -54,6 +67,10 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         2 => prop::collection::vec(id(), 0..3).prop_map(|topic_ids| Command::DeleteTopics { topic_ids }),
         1 => (broker(), 0_u32..2_000).prop_map(|(broker_id, count)| Command::AllocateProducerIds { broker_id, count }),
         2 => prop::collection::vec(change, 0..3).prop_map(|changes| Command::AlterConfigs { changes }),
+        2 => (prop::collection::vec(new_partitions, 0..3), 0_u32..16).prop_map(|(topics, max_partitions)| {
+            Command::CreatePartitions(CreatePartitions { topics, max_partitions })
+        }),
+        1 => prop::collection::vec(level, 0..3).prop_map(|updates| Command::UpdateFeatures { updates }),
     ]
 }
 
@@ -173,6 +190,90 @@ fn refused_creations_name_their_reason() {
             })
         ),
         Ok(())
+    );
+}
+
+fn added(
+    image: &mut MetadataImage,
+    id: u128,
+    partitions_before: u32,
+    replicas: &[&[BrokerId]],
+) -> Result<(), ApplyError> {
+    let topics = vec![NewPartitions {
+        topic_id: Uuid::from_u128(id),
+        partitions_before,
+        replicas: replicas.iter().map(|replicas| replicas.to_vec()).collect(),
+    }];
+    let create = CreatePartitions {
+        topics,
+        max_partitions: 5,
+    };
+    match apply(image, image.applied_index + 1, &Command::CreatePartitions(create)) {
+        CommandResult::PartitionsCreated(mut results) if results.len() == 1 => results.remove(0),
+        other => panic!("{other:?} is not the result of adding partitions to one topic"),
+    }
+}
+
+#[test]
+fn partitions_are_added_behind_the_others() {
+    let mut image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 1), start_of(1, 10, false)]);
+    assert_eq!(added(&mut image, 5, 1, &[&[1], &[1]]), Ok(()));
+    let epochs: Vec<_> = (0..3)
+        .map(|index| image.partition("t", index).expect("there").leader_epoch)
+        .collect();
+    assert_eq!(epochs, [1, 0, 0], "old ones are left alone, new ones start at 0");
+    assert_eq!(image.topics.partition_count(), 3);
+}
+
+#[test]
+fn refused_additions_change_nothing() {
+    let mut image = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2), creation_of("u", 6, 1)]);
+    let before = image.clone();
+    let exist = |partitions, wanted| ApplyError::PartitionsExist {
+        topic: "t".to_owned(),
+        partitions,
+        wanted,
+    };
+    let cases: [(u128, u32, &[&[BrokerId]], ApplyError); 7] = [
+        (7, 2, &[&[1]], ApplyError::UnknownTopicId(Uuid::from_u128(7))),
+        (5, 1, &[&[1]], exist(2, 2)),
+        (5, 3, &[&[1]], exist(2, 4)),
+        (5, 2, &[], exist(2, 2)),
+        (5, 2, &[&[1], &[1], &[1]], ApplyError::TooManyPartitions(5)),
+        (5, 2, &[&[1], &[]], ApplyError::InvalidReplicas(3)),
+        (5, 2, &[&[1], &[2]], ApplyError::UnknownBroker(2)),
+    ];
+    for (id, partitions_before, replicas, error) in cases {
+        assert_eq!(added(&mut image, id, partitions_before, replicas), Err(error));
+        image.applied_index = before.applied_index;
+        assert_eq!(image, before, "half an addition");
+    }
+}
+
+#[test]
+fn features_are_set_together_or_not_at_all() {
+    let mut image = MetadataImage::default();
+    let set = |levels: &[(&str, Option<i16>, i16)]| Command::UpdateFeatures {
+        updates: levels
+            .iter()
+            .map(|(name, replaces, level)| FeatureLevel {
+                name: (*name).to_owned(),
+                replaces: *replaces,
+                level: *level,
+            })
+            .collect(),
+    };
+    let levels = |image: &MetadataImage| image.features.clone().into_iter().collect::<Vec<_>>();
+    let done = CommandResult::FeaturesUpdated(Ok(()));
+    assert_eq!(apply(&mut image, 1, &set(&[("f", None, 2), ("g", None, 1)])), done);
+    let stale = CommandResult::FeaturesUpdated(Err(ApplyError::FeatureChanged("g".to_owned())));
+    assert_eq!(apply(&mut image, 2, &set(&[("f", Some(2), 3), ("g", None, 2)])), stale);
+    assert_eq!(levels(&image), [("f".to_owned(), 2), ("g".to_owned(), 1)]);
+    assert_eq!(apply(&mut image, 3, &set(&[("f", Some(2), 0)])), done);
+    assert_eq!(
+        levels(&image),
+        [("f".to_owned(), 0), ("g".to_owned(), 1)],
+        "0 is kept: it differs from never"
     );
 }
 
@@ -296,6 +397,8 @@ fn check_step(before: &MetadataImage, after: &MetadataImage) {
         );
         assert_eq!(after.topic_by_id(&topic.id), Some(topic));
         assert_eq!(after.topic(&topic.name), Some(topic));
+        let fewest = before.topic_by_id(&topic.id).map_or(1, |old| old.partitions.len());
+        assert!(topic.partitions.len() >= fewest, "{} lost partitions", topic.name);
         for (index, partition) in topic.partitions.iter().enumerate() {
             assert!(partition.isr.iter().all(|broker| partition.replicas.contains(broker)));
             assert!(partition.isr.contains(&partition.leader));

@@ -9,6 +9,7 @@ pub mod configs;
 pub mod snapshot;
 pub mod topics;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::types::{BrokerId, PartitionIndex, ProducerId, TopicId};
@@ -32,6 +33,8 @@ pub struct MetadataImage {
     pub configs: ConfigsImage,
     /// First producer id that no broker got yet.
     pub next_producer_id: ProducerId,
+    /// Levels of features that were set; what was never set has its initial level ([`super::features`]).
+    pub features: BTreeMap<String, i16>,
     /// Log index of the last command in this image.
     pub applied_index: u64,
 }
@@ -45,6 +48,7 @@ impl Default for MetadataImage {
             topics: TopicsImage::default(),
             configs: ConfigsImage::default(),
             next_producer_id: 0,
+            features: BTreeMap::new(),
             applied_index: 0,
         }
     }
@@ -64,6 +68,11 @@ impl MetadataImage {
     /// All topics, sorted by name.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicImage>> {
         self.topics.iter()
+    }
+
+    /// The topics of this name and behind it, sorted by name.
+    pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
+        self.topics.from(name)
     }
 
     /// One partition.

@@ -1,7 +1,8 @@
 //! The durable form of an image.
 //!
 //! Invariants: canonical (equal images give equal bytes: everything is sorted), so the bytes also compare images of
-//! different nodes; a newer version is refused, never half read; what is read satisfies the image's invariants.
+//! different nodes; a newer version is refused, never half read; what is read satisfies the image's invariants; every
+//! older version is read: a field is only ever added behind the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use super::configs::ConfigsImage;
 use super::topics::{PartitionImage, TopicImage, TopicsImage};
 use crate::metadata::codec::{CodecError, Reader, Writer};
 use crate::metadata::command_codec::{
-    decode_brokers, decode_configs, decode_endpoint, decode_resource, decode_u32, encode_brokers, encode_configs,
-    encode_endpoint, encode_resource,
+    decode_brokers, decode_configs, decode_endpoint, decode_level, decode_resource, decode_u32, encode_brokers,
+    encode_configs, encode_endpoint, encode_level, encode_resource,
 };
 use crate::metadata::topic_name;
 
-const VERSION: u64 = 1;
+/// 2 added the levels of features.
+const VERSION: u64 = 2;
 
 /// Writes the image.
 pub fn encode(image: &MetadataImage, out: &mut Writer) {
@@ -44,18 +46,20 @@ pub fn encode(image: &MetadataImage, out: &mut Writer) {
         encode_resource(out, resource);
         encode_configs(out, values);
     });
+    out.list(&image.features, |out, (name, level)| {
+        out.str(name);
+        encode_level(out, *level);
+    });
 }
 
 /// Reads an image.
 pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
-    match input.u64()? {
-        VERSION => {}
-        found => {
-            return Err(CodecError::Unknown {
-                what: "a metadata image",
-                found,
-            });
-        }
+    let version = input.u64()?;
+    if !(1..=VERSION).contains(&version) {
+        return Err(CodecError::Unknown {
+            what: "a metadata image",
+            found: version,
+        });
     }
     Ok(MetadataImage {
         cluster_id: Arc::from(input.str()?),
@@ -65,6 +69,11 @@ pub fn decode(input: &mut Reader<'_>) -> Result<MetadataImage, CodecError> {
         brokers: decode_broker_list(input)?,
         topics: decode_topic_list(input)?,
         configs: decode_config_list(input)?,
+        features: if version >= 2 {
+            decode_features(input)?
+        } else {
+            BTreeMap::new()
+        },
     })
 }
 
@@ -116,6 +125,11 @@ fn decode_config_list(input: &mut Reader<'_>) -> Result<ConfigsImage, CodecError
     Ok(configs)
 }
 
+fn decode_features(input: &mut Reader<'_>) -> Result<BTreeMap<String, i16>, CodecError> {
+    let levels = input.list(|input| Ok((input.str()?.to_owned(), decode_level(input)?)))?;
+    Ok(levels.into_iter().collect())
+}
+
 fn encode_partition(out: &mut Writer, partition: &PartitionImage) {
     encode_brokers(out, &partition.replicas);
     encode_brokers(out, &partition.isr);
@@ -139,12 +153,45 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metadata::apply::tests::{any_command, image_of};
+    use crate::metadata::apply::tests::{any_command, creation_of, image_of, start_of};
+    use crate::metadata::command::{Command, ConfigChange, ConfigResource};
 
     fn bytes_of(image: &MetadataImage) -> Vec<u8> {
         let mut out = Writer::new();
         encode(image, &mut out);
         out.into_bytes()
+    }
+
+    /// Broker 1, topic `t` with two partitions, and a config of the cluster, as version 1 wrote them.
+    const VERSION_1: &str = "010000030001020200000000000000000000000000000009000000010174000000000000000000000000000000050201020102020000010201020200000105010c726574656e74696f6e2e6d730131";
+
+    #[test]
+    fn version_1_is_read() {
+        let bytes: Vec<_> = (0..VERSION_1.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&VERSION_1[at..at + 2], 16).expect("hexadecimal"))
+            .collect();
+        let set = Command::AlterConfigs {
+            changes: vec![ConfigChange {
+                resource: ConfigResource::ClusterDefault,
+                values: [("retention.ms".to_owned(), Some("1".to_owned()))].into(),
+            }],
+        };
+        let expected = image_of(&[start_of(1, 9, true), creation_of("t", 5, 2), set]);
+        let mut input = Reader::new(&bytes);
+        assert_eq!(decode(&mut input), Ok(expected));
+        assert_eq!(input.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let newer = CodecError::Unknown {
+            what: "a metadata image",
+            found: VERSION + 1,
+        };
+        let mut bytes = bytes_of(&MetadataImage::default());
+        bytes[0] = u8::try_from(VERSION + 1).expect("small");
+        assert_eq!(decode(&mut Reader::new(&bytes)), Err(newer));
     }
 
     proptest! {

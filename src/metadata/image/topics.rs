@@ -3,6 +3,7 @@
 //! Invariants: the two maps hold the same topics; of names that are equal up to '.' and '_' at most one exists;
 //! `partition_count` is the sum over all topics.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use protocol::types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId};
@@ -74,6 +75,12 @@ impl TopicsImage {
     /// All, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<TopicImage>> {
         self.by_name.values()
+    }
+
+    /// Those of this name and behind it, sorted by name.
+    pub fn from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
+        let names = (Bound::Included(name), Bound::Unbounded);
+        self.by_name.range::<str, _>(names).map(|(_, topic)| topic)
     }
 
     /// How many topics.

@@ -15,6 +15,7 @@ use storage::dir::LogDir;
 use storage::dir::partition_dir::{PartitionDir, PartitionDirKind, read_partition_metadata};
 use storage::error::StorageError;
 use storage::flush::Flusher;
+use storage::log::copy::remove_copy;
 
 use super::PartitionKey;
 use crate::env::Env;
@@ -107,6 +108,12 @@ impl Checkpoints {
         }
     }
 
+    pub(super) fn insert(&mut self, key: &PartitionKey, past: PartitionPast) {
+        self.recovery_points.insert(key.clone(), past.recovery_point);
+        self.log_start_offsets.insert(key.clone(), past.log_start_offset);
+        self.high_watermarks.insert(key.clone(), past.high_watermark);
+    }
+
     pub(super) fn remove(&mut self, key: &PartitionKey) {
         self.recovery_points.remove(key);
         self.log_start_offsets.remove(key);
@@ -130,15 +137,17 @@ pub(super) fn end_waits_of(registry: &PartitionRegistry, log: &Path) {
     }
 }
 
-/// Notes where each partition lies; sets aside what the metadata does not know (a topic deleted while the process was
-/// killed, or a foreign directory).
+/// Notes where each partition lies in the last of these directories; sets aside what the metadata does not know (a topic
+/// deleted while the process was killed, or a foreign directory), and the one of two equals that a kill during a move
+/// leaves behind.
 pub(super) fn set_strays_aside(
-    dir: &LogDir,
+    dirs: &[HostedDir],
     image: &MetadataImage,
     env: &Env,
     placed: &mut BTreeMap<PartitionKey, usize>,
-    index: usize,
 ) -> Result<(), StorageError> {
+    let index = dirs.len() - 1;
+    let dir = &dirs[index].dir;
     for found in dir.partition_dirs()? {
         // the metadata log is no partition of a topic
         if found.kind != PartitionDirKind::Live || found.topic == "__cluster_metadata" {
@@ -153,12 +162,33 @@ pub(super) fn set_strays_aside(
             None
         });
         let ours = topic.is_some_and(|topic| topic_id.is_none_or(|id| id == topic.id));
-        if ours {
-            placed.insert((found.topic, found.partition), index);
+        let key = (found.topic, found.partition);
+        let loser = if ours {
+            placed.insert(key.clone(), index)
         } else {
-            let renamed = dir.rename_as_stray(&found.topic, found.partition, env.uuid())?;
-            tracing::warn!(from = %path.display(), to = %renamed.display(), "no such partition in the metadata: set aside");
+            Some(index)
+        };
+        let Some(mut loser) = loser else { continue };
+        // the checkpoints speak of a partition only where it is in use
+        let is_used = |index: usize| dirs[index].past().recovery_points.contains_key(&key);
+        if loser != index && (is_used(loser) || !is_used(index)) {
+            placed.insert(key.clone(), loser);
+            loser = index;
         }
+        let renamed = dirs[loser].dir.rename_as_stray(&key.0, key.1, env.uuid())?;
+        let from = dirs[loser].dir.partition_path(&key.0, key.1);
+        tracing::warn!(from = %from.display(), to = %renamed.display(), "not of use: set aside");
     }
     Ok(())
+}
+
+/// Removes copies of partitions that were on their way here when the process ended. Returns which.
+pub(super) fn remove_futures(dir: &LogDir) -> Result<Vec<PartitionKey>, StorageError> {
+    let mut removed = Vec::new();
+    let found = dir.partition_dirs()?.into_iter();
+    for found in found.filter(|found| found.kind == PartitionDirKind::Future) {
+        remove_copy(&**dir.fs(), &dir.path().join(&found.name))?;
+        removed.push((found.topic, found.partition));
+    }
+    Ok(removed)
 }

@@ -8,7 +8,9 @@
 
 mod checkpoints;
 mod dirs;
+pub mod moves;
 mod opening;
+pub mod retention;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,9 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use protocol::types::PartitionIndex;
 use storage::dir::LogDir;
 use storage::error::StorageError;
+use storage::log::removal::DeletedFiles;
 
-use self::dirs::{HostedDir, set_strays_aside};
+use self::dirs::{HostedDir, remove_futures, set_strays_aside};
+use self::moves::Moves;
 use crate::config::broker::BrokerConfig;
+use crate::config::live::LiveConfig;
+use crate::config::remarks;
 use crate::config::topic::resolve_topic;
 use crate::env::Env;
 use crate::metadata::command::ConfigResource;
@@ -27,6 +33,7 @@ use crate::metadata::delta::MetadataDelta;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::image::topics::TopicImage;
 use crate::metadata::publisher::{ImageListener, ListenerFuture};
+use crate::metadata::topic_name;
 use crate::partition::partition::{Leadership, Partition};
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::settings::PartitionSettings;
@@ -41,11 +48,21 @@ type PartitionKey = (String, PartitionIndex);
 struct Inner {
     node_id: i32,
     env: Env,
-    config: Arc<BrokerConfig>,
+    config: Arc<LiveConfig>,
+    /// The configuration that the settings of the open partitions were made from.
+    resolved_from: Mutex<Arc<BrokerConfig>>,
     registry: Arc<PartitionRegistry>,
     dirs: Vec<HostedDir>,
     /// Which directory holds which partition.
     placed: Mutex<BTreeMap<PartitionKey, usize>>,
+    /// Partitions on their way from one directory to another.
+    moves: Mutex<Moves>,
+    /// Moves that the last stop cut off, until the partitions are open.
+    cut_off: Mutex<Vec<(PartitionKey, usize)>>,
+    /// The image that was applied last.
+    latest: Mutex<Arc<MetadataImage>>,
+    /// Files of removed segments that are still to vanish.
+    deleted: Mutex<DeletedFiles>,
     /// Held while partitions are opened, removed, checkpointed or closed; true once everything was closed.
     closed: Mutex<bool>,
 }
@@ -63,31 +80,38 @@ impl Hosting {
     /// When a directory cannot be listed, or its flusher not be started.
     pub fn new(
         env: Env,
-        config: Arc<BrokerConfig>,
+        config: Arc<LiveConfig>,
         registry: Arc<PartitionRegistry>,
         dirs: Vec<(LogDir, bool)>,
         image: &MetadataImage,
     ) -> Result<Self, StorageError> {
         let mut placed = BTreeMap::new();
+        let mut cut_off = Vec::new();
         let mut hosted = Vec::with_capacity(dirs.len());
         for (index, (dir, clean_shutdown)) in dirs.into_iter().enumerate() {
             let removed = dir.remove_deleted()?;
             if removed > 0 {
                 tracing::info!(dir = %dir.path().display(), removed, "removed directories of deleted partitions");
             }
-            set_strays_aside(&dir, image, &env, &mut placed, index)?;
+            cut_off.extend(remove_futures(&dir)?.into_iter().map(|key| (key, index)));
             hosted.push(HostedDir::open(dir, clean_shutdown, &registry)?);
+            set_strays_aside(&hosted, image, &env, &mut placed)?;
         }
-        let node_id = config.resolved.node_id;
+        let node_id = config.at_start().resolved.node_id;
         let placed = Mutex::new(placed);
         Ok(Self {
             inner: Arc::new(Inner {
                 node_id,
                 env,
+                resolved_from: Mutex::new(config.current()),
                 config,
                 registry,
                 dirs: hosted,
                 placed,
+                moves: Mutex::new(Moves::default()),
+                cut_off: Mutex::new(cut_off),
+                latest: Mutex::new(Arc::new(MetadataImage::default())),
+                deleted: Mutex::new(DeletedFiles::default()),
                 closed: Mutex::new(false),
             }),
         })
@@ -109,6 +133,7 @@ impl Hosting {
 
     /// Closes every log and marks the stop as clean, where that succeeded for all logs of a directory.
     pub fn close(&self) {
+        self.inner.end_moves();
         self.inner.close();
     }
 }
@@ -120,6 +145,7 @@ impl ImageListener for Hosting {
             let working = Arc::clone(&inner);
             let applied = tokio::task::spawn_blocking(move || working.apply(&old, &new)).await;
             let renamed = applied.expect("opening and removing partitions does not panic");
+            inner.take_up_moves();
             if !renamed.is_empty() {
                 // not waited for: a start removes what a stop leaves behind
                 tokio::task::spawn_blocking(move || inner.remove(renamed));
@@ -133,17 +159,22 @@ impl Inner {
         self.placed.lock().expect("placing does not panic")
     }
 
+    fn latest(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.latest.lock().expect("noting an image does not panic"))
+    }
+
     /// Held by whoever works on the partitions as a whole; true once they are closed.
     fn working(&self) -> MutexGuard<'_, bool> {
         self.closed.lock().expect("work on partitions does not panic")
     }
 
     /// Does what leads from one image to the next. Returns the directories that are to be removed.
-    fn apply(&self, old: &MetadataImage, new: &MetadataImage) -> Vec<(usize, PathBuf)> {
+    fn apply(&self, old: &MetadataImage, new: &Arc<MetadataImage>) -> Vec<(usize, PathBuf)> {
         let closed = self.working();
         if *closed {
             return Vec::new();
         }
+        *self.latest.lock().expect("noting an image does not panic") = Arc::clone(new);
         let delta = MetadataDelta::between(old, new);
         let mut renamed = Vec::new();
         let mut misleading = false;
@@ -158,12 +189,29 @@ impl Inner {
         for (_, after) in &delta.changed_topics {
             self.change_topic(after, new);
         }
+        if self.has_another_configuration() {
+            for topic in new.topics() {
+                self.change_settings(&topic.name, new);
+            }
+        }
         for resource in &delta.changed_configs {
             if let ConfigResource::Topic(name) = resource {
                 self.change_settings(name, new);
+                if !topic_name::is_internal(name) {
+                    remarks::log(&self.config.remarks_on_topic(new.topic_configs(name)));
+                }
             }
         }
         renamed
+    }
+
+    /// Whether the broker's configuration is not the one that the partitions go by; from now on it is.
+    fn has_another_configuration(&self) -> bool {
+        let mut resolved_from = self.resolved_from.lock().expect("comparing does not panic");
+        let current = self.config.current();
+        let is_another = !Arc::ptr_eq(&current, &resolved_from);
+        *resolved_from = current;
+        is_another
     }
 
     fn remove(&self, renamed: Vec<(usize, PathBuf)>) {
@@ -178,12 +226,14 @@ impl Inner {
     }
 
     fn settings(&self, topic: &str, image: &MetadataImage) -> Arc<PartitionSettings> {
-        let resolved = resolve_topic(image.topic_configs(topic), &self.config);
-        let max_decompressed = self.config.monedula_record_decompressed_max_bytes;
+        let config = self.config.load();
+        let resolved = resolve_topic(image.topic_configs(topic), &config);
+        let max_decompressed = config.monedula_record_decompressed_max_bytes;
         Arc::new(PartitionSettings {
             log: Arc::new(resolved.log),
             min_insync_replicas: usize::try_from(resolved.min_insync_replicas).unwrap_or(1),
-            full_validation: self.config.monedula_record_validation == "full",
+            recompression: resolved.recompression,
+            full_validation: config.is_full_record_validation(),
             max_decompressed_bytes: usize::try_from(max_decompressed).unwrap_or(usize::MAX),
         })
     }

@@ -24,7 +24,8 @@ impl Inner {
             .flat_map(|topic| (0..topic.partitions.len()).map(move |index| (topic, index)))
             .filter(|(topic, index)| topic.partitions[*index].replicas.contains(&self.node_id))
             .collect();
-        let threads = usize::try_from(self.config.num_recovery_threads_per_data_dir).unwrap_or(1) * self.dirs.len();
+        let threads =
+            usize::try_from(self.config.load().num_recovery_threads_per_data_dir).unwrap_or(1) * self.dirs.len();
         let opened: Mutex<OpenedPartitions> = Mutex::new(BTreeMap::new());
         let share = wanted.len().div_ceil(threads).max(16);
         thread::scope(|scope| {
@@ -117,20 +118,29 @@ impl Inner {
         Ok(partition)
     }
 
-    /// The directory that holds the partition, or the one with the fewest partitions.
+    /// The directory that holds the partition; of a new one the directory that was named for it, or that with the fewest
+    /// partitions among those in use.
     pub(super) fn place(&self, key: &PartitionKey) -> usize {
+        let preferred = self.preferred_dir(key);
         let mut placed = self.placed();
         if let Some(dir) = placed.get(key) {
             return *dir;
         }
-        let mut counts = vec![0_usize; self.dirs.len()];
-        for dir in placed.values() {
-            counts[*dir] += 1;
-        }
-        let fewest = (0..counts.len())
-            .min_by_key(|dir| counts[*dir])
-            .expect("there is a log directory");
-        placed.insert(key.clone(), fewest);
-        fewest
+        let chosen = preferred.unwrap_or_else(|| {
+            let mut counts = vec![0_usize; self.dirs.len()];
+            if counts.len() > 1 {
+                for dir in placed.values() {
+                    counts[*dir] += 1;
+                }
+            }
+            let rank = |dir: &usize| {
+                let dir_in_use = &self.dirs[*dir].dir;
+                let unfit = dir_in_use.check_online().is_err() || self.is_cordoned(dir_in_use.path());
+                (unfit, counts[*dir])
+            };
+            (0..counts.len()).min_by_key(rank).expect("there is a log directory")
+        });
+        placed.insert(key.clone(), chosen);
+        chosen
     }
 }

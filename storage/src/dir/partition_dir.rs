@@ -91,6 +91,17 @@ impl PartitionDir {
         capped_name(topic, partition, unique_id, "-delete")
     }
 
+    /// Name of the copy of a partition that moves to another log directory; longer than 255 bytes for the longest topic
+    /// names, which therefore cannot be moved (KAFKA-4893).
+    pub fn future_name(topic: &str, partition: i32, unique_id: Uuid) -> String {
+        format!("{topic}-{partition}.{}-future", unique_id.simple())
+    }
+
+    /// Whether a partition's directory can be copied under [`Self::future_name`].
+    pub fn can_have_future(topic: &str, partition: i32) -> bool {
+        Self::future_name(topic, partition, Uuid::nil()).len() <= MAX_NAME_BYTES
+    }
+
     /// Name of a directory that the metadata does not know.
     pub fn stray_name(topic: &str, partition: i32, unique_id: Uuid) -> String {
         capped_name(topic, partition, unique_id, "-stray")

@@ -12,11 +12,12 @@ use super::std_fs::StdFileSystem;
 
 type Case = fn(&dyn FileSystem, &Path);
 
-const CASES: [(&str, Case); 11] = [
+const CASES: [(&str, Case); 13] = [
     ("open_modes", open_modes),
     ("positioned_reads_and_writes", positioned_reads_and_writes),
     ("many_slices", many_slices),
     ("truncate_and_len", truncate_and_len),
+    ("a_change_sets_the_time", a_change_sets_the_time),
     ("preallocate_keeps_the_length", preallocate_keeps_the_length),
     ("rename_replaces_files", rename_replaces_files),
     ("rename_moves_directories", rename_moves_directories),
@@ -24,6 +25,7 @@ const CASES: [(&str, Case); 11] = [
     ("removing", removing),
     ("open_files_survive_their_name", open_files_survive_their_name),
     ("locks_exclude_each_other", locks_exclude_each_other),
+    ("disks_have_space", disks_have_space),
 ];
 
 #[test]
@@ -60,6 +62,16 @@ fn content(file: &dyn File) -> Vec<u8> {
     let mut buffer = vec![0; usize::try_from(file.len().expect("length")).expect("small")];
     assert_eq!(file.read_at(&mut buffer, 0).expect("read"), buffer.len());
     buffer
+}
+
+fn a_change_sets_the_time(fs: &dyn FileSystem, root: &Path) {
+    let older = create(fs, &root.join("older"), b"1");
+    let newer = create(fs, &root.join("newer"), b"1");
+    put(&*newer, 0, b"2");
+    let (older_ms, newer_ms) = (older.modified_ms().expect("told"), newer.modified_ms().expect("told"));
+    assert!(0 <= older_ms && older_ms <= newer_ms, "{older_ms} {newer_ms}");
+    let opened = fs.open(&root.join("newer"), OpenMode::Read).expect("opened");
+    assert_eq!(opened.modified_ms().expect("told"), newer_ms, "reading is no change");
 }
 
 fn create(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Arc<dyn File> {
@@ -148,6 +160,8 @@ fn preallocate_keeps_the_length(fs: &dyn FileSystem, root: &Path) {
     file.start_writeback(0, 3).expect("hint");
     file.advise_dont_need(0, 3).expect("hint");
     file.advise_dont_need(0, 0).expect("hint");
+    file.advise_will_need(0, 3).expect("hint");
+    file.advise_will_need(9, 0).expect("hint");
     assert_eq!(content(&*file), b"abc");
 }
 
@@ -243,4 +257,11 @@ fn locks_exclude_each_other(fs: &dyn FileSystem, root: &Path) {
     assert!(fs.exists(&path).expect("looked up"));
     drop(guard);
     drop(fs.lock(&path).expect("taken again"));
+}
+
+fn disks_have_space(fs: &dyn FileSystem, root: &Path) {
+    let space = fs.space(root).expect("known");
+    assert!(space.total_bytes > 0 && space.usable_bytes <= space.total_bytes);
+    let absent = fs.space(&root.join("absent")).map_err(|error| error.kind());
+    assert_eq!(absent, Err(ErrorKind::NotFound));
 }

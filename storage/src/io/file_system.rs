@@ -37,6 +37,15 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// How much a disk holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes that this process may still write.
+    pub usable_bytes: u64,
+}
+
 /// Names: opening, listing, renaming, removing. All paths are absolute or relative to the process directory.
 pub trait FileSystem: Send + Sync + Debug {
     /// Opens a file.
@@ -58,6 +67,8 @@ pub trait FileSystem: Send + Sync + Debug {
     /// Takes an exclusive lock on a file (made when absent), released when the guard drops or the process ends.
     /// `WouldBlock` when another process (or guard) holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
+    /// Space of the disk that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<DiskSpace>;
 }
 
 /// An open file, shared by `Arc`; its methods take `&self` and name positions.
@@ -75,6 +86,8 @@ pub trait File: Send + Sync + Debug {
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// When the content was changed last, in ms since 1970.
+    fn modified_ms(&self) -> io::Result<i64>;
     /// Cuts or extends (with zeros) to `len`; releases blocks preallocated behind it.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Reserves disk blocks for the range without changing the length; a no-op where unsupported.
@@ -85,6 +98,8 @@ pub trait File: Send + Sync + Debug {
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()>;
     /// Hint: the range will not be read soon.
     fn advise_dont_need(&self, position: u64, len: u64) -> io::Result<()>;
+    /// Hint: the range will be read soon. May wait for the disk itself; a no-op where unsupported.
+    fn advise_will_need(&self, position: u64, len: u64) -> io::Result<()>;
     /// The descriptor, for `sendfile`; `None` for simulated files.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }

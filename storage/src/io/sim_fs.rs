@@ -20,7 +20,7 @@ pub use fault::{Fault, FaultKind, Operation};
 use self::content::{Content, to_index};
 use self::names::{FileNode, Names, Node};
 use self::random::Random;
-use super::file_system::{DirEntry, File, FileSystem, LockGuard, OpenMode};
+use super::file_system::{DirEntry, DiskSpace, File, FileSystem, LockGuard, OpenMode};
 
 /// How a crash ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,7 @@ struct State {
     operations: u64,
     halted: bool,
     cold: bool,
+    clock_ms: i64,
     capacity_bytes: Option<u64>,
     /// Counts crashes: handles and locks of an older one are dead.
     generation: u64,
@@ -62,6 +63,7 @@ impl SimFileSystem {
             operations: 0,
             halted: false,
             cold: false,
+            clock_ms: 0,
             capacity_bytes: None,
             generation: 0,
             locks: BTreeMap::new(),
@@ -115,6 +117,11 @@ impl SimFileSystem {
     /// Whether reads without waiting find nothing in memory.
     pub fn set_cold(&self, cold: bool) {
         self.lock_state().cold = cold;
+    }
+
+    /// The time at which files are changed from now on, in ms since 1970.
+    pub fn set_clock_ms(&self, clock_ms: i64) {
+        self.lock_state().clock_ms = clock_ms;
     }
 
     /// Flips a bit of a file, as an old disk does.
@@ -225,7 +232,9 @@ impl FileSystem for SimFileSystem {
             }
             (None, OpenMode::OpenOrCreate | OpenMode::CreateNew | OpenMode::Truncate) => {
                 state.begin(Operation::Change).map_err(Fault::error)?;
-                state.names.add_file(path)?
+                let file = state.names.add_file(path)?;
+                lock_content(&file).modified_ms = state.clock_ms;
+                file
             }
         };
         let generation = state.generation;
@@ -302,6 +311,16 @@ impl FileSystem for SimFileSystem {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        if !self.exists(path)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(DiskSpace {
+            total_bytes: 1 << 40,
+            usable_bytes: 1 << 39,
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
@@ -394,7 +413,9 @@ impl File for SimFile {
             Err(kind) => Some(Fault::error(kind)),
         };
         let Some(error) = failed else {
-            lock_content(&self.node).write(position, &bytes);
+            let mut content = lock_content(&self.node);
+            content.write(position, &bytes);
+            content.modified_ms = state.clock_ms;
             return Ok(());
         };
         // A write fails in its middle as well as at its start.
@@ -412,12 +433,18 @@ impl File for SimFile {
         Ok(lock_content(&self.node).cached.len() as u64)
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        drop(self.alive()?);
+        Ok(lock_content(&self.node).modified_ms)
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut state = self.alive_to_write()?;
         state.begin(Operation::Change).map_err(Fault::error)?;
         let mut content = lock_content(&self.node);
         if len != content.cached.len() as u64 {
             content.set_len(len);
+            content.modified_ms = state.clock_ms;
         }
         Ok(())
     }
@@ -450,6 +477,10 @@ impl File for SimFile {
     }
 
     fn advise_dont_need(&self, _position: u64, _len: u64) -> io::Result<()> {
+        self.alive().map(drop)
+    }
+
+    fn advise_will_need(&self, _position: u64, _len: u64) -> io::Result<()> {
         self.alive().map(drop)
     }
 

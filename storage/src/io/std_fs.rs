@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::file_system::{DirEntry, File, FileSystem, LockGuard, OpenMode};
+use super::file_system::{DirEntry, DiskSpace, File, FileSystem, LockGuard, OpenMode};
 
 /// Most slices one `pwritev` takes (Linux `IOV_MAX`).
 #[cfg(target_os = "linux")]
@@ -106,6 +106,14 @@ impl FileSystem for StdFileSystem {
         fs::exists(path)
     }
 
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(DiskSpace {
+            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            usable_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        })
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
         let file = fs::OpenOptions::new()
             .read(true)
@@ -148,6 +156,30 @@ impl StdFile {
             }
         }
     }
+
+    #[cfg(target_os = "linux")]
+    fn advise(&self, position: u64, len: u64, hint: Hint) -> io::Result<()> {
+        let Some(len) = std::num::NonZeroU64::new(len) else {
+            return Ok(());
+        };
+        let advice = match hint {
+            Hint::DontNeed => rustix::fs::Advice::DontNeed,
+            Hint::WillNeed => rustix::fs::Advice::WillNeed,
+        };
+        Ok(rustix::fs::fadvise(&self.file, position, Some(len), advice)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn advise(&self, _position: u64, _len: u64, _hint: Hint) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the system is told about a range.
+#[derive(Debug, Clone, Copy)]
+enum Hint {
+    DontNeed,
+    WillNeed,
 }
 
 impl File for StdFile {
@@ -213,6 +245,13 @@ impl File for StdFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.file.metadata()?.modified()?;
+        // A file from before 1970 is as old as one can be.
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
@@ -245,18 +284,12 @@ impl File for StdFile {
         Ok(())
     }
 
-    #[cfg(target_os = "linux")]
     fn advise_dont_need(&self, position: u64, len: u64) -> io::Result<()> {
-        let Some(len) = std::num::NonZeroU64::new(len) else {
-            return Ok(());
-        };
-        rustix::fs::fadvise(&self.file, position, Some(len), rustix::fs::Advice::DontNeed)?;
-        Ok(())
+        self.advise(position, len, Hint::DontNeed)
     }
 
-    #[cfg(not(target_os = "linux"))]
-    fn advise_dont_need(&self, _position: u64, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn advise_will_need(&self, position: u64, len: u64) -> io::Result<()> {
+        self.advise(position, len, Hint::WillNeed)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -6,10 +6,13 @@
 
 pub mod append;
 mod checkpoint;
+pub mod copy;
 pub mod open;
 pub mod read_plan;
 pub mod reader;
 pub mod recovery;
+pub mod removal;
+pub mod retention;
 pub(crate) mod shared;
 mod snapshots;
 mod time_lookup;

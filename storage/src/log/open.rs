@@ -33,7 +33,9 @@ use crate::segment::SegmentDir;
 use crate::segment::SegmentList;
 use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
-use crate::segment::file::{DELETED_SUFFIX, LOG_SUFFIX, base_offset_of, segment_path};
+use crate::segment::file::{
+    DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, base_offset_of, segment_path,
+};
 
 /// How a log is opened.
 #[derive(Debug, Clone)]
@@ -98,7 +100,8 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
     } else {
         fs.list(&open.dir).context("list", &open.dir)?
     };
-    let found = find_segments(fs.as_ref(), &open.dir, &entries)?;
+    let mut found = find_segments(fs.as_ref(), &open.dir, &entries)?;
+    let removed = remove_below(fs.as_ref(), &open.dir, &mut found, open.log_start_offset)?;
     let mut epochs = if dir_is_new {
         EpochCache::new()
     } else {
@@ -128,7 +131,11 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
         epochs,
         durable_offset: open.recovery_point.clamp(log_start_offset, log_end_offset),
         metadata_dirty: metadata_is_new || (names_are_unsynced && !open.topic_id.is_nil()),
-        names_dirty: metadata_is_new || names_are_unsynced || recovered.names_changed || found.is_empty(),
+        names_dirty: metadata_is_new
+            || names_are_unsynced
+            || recovered.names_changed
+            || removed > 0
+            || found.is_empty(),
         dir_is_new: names_are_unsynced,
         flusher: open.flusher,
     };
@@ -222,7 +229,8 @@ fn is_metadata_right(fs: &dyn FileSystem, open: &OpenLog) -> Result<bool, Storag
     }
 }
 
-/// The `.log` files of the directory, ascending. Removes what an interrupted removal or replacement has left.
+/// The `.log` files of the directory, ascending. Removes what an interrupted removal or replacement has left: files that
+/// were to vanish, and indexes of segments that have.
 fn find_segments(fs: &dyn FileSystem, dir: &Path, entries: &[DirEntry]) -> Result<Vec<FoundSegment>, StorageError> {
     let mut found = Vec::new();
     for entry in entries {
@@ -245,7 +253,34 @@ fn find_segments(fs: &dyn FileSystem, dir: &Path, entries: &[DirEntry]) -> Resul
         });
     }
     found.sort_by_key(|segment| segment.base_offset);
+    for entry in entries {
+        let suffixes = [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX];
+        let index_of = suffixes.iter().find_map(|suffix| base_offset_of(&entry.name, suffix));
+        if index_of.is_some_and(|base| {
+            found
+                .binary_search_by_key(&base, |segment| segment.base_offset)
+                .is_err()
+        }) {
+            remove_if_present(fs, &dir.join(&entry.name))?;
+        }
+    }
     Ok(found)
+}
+
+/// Removes segments that lie wholly before the log start, the oldest first: their removal was interrupted. Returns how
+/// many.
+fn remove_below(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    found: &mut Vec<FoundSegment>,
+    log_start_offset: i64,
+) -> Result<usize, StorageError> {
+    let begins = found.partition_point(|segment| segment.base_offset <= log_start_offset);
+    let removed = begins.saturating_sub(1);
+    for segment in found.drain(..removed) {
+        remove_segment_files(fs, dir, segment.base_offset)?;
+    }
+    Ok(removed)
 }
 
 /// A log without records that begins at `base_offset`.

@@ -32,6 +32,8 @@ pub struct FileSlice {
     pub position: u64,
     /// How long it is.
     pub length: usize,
+    /// It is in memory by construction: this process has just appended it.
+    pub recent: bool,
 }
 
 impl FileSlice {

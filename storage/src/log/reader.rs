@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::flush::DurableListener;
 use crate::io::file_system::File;
+use crate::io::patience::Patience;
 use crate::log::read_plan::{FileSlice, ReadError, ReadPlan, read_length};
 use crate::log::shared::LogShared;
 use crate::log::watermarks::Watermarks;
@@ -21,6 +22,25 @@ type FoundBatch = (Located, Arc<dyn File>);
 #[derive(Debug, Clone)]
 pub struct LogReader {
     pub(super) shared: Arc<LogShared>,
+}
+
+/// What a read asks for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    fetch_offset: i64,
+    end_offset: i64,
+    max_bytes: usize,
+    min_one_batch: bool,
+}
+
+impl Wanted {
+    fn nothing(self) -> ReadPlan {
+        ReadPlan {
+            slice: None,
+            first_offset: self.fetch_offset,
+            goes_on: false,
+        }
+    }
 }
 
 /// Answer of a lookup by time.
@@ -58,68 +78,95 @@ impl LogReader {
         max_bytes: usize,
         min_one_batch: bool,
     ) -> Result<ReadPlan, ReadError> {
+        let wanted = Wanted {
+            fetch_offset,
+            end_offset,
+            max_bytes,
+            min_one_batch,
+        };
+        self.plan(wanted, Patience::Disk)
+    }
+
+    /// As [`Self::plan_read`], but `None` where the lookup would wait for the disk.
+    ///
+    /// # Errors
+    /// As [`Self::plan_read`].
+    pub fn plan_read_nowait(
+        &self,
+        fetch_offset: i64,
+        end_offset: i64,
+        max_bytes: usize,
+        min_one_batch: bool,
+    ) -> Result<Option<ReadPlan>, ReadError> {
+        let wanted = Wanted {
+            fetch_offset,
+            end_offset,
+            max_bytes,
+            min_one_batch,
+        };
+        match self.plan(wanted, Patience::MemoryOnly) {
+            Err(ReadError::Storage(error)) if error.is_cold() => Ok(None),
+            planned => planned.map(Some),
+        }
+    }
+
+    fn plan(&self, wanted: Wanted, patience: Patience) -> Result<ReadPlan, ReadError> {
         self.shared.check_online()?;
-        let marks = self.check_range(fetch_offset)?;
-        let end_offset = end_offset.min(marks.log_end_offset);
-        if fetch_offset >= end_offset {
-            return Ok(ReadPlan {
-                slice: None,
-                first_offset: fetch_offset,
-                goes_on: false,
-            });
+        let marks = self.check_range(wanted.fetch_offset)?;
+        let wanted = Wanted {
+            end_offset: wanted.end_offset.min(marks.log_end_offset),
+            ..wanted
+        };
+        if wanted.fetch_offset >= wanted.end_offset {
+            return Ok(wanted.nothing());
         }
         let segments = self.shared.segments.load();
-        match self.plan_in(&segments, fetch_offset, end_offset, max_bytes, min_one_batch) {
+        if wanted.fetch_offset < segments.first_base_offset() {
+            // Removed since the look at the log start, which moves first; reading would skip to what is left.
+            self.check_range(wanted.fetch_offset)?;
+        }
+        match self.plan_in(&segments, wanted, patience) {
             // Removed between the look at the log start and the opening of the file.
             Err(ReadError::Storage(error)) if error.is_not_found() => {
-                self.check_range(fetch_offset)?;
+                self.check_range(wanted.fetch_offset)?;
                 let segments = self.shared.segments.load();
-                self.plan_in(&segments, fetch_offset, end_offset, max_bytes, min_one_batch)
+                self.plan_in(&segments, wanted, patience)
             }
             other => other,
         }
     }
 
-    fn plan_in(
-        &self,
-        segments: &SegmentList,
-        fetch_offset: i64,
-        end_offset: i64,
-        max_bytes: usize,
-        min_one_batch: bool,
-    ) -> Result<ReadPlan, ReadError> {
-        for index in segments.index_for(fetch_offset).. {
-            let Some(segment) = segments.get(index).filter(|segment| segment.base_offset() < end_offset) else {
+    fn plan_in(&self, segments: &SegmentList, wanted: Wanted, patience: Patience) -> Result<ReadPlan, ReadError> {
+        for index in segments.index_for(wanted.fetch_offset).. {
+            let before_end = |segment: &SegmentRef<'_>| segment.base_offset() < wanted.end_offset;
+            let Some(segment) = segments.get(index).filter(before_end) else {
                 break;
             };
             // Nothing at or behind the offset: it is the end of the segment, or compaction took the rest.
-            let Some((first, file)) = self.locate(segment, fetch_offset)? else {
+            let Some((first, file)) = self.locate(segment, wanted.fetch_offset, patience)? else {
                 continue;
             };
-            let enough = first.position + first.size_bytes.max(max_bytes as u64);
-            let end_position = self.end_position(segment, end_offset, enough)?;
-            let length = read_length(&first, end_position, max_bytes, min_one_batch);
+            let enough = first.position + first.size_bytes.max(wanted.max_bytes as u64);
+            let end_position = self.end_position(segment, wanted.end_offset, enough, patience)?;
+            let length = read_length(&first, end_position, wanted.max_bytes, wanted.min_one_batch);
             if length == 0 {
                 break;
             }
+            let recent = matches!(segment, SegmentRef::Active(active) if active.is_recent(first.position));
             let slice = FileSlice {
                 file,
                 position: first.position,
                 length,
+                recent,
             };
             let next = segments.get(index + 1);
             return Ok(ReadPlan {
-                goes_on: slice.position + length as u64 == end_position
-                    && next.is_some_and(|next| next.base_offset() < end_offset),
+                goes_on: slice.position + length as u64 == end_position && next.is_some_and(|next| before_end(&next)),
                 slice: Some(slice),
                 first_offset: first.base_offset,
             });
         }
-        Ok(ReadPlan {
-            slice: None,
-            first_offset: fetch_offset,
-            goes_on: false,
-        })
+        Ok(wanted.nothing())
     }
 
     fn check_range(&self, offset: i64) -> Result<Watermarks, ReadError> {
@@ -135,27 +182,38 @@ impl LogReader {
         Ok(marks)
     }
 
-    fn locate(&self, segment: SegmentRef<'_>, offset: i64) -> Result<Option<FoundBatch>, ReadError> {
+    fn locate(
+        &self,
+        segment: SegmentRef<'_>,
+        offset: i64,
+        patience: Patience,
+    ) -> Result<Option<FoundBatch>, ReadError> {
         match segment {
             SegmentRef::Active(active) => Ok(active
-                .locate(offset)?
+                .locate(offset, patience)?
                 .map(|located| (located, Arc::clone(active.file())))),
             SegmentRef::Sealed(sealed) => {
-                let files = self.shared.dir.files(sealed)?;
-                let located = sealed.locate(self.shared.fs(), self.shared.path(), &files, offset)?;
+                let files = self.shared.dir.files_with(patience, sealed)?;
+                let located = sealed.locate(self.shared.fs(), self.shared.path(), &files, offset, patience)?;
                 Ok(located.map(|located| (located, Arc::clone(files.log()))))
             }
         }
     }
 
     /// Position behind the last batch that lies wholly below `end_offset`, or anything from `enough` on up to there.
-    fn end_position(&self, segment: SegmentRef<'_>, end_offset: i64, enough: u64) -> Result<u64, ReadError> {
+    fn end_position(
+        &self,
+        segment: SegmentRef<'_>,
+        end_offset: i64,
+        enough: u64,
+        patience: Patience,
+    ) -> Result<u64, ReadError> {
         match segment {
-            SegmentRef::Active(active) => Ok(active.end_position(end_offset, enough)?),
+            SegmentRef::Active(active) => Ok(active.end_position(end_offset, enough, patience)?),
             SegmentRef::Sealed(sealed) if end_offset >= sealed.next_offset() => Ok(sealed.size_bytes().into()),
             SegmentRef::Sealed(sealed) => {
-                let files = self.shared.dir.files(sealed)?;
-                let located = sealed.locate(self.shared.fs(), self.shared.path(), &files, end_offset)?;
+                let files = self.shared.dir.files_with(patience, sealed)?;
+                let located = sealed.locate(self.shared.fs(), self.shared.path(), &files, end_offset, patience)?;
                 Ok(located.map_or_else(|| u64::from(sealed.size_bytes()), |located| located.position))
             }
         }
@@ -208,10 +266,28 @@ impl LogReader {
         self.shared.segments.load().size_bytes()
     }
 
-    /// Number of segments and base offset of the active one.
+    /// Base offset of the segment that is written; files of older ones do not change any more.
+    #[must_use]
+    pub fn active_base_offset(&self) -> i64 {
+        self.shared.segments.load().active.base_offset()
+    }
+
+    /// Bytes in the segment that is written.
+    #[must_use]
+    pub fn active_size_bytes(&self) -> u64 {
+        self.shared.segments.load().active.index().size_bytes().into()
+    }
+
+    /// Number of segments.
     #[must_use]
     pub fn segment_count(&self) -> usize {
         self.shared.segments.load().sealed.len() + 1
+    }
+
+    /// Whether the last append found no room on the disk.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.shared.lacks_room()
     }
 
     /// Whether a disk failure took the log out of use.

@@ -6,6 +6,7 @@
 //! of the log's own files that failed is final, as nobody knows what the disk has; a small file that could not be
 //! written or a file that could not be opened is not: nothing becomes durable, and it is tried again.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -47,8 +48,21 @@ pub(crate) struct LogShared {
     /// The last sync failed and is tried again.
     is_retrying: AtomicBool,
     offline: AtomicBool,
+    /// The last write found no room on the disk.
+    lacks_room: AtomicBool,
     /// Held during a sync and during anything that takes synced bytes away.
     sync_lock: Mutex<()>,
+    /// Held while files of removed segments are renamed. Taken after `sync_lock` where both are.
+    removals: Mutex<PendingRemovals>,
+}
+
+/// Segments that are no longer in the list and still have their files.
+#[derive(Debug, Default)]
+pub(crate) struct PendingRemovals {
+    /// Base offsets, ascending.
+    pub(crate) base_offsets: VecDeque<i64>,
+    /// The names of the directory may belong to another log by now: nothing is renamed any more.
+    pub(crate) ended: bool,
 }
 
 /// What [`LogShared`] begins with.
@@ -95,7 +109,9 @@ impl LogShared {
             queued: AtomicU8::new(0),
             is_retrying: AtomicBool::new(false),
             offline: AtomicBool::new(false),
+            lacks_room: AtomicBool::new(false),
             sync_lock: Mutex::new(()),
+            removals: Mutex::new(PendingRemovals::default()),
         }
     }
 
@@ -121,6 +137,15 @@ impl LogShared {
 
     pub(crate) fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Acquire)
+    }
+
+    /// Whether the last write found no room on the disk.
+    pub(crate) fn lacks_room(&self) -> bool {
+        self.lacks_room.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
+        self.lacks_room.store(lacks_room, Ordering::Relaxed);
     }
 
     /// Error for every call on an offline log.
@@ -205,6 +230,17 @@ impl LogShared {
     pub(crate) fn discard(&self) {
         let _one_at_a_time = self.block_syncs();
         self.offline.store(true, Ordering::Release);
+        self.end_removals();
+    }
+
+    /// The segments whose files are still to go.
+    pub(crate) fn removals(&self) -> MutexGuard<'_, PendingRemovals> {
+        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves the files of removed segments where they are; the next start takes them away.
+    pub(crate) fn end_removals(&self) {
+        self.removals().ended = true;
     }
 
     /// Makes everything appended so far durable.

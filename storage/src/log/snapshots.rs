@@ -13,6 +13,7 @@ use protocol::types::Now;
 use crate::checkpoint::read_whole;
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{DirEntry, File, FileSystem, OpenMode};
+use crate::io::patience::Patience;
 use crate::log::append::{marker_of, replay_producer};
 use crate::log::recovery::remove_if_present;
 use crate::log::writer::LogWriter;
@@ -148,7 +149,7 @@ fn replay_segment(
         SegmentRef::Active(active) if active.index().next_offset() <= from => return Ok(()),
         SegmentRef::Active(active) => {
             let position = active
-                .locate(from)?
+                .locate(from, Patience::Disk)?
                 .map_or_else(|| active.range().end, |located| located.position);
             (
                 std::sync::Arc::clone(active.file()),
@@ -160,7 +161,7 @@ fn replay_segment(
         }
         SegmentRef::Sealed(sealed) => {
             let files = dir.files(sealed)?;
-            let located = sealed.locate(dir.fs.as_ref(), &dir.path, &files, from)?;
+            let located = sealed.locate(dir.fs.as_ref(), &dir.path, &files, from, Patience::Disk)?;
             let Some(located) = located else { return Ok(()) };
             (
                 std::sync::Arc::clone(files.log()),

@@ -1,6 +1,7 @@
 //! Tests of the log as a whole: a fixture over the simulated disk, and one file per subject.
 
 mod append;
+mod copying;
 mod crash;
 mod faults;
 mod flushing;
@@ -9,6 +10,7 @@ mod model;
 mod opening;
 mod real_disk;
 mod recovery;
+mod removal;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,7 @@ use crate::flush::FlusherHandle;
 use crate::io::sim_fs::SimFileSystem;
 use crate::log::open::{OpenLog, OpenedLog, open_log};
 use crate::log::reader::LogReader;
+use crate::log::removal::{RemovedSegments, remove_deleted_file};
 
 const DIR: &str = "/data/topic-0";
 
@@ -194,4 +197,31 @@ fn read_offsets(reader: &LogReader) -> Vec<(i64, i64)> {
     headers
         .map(|header| (header.base_offset, header.last_offset()))
         .collect()
+}
+
+/// One look of retention, with its files renamed and removed at once. Returns how many segments went.
+fn retain(fixture: &Fixture, opened: &mut OpenedLog, config: &LogConfig, now: Now) -> usize {
+    let Some(mut removed) = take_out(opened, config, now) else {
+        return 0;
+    };
+    while let Some(renamed) = removed.rename_next().expect("renamed") {
+        for path in renamed {
+            remove_deleted_file(fixture.fs.shared().as_ref(), &path).expect("removed");
+        }
+    }
+    removed.count
+}
+
+fn take_out(opened: &mut OpenedLog, config: &LogConfig, now: Now) -> Option<RemovedSegments> {
+    let removable = opened.reader.find_removable(config, now).expect("found")?;
+    opened.writer.take_out(&removable, now).expect("taken out")
+}
+
+/// Keeps everything but what lies before the log start.
+fn no_limits() -> LogConfig {
+    LogConfig {
+        retention_ms: -1,
+        retention_bytes: -1,
+        ..LogConfig::default()
+    }
 }

@@ -1,9 +1,8 @@
-//! Owns what takes records away from a log and what ends its use: truncation, moving the log start, removal of old
-//! segments, closing.
+//! Owns what takes records away from a log's end and what ends its use: truncation, closing. Also moves the log start.
 //!
 //! Invariants: files go from the log's end towards its begin, so that a crash in between leaves a prefix; the cut is
 //! published before the files are touched; nothing that was cut counts as durable. Sources: Kafka's
-//! `UnifiedLog.truncateTo`, `maybeIncrementLogStartOffset`, `deleteOldSegments`, `close`.
+//! `UnifiedLog.truncateTo`, `maybeIncrementLogStartOffset`, `close`.
 
 use std::sync::Arc;
 
@@ -150,8 +149,15 @@ impl LogWriter {
         let segments = shared.segments.load_full();
         self.producers.clear();
         shared.on_truncated(offset, &blocked);
-        // Below the old log start: no reader can be sent there before the new bounds are published.
+        // Below the old log start: no reader can be sent there before the new bounds are published. The files of
+        // segments that retention took out go too: the new one may have the name of one of them.
+        let mut removals = shared.removals();
+        for base_offset in removals.base_offsets.drain(..) {
+            remove_segment_files(shared.fs(), shared.path(), base_offset)?;
+        }
+        drop(removals);
         self.remove_segments(&segments, 0)?;
+        shared.dir.close_from(0);
         let path = segment_path(shared.path(), offset, LOG_SUFFIX);
         let file = shared.fs().open(&path, OpenMode::Truncate).context("create", &path)?;
         let active = ActiveSegment::new(
@@ -192,7 +198,7 @@ impl LogWriter {
     }
 
     /// Moves the log start forward, at most to the high watermark. Records before it are no longer read; their
-    /// segments go with the next [`Self::remove_old_segments`].
+    /// segments go when retention looks the next time.
     ///
     /// # Errors
     /// `Offline` when the log is.
@@ -212,39 +218,6 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Removes sealed segments that lie wholly before the log start. Returns how many bytes became free.
-    ///
-    /// # Errors
-    /// Disk failures; what was not removed is tried again next time.
-    pub fn remove_old_segments(&mut self) -> Result<u64, StorageError> {
-        self.shared.check_online()?;
-        let log_start_offset = self.shared.marks.load().log_start_offset;
-        let segments = self.shared.segments.load_full();
-        let old = segments
-            .sealed
-            .partition_point(|segment| segment.next_offset() <= log_start_offset);
-        if old == 0 {
-            return Ok(0);
-        }
-        let kept = SegmentList {
-            sealed: segments.sealed[old..].to_vec(),
-            active: Arc::clone(&segments.active),
-        };
-        let first_base_offset = kept.first_base_offset();
-        self.shared.segments.store(Arc::new(kept));
-        self.shared.dir.close_before(first_base_offset);
-        self.shared.mark_names_dirty();
-        let mut freed_bytes = 0;
-        for segment in &segments.sealed[..old] {
-            remove_segment_files(self.shared.fs(), self.shared.path(), segment.base_offset())?;
-            freed_bytes += u64::from(segment.size_bytes());
-        }
-        remove_snapshots(self.shared.fs(), self.shared.path(), |snapshot| {
-            snapshot < first_base_offset
-        })?;
-        Ok(freed_bytes)
-    }
-
     /// The index files and the snapshot on disk belong to a log that ends at this offset.
     pub(super) fn set_closed_at(&mut self, log_end_offset: Option<i64>) {
         self.closed_at = log_end_offset;
@@ -261,6 +234,7 @@ impl LogWriter {
     /// # Errors
     /// Disk failures; the next start must then recover.
     pub fn close(mut self) -> Result<i64, StorageError> {
+        self.shared.end_removals();
         let log_end_offset = self.shared.marks.load().log_end_offset;
         if self.closed_at == Some(log_end_offset) {
             return self.shared.sync().map(|()| log_end_offset);

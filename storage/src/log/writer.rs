@@ -107,6 +107,7 @@ impl LogWriter {
                 continue;
             }
             if let Err(error) = self.make_room(&mut run, &batch, now, results.len()) {
+                self.judge(&error);
                 refuse_from(&mut results, run.first_result, &error);
                 results.push(Err(error.clone().into()));
                 failure = Some(error);
@@ -117,9 +118,23 @@ impl LogWriter {
         if failure.is_none()
             && let Err(error) = self.write_run(&mut run)
         {
+            self.judge(&error);
             refuse_from(&mut results, run.first_result, &error);
+            failure = Some(error);
+        }
+        let lacks_room = failure.is_some_and(|error| error.is_no_space());
+        if lacks_room != self.shared.lacks_room() {
+            self.shared.set_lacks_room(lacks_room);
         }
         results
+    }
+
+    /// A failure that will not pass takes the log out of use, and its directory with it: clients are better told at once
+    /// than refused batch by batch.
+    fn judge(&self, error: &StorageError) {
+        if !error.is_passing() {
+            self.shared.go_offline(error);
+        }
     }
 
     /// Moves the high watermark: forwards only, not behind the log end. The last stable offset follows.
@@ -429,6 +444,18 @@ impl LogWriter {
         Urgency::Within(u64::try_from(self.config.flush_ms).expect("not negative, or acks would wait"))
     }
 
+    /// Begins a new segment, unless the active one is empty; its files do not change any more.
+    ///
+    /// # Errors
+    /// Disk failures.
+    pub fn roll_active(&mut self, now: Now) -> Result<(), StorageError> {
+        self.shared.check_online()?;
+        if self.active.index().size_bytes() == 0 {
+            return Ok(());
+        }
+        self.roll(RollReason::Requested, now)
+    }
+
     /// Seals the active segment and begins a new one at the log end.
     pub(super) fn roll(&mut self, reason: RollReason, now: Now) -> Result<(), StorageError> {
         let (base_offset, next_offset) = (self.active.base_offset(), self.shared.marks.load().log_end_offset);
@@ -447,17 +474,23 @@ impl LogWriter {
         self.shared.mark_names_dirty();
         let dir = self.shared.path();
         let active = ActiveSegment::new(dir, next_offset, now.wall_ms, file, ActiveIndex::new(next_offset));
-        self.active = Arc::new(active);
         let mut segments = SegmentList::clone(&self.shared.segments.load());
         segments.sealed.push(sealed);
-        segments.active = Arc::clone(&self.active);
-        self.shared.segments.store(Arc::new(segments));
-        (self.allocated_to, self.written_back_to) = (0, 0);
-        self.begin_checkpoints(next_offset);
-        self.next_allocation_bytes = (self.next_allocation_bytes / 4).max(FIRST_PREALLOCATION_BYTES);
+        segments.active = Arc::new(active);
+        self.begin_segment(segments);
         self.shared.request_sync(self.sync_urgency());
         tracing::debug!(log = %self.shared.path().display(), ?reason, base_offset = next_offset, "rolled");
         Ok(())
+    }
+
+    /// Publishes segments of which the last one is new and empty.
+    pub(super) fn begin_segment(&mut self, segments: SegmentList) {
+        let base_offset = segments.active.base_offset();
+        self.active = Arc::clone(&segments.active);
+        self.shared.segments.store(Arc::new(segments));
+        (self.allocated_to, self.written_back_to) = (0, 0);
+        self.begin_checkpoints(base_offset);
+        self.next_allocation_bytes = (self.next_allocation_bytes / 4).max(FIRST_PREALLOCATION_BYTES);
     }
 
     /// Writes the indexes of the active segment and gives back its surplus blocks.
@@ -472,13 +505,7 @@ impl LogWriter {
             active.base_offset(),
             Arc::new(SealedFiles::new(Arc::clone(active.file()))),
         );
-        let (size_bytes, next_offset) = (index.size_bytes(), index.next_offset());
-        Ok(Arc::new(SealedSegment::new(
-            active.base_offset(),
-            next_offset,
-            size_bytes,
-            true,
-        )))
+        Ok(Arc::new(SealedSegment::just_sealed(&index, active.base_offset(), true)))
     }
 
     /// Gives back disk blocks behind the end of the active segment.

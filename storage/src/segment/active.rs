@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::StorageError;
 use crate::io::file_system::File;
+use crate::io::patience::Patience;
 use crate::segment::active_index::{ActiveIndex, Floor};
 use crate::segment::file::{LOG_SUFFIX, ScanRange, segment_path};
 use crate::segment::{Located, scan_for_offset};
@@ -19,8 +20,13 @@ pub(crate) struct ActiveSegment {
     created_ms: i64,
     path: PathBuf,
     file: Arc<dyn File>,
+    /// What lies behind was written by this process, through the page cache.
+    written_from: u32,
     index: RwLock<ActiveIndex>,
 }
+
+/// What was appended last is in memory: a system that drops the newest pages first could not run a log.
+const RECENT_BYTES: u64 = 4 << 20;
 
 impl ActiveSegment {
     pub(crate) fn new(dir: &Path, base_offset: i64, created_ms: i64, file: Arc<dyn File>, index: ActiveIndex) -> Self {
@@ -29,6 +35,7 @@ impl ActiveSegment {
             created_ms,
             path: segment_path(dir, base_offset, LOG_SUFFIX),
             file,
+            written_from: index.size_bytes(),
             index: RwLock::new(index),
         }
     }
@@ -60,7 +67,7 @@ impl ActiveSegment {
     }
 
     /// The first batch with a last offset at or behind `offset`.
-    pub(crate) fn locate(&self, offset: i64) -> Result<Option<Located>, StorageError> {
+    pub(crate) fn locate(&self, offset: i64, patience: Patience) -> Result<Option<Located>, StorageError> {
         let index = self.index();
         let (floor, range) = (index.floor(offset), self.range_of(&index));
         drop(index);
@@ -72,14 +79,14 @@ impl ActiveSegment {
                     position: position.into(),
                     ..range
                 };
-                scan_for_offset(self.file.as_ref(), &self.path, range, offset)
+                scan_for_offset(&patience.of(self.file.as_ref()), &self.path, range, offset)
             }
         }
     }
 
     /// Position of the first batch that is not wholly below `end_offset`. It need not be exact, only not too small,
     /// where the exact one lies behind `enough`.
-    pub(crate) fn end_position(&self, end_offset: i64, enough: u64) -> Result<u64, StorageError> {
+    pub(crate) fn end_position(&self, end_offset: i64, enough: u64, patience: Patience) -> Result<u64, StorageError> {
         let index = self.index();
         let (floor, range) = (index.floor(end_offset), self.range_of(&index));
         drop(index);
@@ -92,10 +99,16 @@ impl ActiveSegment {
                     position: position.into(),
                     ..range
                 };
-                let found = scan_for_offset(self.file.as_ref(), &self.path, range, end_offset)?;
+                let found = scan_for_offset(&patience.of(self.file.as_ref()), &self.path, range, end_offset)?;
                 Ok(found.map_or(range.end, |located| located.position))
             }
         }
+    }
+
+    /// Whether everything from `position` on was appended by this process a short while ago.
+    pub(crate) fn is_recent(&self, position: u64) -> bool {
+        let end: u64 = self.index().size_bytes().into();
+        position >= self.written_from.into() && position + RECENT_BYTES >= end
     }
 
     /// Everything that is in the segment now.

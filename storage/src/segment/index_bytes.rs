@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::File;
+use crate::io::patience::Patience;
 use crate::segment::file::read_exact_at;
 
 /// Content of an index file.
@@ -30,8 +31,19 @@ impl IndexBytes {
 
     /// Fills `buffer` from `position`; fewer bytes are an error.
     pub(crate) fn read(&self, path: &Path, buffer: &mut [u8], position: u64) -> Result<(), StorageError> {
+        self.read_with(Patience::Disk, path, buffer, position)
+    }
+
+    /// As [`Self::read`], with this patience.
+    pub(crate) fn read_with(
+        &self,
+        patience: Patience,
+        path: &Path,
+        buffer: &mut [u8],
+        position: u64,
+    ) -> Result<(), StorageError> {
         match self {
-            Self::File(file) => read_exact_at(file.as_ref(), path, buffer, position),
+            Self::File(file) => read_exact_at(&patience.of(file.as_ref()), path, buffer, position),
             Self::Memory(bytes) => {
                 let from = usize::try_from(position).ok();
                 let found = from.and_then(|from| bytes.get(from..)?.get(..buffer.len()));

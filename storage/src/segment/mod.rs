@@ -16,10 +16,11 @@ pub(crate) mod time_index;
 pub(crate) mod test_batches;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
+use crate::io::patience::Patience;
 use crate::segment::active::ActiveSegment;
 use crate::segment::file::{HeaderScan, LOG_SUFFIX, ScanRange, segment_path};
 use crate::segment::sealed::{SealedFiles, SealedSegment};
@@ -131,8 +132,15 @@ pub(crate) enum SegmentRef<'a> {
 pub(crate) struct SegmentDir {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) path: Box<Path>,
+    open: Mutex<OpenFiles>,
+}
+
+#[derive(Debug, Default)]
+struct OpenFiles {
     /// Most recently used last.
-    open: Mutex<Vec<(i64, Arc<SealedFiles>)>>,
+    files: Vec<(i64, Arc<SealedFiles>)>,
+    /// Segments below were removed: a reader that opened one just before must not keep its bytes on the disk.
+    removed_below: i64,
 }
 
 /// Sealed segments of one log that stay open: three file descriptors each.
@@ -143,7 +151,22 @@ impl SegmentDir {
         Self {
             fs,
             path: path.into(),
-            open: Mutex::new(Vec::new()),
+            open: Mutex::new(OpenFiles::default()),
+        }
+    }
+
+    /// The files of a sealed segment. Opening them may wait for the disk.
+    pub(crate) fn files_with(
+        &self,
+        patience: Patience,
+        segment: &SealedSegment,
+    ) -> Result<Arc<SealedFiles>, StorageError> {
+        match patience {
+            Patience::Disk => self.files(segment),
+            Patience::MemoryOnly => self.opened(segment.base_offset()).ok_or_else(|| {
+                let path = segment_path(&self.path, segment.base_offset(), LOG_SUFFIX);
+                StorageError::io("open", path, std::io::ErrorKind::WouldBlock.into())
+            }),
         }
     }
 
@@ -161,36 +184,51 @@ impl SegmentDir {
 
     /// Remembers the open files of a segment, and lets go of those used longest ago.
     pub(crate) fn keep_open(&self, base_offset: i64, files: Arc<SealedFiles>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|(known, _)| *known != base_offset);
-        if open.len() >= OPEN_SEALED_SEGMENTS {
-            open.remove(0);
+        let mut open = self.open_files();
+        if base_offset < open.removed_below {
+            return;
         }
-        open.push((base_offset, files));
+        open.files.retain(|(known, _)| *known != base_offset);
+        if open.files.len() >= OPEN_SEALED_SEGMENTS {
+            open.files.remove(0);
+        }
+        open.files.push((base_offset, files));
     }
 
-    /// Forgets the open files of segments that are no more.
+    /// Forgets the open files of segments from `base_offset` on; others may take their names.
     pub(crate) fn close_from(&self, base_offset: i64) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(known, _)| *known < base_offset);
+        let mut open = self.open_files();
+        open.files.retain(|(known, _)| *known < base_offset);
+        open.removed_below = open.removed_below.min(base_offset);
     }
 
-    /// Forgets the open files of segments before `base_offset`.
+    /// Forgets the open files of segments before `base_offset`, which are gone.
     pub(crate) fn close_before(&self, base_offset: i64) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(known, _)| *known >= base_offset);
+        let mut open = self.open_files();
+        open.files.retain(|(known, _)| *known >= base_offset);
+        open.removed_below = base_offset;
     }
 
     fn opened(&self, base_offset: i64) -> Option<Arc<SealedFiles>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = open.iter().position(|(known, _)| *known == base_offset)?;
-        let entry = open.remove(index);
+        let mut open = self.open_files();
+        let index = open.files.iter().position(|(known, _)| *known == base_offset)?;
+        let entry = open.files.remove(index);
         let files = Arc::clone(&entry.1);
-        open.push(entry);
+        open.files.push(entry);
         Some(files)
+    }
+
+    fn open_files(&self) -> MutexGuard<'_, OpenFiles> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Base offsets of the segments whose files are open.
+    #[cfg(test)]
+    pub(crate) fn open_segments(&self) -> Vec<i64> {
+        self.open_files()
+            .files
+            .iter()
+            .map(|(base_offset, _)| *base_offset)
+            .collect()
     }
 }

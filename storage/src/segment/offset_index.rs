@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use crate::error::StorageError;
+use crate::io::patience::Patience;
 use crate::segment::index_bytes::IndexBytes;
 
 /// Size of an entry in the file.
@@ -82,18 +83,24 @@ impl OffsetIndexFile {
         if index.entries == 0 {
             return Ok(Some(index));
         }
-        let (first, last) = (index.entry(path, 0)?, index.entry(path, index.entries - 1)?);
+        let entry = |entry| index.entry(Patience::Disk, path, entry);
+        let (first, last) = (entry(0)?, entry(index.entries - 1)?);
         let ascending =
             index.entries == 1 || (first.position < last.position && first.relative_offset < last.relative_offset);
         Ok((ascending && last.position < size_bytes).then_some(index))
     }
 
     /// The last entry whose batch ends at or before `relative_offset`.
-    pub(crate) fn floor(&self, path: &Path, relative_offset: u32) -> Result<Option<OffsetEntry>, StorageError> {
+    pub(crate) fn floor(
+        &self,
+        patience: Patience,
+        path: &Path,
+        relative_offset: u32,
+    ) -> Result<Option<OffsetEntry>, StorageError> {
         let (mut low, mut high) = (0, self.entries);
         while high - low > Self::BLOCK_ENTRIES {
             let middle = low + (high - low) / 2;
-            if self.entry(path, middle)?.relative_offset <= relative_offset {
+            if self.entry(patience, path, middle)?.relative_offset <= relative_offset {
                 low = middle;
             } else {
                 high = middle;
@@ -101,7 +108,7 @@ impl OffsetIndexFile {
         }
         let mut block = [0; (Self::BLOCK_ENTRIES * OFFSET_ENTRY_BYTES) as usize];
         let block = &mut block[..((high - low) * OFFSET_ENTRY_BYTES) as usize];
-        self.bytes.read(path, block, low * OFFSET_ENTRY_BYTES)?;
+        self.bytes.read_with(patience, path, block, low * OFFSET_ENTRY_BYTES)?;
         let (chunks, _) = block.as_chunks::<8>();
         let entries = chunks.iter().map(|chunk| OffsetEntry::decode(*chunk));
         Ok(entries
@@ -114,9 +121,10 @@ impl OffsetIndexFile {
         self.bytes.sync(path)
     }
 
-    fn entry(&self, path: &Path, index: u64) -> Result<OffsetEntry, StorageError> {
+    fn entry(&self, patience: Patience, path: &Path, index: u64) -> Result<OffsetEntry, StorageError> {
         let mut bytes = [0; 8];
-        self.bytes.read(path, &mut bytes, index * OFFSET_ENTRY_BYTES)?;
+        self.bytes
+            .read_with(patience, path, &mut bytes, index * OFFSET_ENTRY_BYTES)?;
         Ok(OffsetEntry::decode(bytes))
     }
 }
@@ -161,7 +169,7 @@ mod tests {
                 .expect("valid");
             for target in 0..count * 10 + 20 {
                 assert_eq!(
-                    index.floor(&path, target).expect("read"),
+                    index.floor(Patience::Disk, &path, target).expect("read"),
                     floor_entry(&entries, target),
                     "{count} {target}"
                 );

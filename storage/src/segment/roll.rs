@@ -47,6 +47,8 @@ pub(crate) enum RollReason {
     IndexFull,
     /// The offset can no longer be written relative to the base offset.
     OffsetRange,
+    /// The owner asked for it.
+    Requested,
 }
 
 /// Whether the segment must be rolled before the batch is appended.

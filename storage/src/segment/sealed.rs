@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::checkpoint::{replace, replace_unsynced};
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
+use crate::io::patience::Patience;
 use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
 use crate::segment::index_bytes::IndexBytes;
@@ -30,6 +31,8 @@ pub(crate) struct SealedSegment {
     has_no_timestamp: AtomicBool,
     /// Largest timestamp and the last offset of the batch that has it, once somebody asked.
     max_timestamp: OnceLock<Option<(i64, i64)>>,
+    /// It was taken out of its log: its files go, and no new ones are made.
+    is_removed: AtomicBool,
 }
 
 /// The opened files of a sealed segment.
@@ -63,7 +66,28 @@ impl SealedSegment {
             index_unsynced: AtomicBool::new(index_unsynced),
             has_no_timestamp: AtomicBool::new(false),
             max_timestamp: OnceLock::new(),
+            is_removed: AtomicBool::new(false),
         }
+    }
+
+    /// As [`Self::new`], of a segment whose largest timestamp is known, as [`Self::max_timestamp`] answers it.
+    pub(crate) fn just_sealed(index: &ActiveIndex, base_offset: i64, index_unsynced: bool) -> Self {
+        let sealed = Self::new(base_offset, index.next_offset(), index.size_bytes(), index_unsynced);
+        sealed.max_timestamp.get_or_init(|| index.max_timestamp());
+        sealed
+            .has_no_timestamp
+            .store(index.max_timestamp().is_none(), Ordering::Release);
+        sealed
+    }
+
+    /// The largest timestamp if somebody has asked before.
+    pub(crate) fn known_max_timestamp(&self) -> Option<Option<(i64, i64)>> {
+        self.max_timestamp.get().copied()
+    }
+
+    /// It was taken out of its log.
+    pub(crate) fn mark_removed(&self) {
+        self.is_removed.store(true, Ordering::Release);
     }
 
     pub(crate) fn base_offset(&self) -> i64 {
@@ -86,6 +110,9 @@ impl SealedSegment {
 
     /// Makes data and indexes durable.
     pub(crate) fn sync(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), SyncFailure> {
+        if self.is_removed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         files
             .log
             .sync_data()
@@ -112,6 +139,7 @@ impl SealedSegment {
         dir: &Path,
         files: &SealedFiles,
         offset: i64,
+        patience: Patience,
     ) -> Result<Option<Located>, StorageError> {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
         let mut from = 0;
@@ -119,14 +147,19 @@ impl SealedSegment {
             // behind the base offset, so only too large a difference has no u32
             let relative = u32::try_from(offset - self.base_offset).unwrap_or(u32::MAX);
             let index_path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
-            let entry = self.offsets(fs, dir, files)?.floor(&index_path, relative)?;
-            from = self.believed_position(files, &path, &index_path, entry)?;
+            if patience == Patience::MemoryOnly && files.offsets.get().is_none() {
+                let would_wait = std::io::ErrorKind::WouldBlock.into();
+                return Err(StorageError::io("open", index_path, would_wait));
+            }
+            let index = self.offsets(fs, dir, files)?;
+            let entry = index.floor(patience, &index_path, relative)?;
+            from = self.believed_position(&patience.of(files.log.as_ref()), &path, &index_path, entry)?;
         }
         let range = ScanRange {
             position: from,
             ..self.range()
         };
-        scan_for_offset(files.log.as_ref(), &path, range, offset)
+        scan_for_offset(&patience.of(files.log.as_ref()), &path, range, offset)
     }
 
     /// All of the segment.
@@ -152,9 +185,10 @@ impl SealedSegment {
             return Ok(0);
         };
         let index_path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
-        let entry = self.offsets(fs, dir, files)?.floor(&index_path, time.relative_offset)?;
+        let index = self.offsets(fs, dir, files)?;
+        let entry = index.floor(Patience::Disk, &index_path, time.relative_offset)?;
         self.believed_position(
-            files,
+            files.log.as_ref(),
             &segment_path(dir, self.base_offset, LOG_SUFFIX),
             &index_path,
             entry,
@@ -180,7 +214,7 @@ impl SealedSegment {
     /// The entry's position if the batch there is the one that the entry means, else the begin of the segment.
     fn believed_position(
         &self,
-        files: &SealedFiles,
+        log: &dyn File,
         path: &Path,
         index_path: &Path,
         entry: Option<OffsetEntry>,
@@ -195,7 +229,7 @@ impl SealedSegment {
             position,
             ..self.range()
         };
-        let mut scan = HeaderScan::new(files.log.as_ref(), path, range, 0);
+        let mut scan = HeaderScan::new(log, path, range, 0);
         let meant = self.base_offset + i64::from(entry.relative_offset);
         match scan.next() {
             Ok(Some(placed)) if placed.header.last_offset() == meant => Ok(position),
@@ -252,7 +286,9 @@ impl SealedSegment {
     /// Makes both indexes again from the batches and, if possible, their files.
     fn rebuild(&self, fs: &dyn FileSystem, dir: &Path, files: &SealedFiles) -> Result<(), StorageError> {
         let path = segment_path(dir, self.base_offset, LOG_SUFFIX);
-        tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
+        if !self.is_removed.load(Ordering::Acquire) {
+            tracing::warn!(segment = %path.display(), "index missing or unusable, making it again");
+        }
         let mut index = ActiveIndex::new(self.base_offset);
         let mut scan = HeaderScan::new(files.log.as_ref(), &path, self.range(), HeaderScan::BULK_BYTES);
         loop {
@@ -270,7 +306,9 @@ impl SealedSegment {
         self.has_no_timestamp
             .store(index.max_timestamp().is_none(), Ordering::Release);
         // Durable at once: the log may long be behind its recovery point, so nobody would look at the files again.
-        if let Err(error) = write_index_files(fs, dir, self.base_offset, &mut index, IndexSync::Now) {
+        if !self.is_removed.load(Ordering::Acquire)
+            && let Err(error) = write_index_files(fs, dir, self.base_offset, &mut index, IndexSync::Now)
+        {
             tracing::warn!(segment = %path.display(), %error, "index kept in memory only");
         }
         let (offsets, times) = index.encode_files();

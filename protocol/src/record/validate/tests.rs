@@ -262,19 +262,37 @@ fn a_header_that_hides_its_timestamps_is_looked_behind() {
     assert_eq!(batch.to_bytes(), bytes);
 }
 
+/// As `LogValidator.validateTimestamp` of Kafka 4.3.1 does it.
 #[test]
-fn producers_may_not_claim_log_append_time() {
+fn a_claim_of_log_append_time_is_cleared_or_refused() {
     for compression in [Compression::None, Compression::Gzip] {
-        let bytes = edited(&three(compression), |header| header.attributes.0 |= 8);
-        for timestamp_type in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
-            let limits = ProduceLimits {
-                timestamp_type,
-                ..limits()
-            };
-            let error = ValidatedBatch::for_produce(bytes.clone(), &limits).expect_err("refused");
+        let claiming = |max_timestamp| {
+            edited(&three(compression), |header| {
+                header.attributes.0 |= 8;
+                header.max_timestamp = max_timestamp;
+            })
+        };
+        let refused = |max_timestamp, limits: &ProduceLimits| {
+            let error = ValidatedBatch::for_produce(claiming(max_timestamp), limits).expect_err("refused");
             assert_eq!(error.error_code(), ErrorCode::InvalidTimestamp);
             assert_eq!(error.record_errors().len(), 1, "a fault of the batch as a whole");
-        }
+        };
+        let (now, limits) = (limits().now_ms, limits());
+        let append_time = ProduceLimits {
+            timestamp_type: TimestampType::LogAppendTime,
+            ..limits.clone()
+        };
+        refused(now, &append_time);
+        refused(NO_TIMESTAMP, &limits);
+        refused(now + limits.timestamp_after_max_ms + 1, &limits);
+        let batch = ValidatedBatch::for_produce(claiming(now), &limits).expect("in range");
+        assert!(!batch.header().attributes.is_log_append_time());
+        assert_eq!(batch.header().max_timestamp, now);
+        let bytes = batch.to_bytes();
+        BatchView::parse(&bytes)
+            .expect("a batch")
+            .verify_crc()
+            .expect("a new CRC");
     }
 }
 

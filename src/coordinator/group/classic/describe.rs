@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{ClassicGroup, GroupState};
-use crate::coordinator::group::api::{GroupDescription, ListedGroup, MemberDescription};
+use crate::coordinator::group::api::{GroupDescription, ListRequest, ListedGroup, MemberDescription};
 
 /// The name of this kind of group in ListGroups.
 const GROUP_TYPE: &str = "classic";
@@ -44,6 +44,29 @@ pub(in crate::coordinator::group) fn describe_simple(group_id: &Arc<str>) -> Gro
         protocol_type: Arc::from(""),
         protocol_name: Arc::from(""),
         members: Vec::new(),
+    }
+}
+
+/// What a ListGroups lets through, worked out once: a filter may be far longer than the list of groups.
+#[derive(Debug)]
+pub(in crate::coordinator::group) struct Admitted {
+    /// Names of states.
+    states: Vec<&'static str>,
+}
+
+impl Admitted {
+    /// By the filters of a request. Names are compared in any case; an empty filter lets everything through.
+    pub(in crate::coordinator::group) fn by(request: &ListRequest) -> Self {
+        let passes = |filter: &[Arc<str>], name: &str| {
+            filter.is_empty() || filter.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
+        };
+        let mut states: Vec<&'static str> = GroupState::ALL.iter().map(|state| state.name()).collect();
+        states.retain(|state| passes(&request.types_filter, GROUP_TYPE) && passes(&request.states_filter, state));
+        Self { states }
+    }
+
+    pub(in crate::coordinator::group) fn admits(&self, group: &ListedGroup) -> bool {
+        self.states.contains(&group.state)
     }
 }
 

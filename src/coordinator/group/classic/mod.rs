@@ -28,7 +28,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 
-pub(super) use self::describe::{describe_simple, listed, listed_simple};
+pub(super) use self::describe::{Admitted, describe_simple, listed, listed_simple};
 pub(super) use self::join::StaticSwap;
 pub(super) use self::member::Member;
 pub(super) use self::sync::PendingAssignment;
@@ -50,6 +50,13 @@ pub(super) enum GroupState {
 }
 
 impl GroupState {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Empty,
+        Self::PreparingRebalance,
+        Self::CompletingRebalance,
+        Self::Stable,
+    ];
+
     /// The name that tools show.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -79,7 +86,8 @@ pub(super) struct ClassicGroup {
     protocol_name: Option<Arc<str>>,
     generation_id: i32,
     leader: Option<Arc<str>>,
-    pub(super) members: BTreeMap<Arc<str>, Member>,
+    /// In boxes: a node of the map has room for eleven, and most groups have fewer.
+    pub(super) members: BTreeMap<Arc<str>, Box<Member>>,
     /// Instance id to member id.
     static_members: BTreeMap<Arc<str>, Arc<str>>,
     /// Ids that were given out and have not come back.
@@ -193,6 +201,11 @@ impl ClassicGroup {
     /// Whether the group may be removed once its offsets are gone.
     pub(super) fn is_removable(&self) -> bool {
         self.state == GroupState::Empty && self.pending_members.is_empty()
+    }
+
+    /// Ids that were given out and have not come back.
+    pub(super) fn pending_members(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.pending_members.iter()
     }
 
     pub(super) fn uses_consumer_protocol(&self) -> bool {
@@ -311,7 +324,13 @@ impl ClassicGroup {
     }
 
     /// Adds a member that is not there yet.
-    fn insert(&mut self, member: Member) {
+    fn insert(&mut self, mut member: Member) {
+        for protocol in &mut member.protocols {
+            // all members of a group name the same few
+            if let Some((known, _)) = self.supported_protocols.get_key_value(&protocol.name) {
+                protocol.name = Arc::clone(known);
+            }
+        }
         if let Some(instance_id) = &member.group_instance_id {
             let previous = self
                 .static_members
@@ -322,12 +341,12 @@ impl ClassicGroup {
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
         self.leader.get_or_insert_with(|| Arc::clone(&member.member_id));
         self.pending_members.remove(&member.member_id);
-        let previous = self.members.insert(Arc::clone(&member.member_id), member);
+        let previous = self.members.insert(Arc::clone(&member.member_id), Box::new(member));
         assert!(previous.is_none(), "a member id belongs to one member");
     }
 
     /// Removes a member or a pending id; a new leader is found if the member led.
-    fn remove(&mut self, member_id: &str) -> Option<Member> {
+    fn remove(&mut self, member_id: &str) -> Option<Box<Member>> {
         let removed = self.members.remove(member_id);
         if let Some(member) = &removed {
             self.count_protocols(member, false);

@@ -208,7 +208,9 @@ impl Script {
                     )
                 }
             },
-            Reply::Fetch(_) | Reply::List(_) => panic!("not asked for in scripts"),
+            Reply::Fetch(_) | Reply::List(_) | Reply::DeleteGroups(_) | Reply::DeleteOffsets(_) => {
+                panic!("not asked for in scripts")
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::coordinator::group::Cx;
 use crate::coordinator::group::classic::{ClassicGroup, GroupState};
 use crate::coordinator::group::hard::HardGroup;
+use crate::coordinator::group::offsets::tombstone;
 use crate::coordinator::group::record::{OffsetAndMetadata, Record};
 
 /// From when the retention of a group's offsets counts.
@@ -40,12 +41,7 @@ pub(in crate::coordinator::group) fn expired(
             if keep {
                 all_expired = false;
             } else {
-                records.push(Record::OffsetCommit {
-                    group_id: Arc::clone(group_id),
-                    topic: Arc::clone(topic),
-                    partition: *partition,
-                    value: None,
-                });
+                records.push(tombstone(group_id, topic, *partition));
             }
         }
     }

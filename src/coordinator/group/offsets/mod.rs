@@ -11,6 +11,6 @@ mod fetch;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::delete::on_topics_deleted;
+pub(super) use self::delete::{all_partitions, on_topics_deleted, tombstone};
 pub(super) use self::expire::expired;
 pub(super) use self::fetch::fetch;

@@ -5,75 +5,18 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 use uuid::Uuid;
 
-use crate::coordinator::group::api::{
-    CommitPartition, CommitReply, CommitRequest, CommitTopic, FetchReply, FetchRequest, FetchTopic, LeaveRequest,
-    LeavingMember, Reply, Request, SyncRequest,
-};
+use crate::coordinator::group::api::{CommitPartition, CommitRequest, FetchTopic, Request};
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::hard::Hard;
 use crate::coordinator::group::record::{OffsetAndMetadata, Record};
-use crate::coordinator::group::testing::{World, join_request, protocol};
+use crate::coordinator::group::testing::{
+    World, commit, commit_of, fetch, join_request, leave_request, offsets, stable_member,
+};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 fn world() -> World {
     World::new(GroupConfig::default())
-}
-
-fn commit_of(topic: &str, partition_index: i32, committed_offset: i64) -> CommitRequest {
-    let partition = CommitPartition {
-        partition_index,
-        committed_offset,
-        committed_leader_epoch: 3,
-        committed_metadata: Some(Box::from("text")),
-    };
-    CommitRequest {
-        group_id: Arc::from("g"),
-        generation_id: -1,
-        member_id: Arc::from(""),
-        group_instance_id: None,
-        retention_time_ms: None,
-        knows_group_id_not_found: true,
-        topics: vec![CommitTopic {
-            name: Arc::from(topic),
-            topic_id: Uuid::from_u128(1),
-            partitions: vec![partition],
-        }],
-    }
-}
-
-fn commit(world: &mut World, request: CommitRequest) -> CommitReply {
-    world.request(&Request::Commit(request));
-    match world.answered.pop() {
-        Some((_, Reply::Commit(reply))) => reply,
-        other => panic!("no answer to a commit: {other:?}"),
-    }
-}
-
-fn fetch(world: &mut World, topics: Option<Vec<FetchTopic>>) -> FetchReply {
-    world.request(&Request::Fetch(FetchRequest {
-        group_id: Arc::from("g"),
-        topics,
-        require_stable: false,
-    }));
-    match world.answered.pop() {
-        Some((_, Reply::Fetch(reply))) => reply,
-        other => panic!("no answer to a fetch: {other:?}"),
-    }
-}
-
-/// All offsets of the group, as "topic-partition=offset".
-fn offsets(world: &mut World) -> Vec<String> {
-    let mut offsets = Vec::new();
-    for topic in fetch(world, None).topics {
-        for partition in topic.partitions {
-            offsets.push(format!(
-                "{}-{}={}",
-                topic.name, partition.partition_index, partition.committed_offset
-            ));
-        }
-    }
-    offsets
 }
 
 fn topic(name: &str, topic_id: u128, partition_indexes: &[i32]) -> FetchTopic {
@@ -82,29 +25,6 @@ fn topic(name: &str, topic_id: u128, partition_indexes: &[i32]) -> FetchTopic {
         topic_id: Uuid::from_u128(topic_id),
         partition_indexes: partition_indexes.to_vec(),
     }
-}
-
-/// Makes a group with one member that subscribes to "read"; gives its id.
-fn stable_member(world: &mut World) -> Arc<str> {
-    let mut join = join_request("g", "");
-    join.requires_known_member_id = false;
-    join.session_timeout_ms = 1_000_000_000;
-    join.protocols = vec![protocol("range", "\0\0\0\0\0\u{1}\0\u{4}read")];
-    world.request(&Request::Join(join));
-    world.advance(3_000);
-    let Some((_, Reply::Join(joined))) = world.answered.pop() else {
-        panic!("not joined")
-    };
-    world.request(&Request::Sync(SyncRequest {
-        group_id: Arc::from("g"),
-        generation_id: 1,
-        member_id: Arc::clone(&joined.member_id),
-        group_instance_id: None,
-        protocol_type: None,
-        protocol_name: None,
-        assignments: Vec::new(),
-    }));
-    joined.member_id
 }
 
 fn commit_as(member_id: &Arc<str>, request: CommitRequest) -> CommitRequest {
@@ -239,15 +159,7 @@ fn after_the_last_member_left_offsets_are_kept_for_seven_days() {
     let member_id = stable_member(&mut world);
     commit(&mut world, commit_as(&member_id, commit_of("read", 0, 1)));
     world.advance(6 * DAY_MS);
-    let members = vec![LeavingMember {
-        member_id,
-        group_instance_id: None,
-        reason: None,
-    }];
-    world.request(&Request::Leave(LeaveRequest {
-        group_id: Arc::from("g"),
-        members,
-    }));
+    world.request(&Request::Leave(leave_request("g", &member_id)));
     world.advance(6 * DAY_MS);
     world.restart();
     assert_eq!(offsets(&mut world), ["read-0=1"]);
@@ -351,15 +263,18 @@ fn offsets_of_a_transaction_count_from_its_commit() {
 }
 
 #[test]
-fn an_aborted_transaction_leaves_no_group_behind() {
+fn a_group_goes_with_the_tombstone_of_its_metadata() {
     let mut hard = Hard::default();
     hard.replay(0, Some(7), pending(1));
     assert_eq!((hard.len(), hard.last_written_offset(Some("g"))), (1, 0));
     hard.replay_transaction_end(1, 7, false);
+    assert_eq!((hard.len(), hard.last_written_offset(Some("g"))), (1, 1), "aborted");
+    let group_id = Arc::from("g");
+    hard.replay(2, None, Record::GroupMetadata { group_id, value: None });
     assert!(hard.is_empty());
     assert_eq!(
         hard.last_written_offset(Some("g")),
-        1,
-        "who is told of its absence waits for the marker"
+        2,
+        "who is told of its absence waits for the tombstone"
     );
 }

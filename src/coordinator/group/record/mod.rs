@@ -162,16 +162,43 @@ impl Record {
     }
 }
 
+/// The names in the last record: the next one mostly has the same.
+#[derive(Debug)]
+pub struct Names {
+    group_id: Arc<str>,
+    topic: Arc<str>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            group_id: Arc::from(""),
+            topic: Arc::from(""),
+        }
+    }
+}
+
+fn shared(last: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **last != *text {
+        *last = Arc::from(text);
+    }
+    Arc::clone(last)
+}
+
 /// Decodes a record; `None` for a record type of some other kind of group.
 ///
 /// # Errors
 /// When the record is cut or malformed, or its value has a version that we do not know.
-pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, RecordDecodeError> {
+pub fn decode(
+    names: &mut Names,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<Option<Record>, RecordDecodeError> {
     let mut key = Reader::new(key.ok_or_else(|| RecordDecodeError("record without a key".to_owned()))?);
     match key.int16()? {
         record_type @ (LEGACY_OFFSET_COMMIT | OFFSET_COMMIT) => {
-            let group_id = key.string(false)?;
-            let topic = key.string(false)?;
+            let group_id = shared(&mut names.group_id, key.text(false)?);
+            let topic = shared(&mut names.topic, key.text(false)?);
             let partition = key.int32()?;
             let value = value
                 .map(|value| decode_offset_commit(record_type, value))
@@ -184,7 +211,7 @@ pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>
             }))
         }
         GROUP_METADATA => {
-            let group_id = key.string(false)?;
+            let group_id = shared(&mut names.group_id, key.text(false)?);
             let value = value.map(decode_group_metadata).transpose()?;
             Ok(Some(Record::GroupMetadata { group_id, value }))
         }
@@ -230,7 +257,7 @@ fn decode_offset_commit(record_type: i16, value: &[u8]) -> Result<OffsetAndMetad
     let flexible = version >= 4;
     let committed_offset = reader.int64()?;
     let leader_epoch = if version >= 3 { reader.int32()? } else { -1 };
-    let metadata = Box::from(&*reader.string(flexible)?);
+    let metadata = Box::from(reader.text(flexible)?);
     let commit_timestamp_ms = reader.int64()?;
     let expire_timestamp_ms = if version == EXPIRING_OFFSET_COMMIT_VERSION {
         reader.int64()?

@@ -21,7 +21,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn decoded(key: &str, value: Option<&str>) -> Record {
     let value = value.map(bytes);
-    decode(Some(&bytes(key)), value.as_deref())
+    decode(&mut Names::default(), Some(&bytes(key)), value.as_deref())
         .expect("well formed")
         .expect("of a known type")
 }
@@ -231,7 +231,11 @@ fn tombstones_have_no_value() {
 fn other_types_are_skipped_and_other_versions_refused() {
     let consumer_group_key = bytes("00030003677270");
     assert_eq!(
-        decode(Some(&consumer_group_key), Some(&bytes("000000000001"))),
+        decode(
+            &mut Names::default(),
+            Some(&consumer_group_key),
+            Some(&bytes("000000000001"))
+        ),
         Ok(None)
     );
     for (key, value) in [
@@ -240,9 +244,12 @@ fn other_types_are_skipped_and_other_versions_refused() {
         (GROUP_KEY, "0005"),
         ("000000016700017400000000", "0001"),
     ] {
-        assert!(decode(Some(&bytes(key)), Some(&bytes(value))).is_err(), "{key} {value}");
+        assert!(
+            decode(&mut Names::default(), Some(&bytes(key)), Some(&bytes(value))).is_err(),
+            "{key} {value}"
+        );
     }
-    assert!(decode(None, None).is_err());
+    assert!(decode(&mut Names::default(), None, None).is_err());
 }
 
 #[test]
@@ -266,10 +273,10 @@ proptest! {
         let key = if kind == 2 { bytes(GROUP_KEY) } else { bytes(OFFSET_KEY) };
         let mut value = version.to_be_bytes().to_vec();
         value.extend(&tail);
-        let _ = decode(Some(&key), Some(&value));
+        let _ = decode(&mut Names::default(), Some(&key), Some(&value));
         let whole = group_metadata(Some(group_value())).encode().expect("short").value.expect("no tombstone");
         if cut < whole.len() {
-            prop_assert!(decode(Some(&bytes(GROUP_KEY)), Some(&whole[..cut])).is_err());
+            prop_assert!(decode(&mut Names::default(), Some(&bytes(GROUP_KEY)), Some(&whole[..cut])).is_err());
         }
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn nullable_string(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordDecodeError> {
+    fn nullable_text(&mut self, flexible: bool) -> Result<Option<&'a str>, RecordDecodeError> {
         let Some(length) = self.length(flexible, true)? else {
             return Ok(None);
         };
@@ -120,14 +120,23 @@ impl<'a> Reader<'a> {
         }
         let bytes = self.take(length)?;
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Some(Arc::from(text))),
+            Ok(text) => Ok(Some(text)),
             Err(error) => Err(RecordDecodeError(format!("string is not UTF-8: {error}"))),
         }
     }
 
-    pub(super) fn string(&mut self, flexible: bool) -> Result<Arc<str>, RecordDecodeError> {
-        self.nullable_string(flexible)?
+    pub(super) fn nullable_string(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordDecodeError> {
+        Ok(self.nullable_text(flexible)?.map(Arc::from))
+    }
+
+    /// A string that stays where it is.
+    pub(super) fn text(&mut self, flexible: bool) -> Result<&'a str, RecordDecodeError> {
+        self.nullable_text(flexible)?
             .ok_or_else(|| RecordDecodeError("null where a string must be".to_owned()))
+    }
+
+    pub(super) fn string(&mut self, flexible: bool) -> Result<Arc<str>, RecordDecodeError> {
+        self.text(flexible).map(Arc::from)
     }
 
     pub(super) fn byte_string(&mut self, flexible: bool) -> Result<Bytes, RecordDecodeError> {

@@ -10,6 +10,7 @@ const SECTOR_BYTES: u64 = 512;
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) cached: Vec<u8>,
+    pub(super) modified_ms: i64,
     durable: Vec<u8>,
     pending: Vec<Change>,
 }

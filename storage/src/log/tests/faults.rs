@@ -4,7 +4,7 @@ use protocol::error_code::ErrorCode;
 
 use super::*;
 use crate::io::sim_fs::{Fault, FaultKind, Operation};
-use crate::log::read_plan::ReadError;
+use crate::log::read_plan::{ReadError, ReadPlan};
 
 fn fault(operation: Operation, after: u64, kind: FaultKind, lasting: bool) -> Fault {
     Fault {
@@ -205,6 +205,51 @@ fn a_cold_read_is_offered_to_another_thread() {
     assert_eq!(slice.read_nowait().expect("read"), Some(slice.read().expect("read")));
     fixture.fs.set_cold(true);
     assert_eq!(slice.read_nowait().expect("read"), None);
+}
+
+#[test]
+fn a_lookup_that_would_wait_for_the_disk_says_so() {
+    let fixture = Fixture::new(small_segments());
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    for _ in 0..200 {
+        writer.append(vec![plain(&[1, 2, 3])], 0, now())[0]
+            .as_ref()
+            .expect("appended");
+    }
+    let end = reader.watermarks().log_end_offset;
+    let nowait = |reader: &LogReader, offset| reader.plan_read_nowait(offset, end, 200, true).expect("in range");
+    assert!(nowait(&reader, 4).is_none(), "the old segment is not even open");
+    for offset in (0..end).step_by(7) {
+        let plan = reader.plan_read(offset, end, 200, true).expect("in range");
+        let found = nowait(&reader, offset).expect("open and in memory now");
+        let place = |plan: &ReadPlan| plan.slice.as_ref().map(|slice| (slice.position, slice.length));
+        assert_eq!(place(&found), place(&plan), "offset {offset}");
+        let slice = plan.slice.expect("below the end");
+        let in_active = plan.first_offset >= reader.shared.segments.load().active.base_offset();
+        assert_eq!(
+            slice.recent, in_active,
+            "offset {offset}: all of the small active segment is recent"
+        );
+    }
+    fixture.fs.set_cold(true);
+    assert!(nowait(&reader, 4).is_none(), "its bytes are not in memory");
+    assert!(nowait(&reader, end - 1).is_some(), "the tail needs no file");
+    assert!(reader.plan_read(4, end, 200, true).expect("in range").slice.is_some());
+}
+
+#[test]
+fn what_an_earlier_process_wrote_is_not_recent() {
+    let fixture = Fixture::new(small_segments());
+    let OpenedLog { mut writer, .. } = fixture.open();
+    writer.append(vec![plain(&[1])], 0, now());
+    drop(writer);
+    let OpenedLog { mut writer, reader, .. } = fixture.open();
+    writer.append(vec![plain(&[2])], 0, now());
+    let recent = |offset| {
+        let plan = reader.plan_read(offset, 2, 1, true).expect("in range");
+        plan.slice.expect("a batch").recent
+    };
+    assert_eq!((recent(0), recent(1)), (false, true));
 }
 
 #[test]

@@ -8,10 +8,24 @@ use crate::io::sim_fs::CrashKind;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Append { batches: Vec<Vec<i64>>, compressed: bool },
-    Truncate { part: u8 },
-    AdvanceStart { part: u8 },
-    RaiseHighWatermark { part: u8 },
+    Append {
+        batches: Vec<Vec<i64>>,
+        compressed: bool,
+    },
+    Truncate {
+        part: u8,
+    },
+    AdvanceStart {
+        part: u8,
+    },
+    Retain {
+        keep_bytes: u16,
+        max_age_ms: i64,
+        renames: usize,
+    },
+    RaiseHighWatermark {
+        part: u8,
+    },
     Flush,
     CloseAndOpen,
     KillAndOpen,
@@ -24,6 +38,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(batches, compressed)| Step::Append { batches, compressed }),
         1 => any::<u8>().prop_map(|part| Step::Truncate { part }),
         1 => any::<u8>().prop_map(|part| Step::AdvanceStart { part }),
+        2 => (0..3000u16, -1..600i64, 0..5usize)
+            .prop_map(|(keep_bytes, max_age_ms, renames)| Step::Retain { keep_bytes, max_age_ms, renames }),
         2 => any::<u8>().prop_map(|part| Step::RaiseHighWatermark { part }),
         2 => Just(Step::Flush),
         1 => Just(Step::CloseAndOpen),
@@ -166,8 +182,16 @@ fn apply(fixture: &mut Fixture, opened: OpenedLog, model: &mut Model, step: &Ste
         Step::AdvanceStart { part } => {
             let offset = at(*part, model.log_start_offset, model.high_watermark);
             writer.advance_log_start(offset).expect("advanced");
-            writer.remove_old_segments().expect("removed");
             model.log_start_offset = offset;
+        }
+        Step::Retain {
+            keep_bytes,
+            max_age_ms,
+            renames,
+        } => {
+            let mut opened = OpenedLog { writer, reader, report };
+            retain(&mut opened, model, *keep_bytes, *max_age_ms, *renames);
+            return opened;
         }
         Step::RaiseHighWatermark { part } => {
             model.high_watermark = at(*part, model.high_watermark, model.log_end_offset);
@@ -192,6 +216,38 @@ fn apply(fixture: &mut Fixture, opened: OpenedLog, model: &mut Model, step: &Ste
         }
     }
     OpenedLog { writer, reader, report }
+}
+
+fn retain(opened: &mut OpenedLog, model: &mut Model, keep_bytes: u16, max_age_ms: i64, renames: usize) {
+    let config = LogConfig {
+        retention_bytes: i64::from(keep_bytes),
+        retention_ms: max_age_ms,
+        ..LogConfig::default()
+    };
+    let end = opened.reader.watermarks().log_end_offset;
+    // the model's timestamps are below 1,000
+    let removed = take_out(
+        opened,
+        &config,
+        Now {
+            wall_ms: 1_000,
+            ..now()
+        },
+    );
+    let log_start_offset = opened.reader.watermarks().log_start_offset;
+    assert!((model.log_start_offset..=model.high_watermark).contains(&log_start_offset));
+    if log_start_offset > model.log_start_offset {
+        let is_boundary = |bytes: &Vec<u8>| header(bytes).base_offset == log_start_offset;
+        assert!(log_start_offset == end || model.batches.iter().any(is_boundary));
+        let removed = removed.as_ref().expect("the log start moved");
+        assert_eq!(removed.log_start_offset, log_start_offset);
+    }
+    model.log_start_offset = log_start_offset;
+    if let Some(mut removed) = removed {
+        for _ in 0..renames {
+            removed.rename_next().expect("renamed");
+        }
+    }
 }
 
 proptest! {

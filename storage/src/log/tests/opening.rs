@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::io::file_system::{DirEntry, File, FileSystem, LockGuard, OpenMode};
+use crate::io::file_system::{DirEntry, DiskSpace, File, FileSystem, LockGuard, OpenMode};
 
 /// A disk that counts the listings of directories and the openings of `partition.metadata`.
 #[derive(Debug)]
@@ -53,6 +53,10 @@ impl FileSystem for Counting {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
         self.fs.lock(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        self.fs.space(path)
     }
 }
 
