@@ -141,6 +141,12 @@ fn relay(listener: &TcpListener, file: &File, with_crc: bool) -> Result<(), Fail
             };
             if read == 0 {
                 streams[ready.token] = None;
+                if streams.iter().all(Option::is_none) {
+                    // the round is over: its data goes, as a broker's does with its topic
+                    streams.clear();
+                    file.set_len(0)?;
+                    end = 0;
+                }
                 continue;
             }
             let received = &buffer[..read];

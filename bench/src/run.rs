@@ -1,6 +1,6 @@
 //! The runner: what to run, and the interleaving of contestants round by round.
 //!
-//! Invariants: within a scenario the contestants take turns (A B C, A B C, ...), on the same CPU, disk and file system;
+//! Invariants: within a scenario the contestants take turns (A B C, B C A, ...), on the same CPU, disk and file system;
 //! a round begins on a fresh topic, with a quiet disk; its data is deleted before the next; a round during which other
 //! processes used much CPU is marked. Every figure of a round is kept, ratios are those of medians.
 
@@ -181,6 +181,10 @@ impl Bench {
         for index in 0..self.options.rounds {
             let kafka = self.kafka.as_ref().map(|target| (Role::Kafka, target));
             let contestants = targets.iter().map(|(role, target)| (*role, target)).chain(kafka);
+            let mut contestants: Vec<_> = contestants.collect();
+            // nobody always comes behind the same one
+            let first = index % contestants.len();
+            contestants.rotate_left(first);
             for (role, target) in contestants {
                 let turn = Turn {
                     target,

@@ -135,6 +135,7 @@ impl<'a> RecordIter<'a> {
         }
     }
 
+    #[cold]
     fn end(&mut self, message: &str) -> Option<Result<Record<'a>, BatchError>> {
         self.remaining = &[];
         self.records_left = 0;
@@ -145,7 +146,7 @@ impl<'a> RecordIter<'a> {
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<Record<'a>, BatchError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.records_left == 0 {
             if self.remaining.is_empty() {
@@ -161,7 +162,7 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_record<'a>(input: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
     const CUT: &str = "the batch ends before its last record";
     const MALFORMED: &str = "a record is malformed";
@@ -206,7 +207,7 @@ fn read_header<'a>(input: &mut &'a [u8]) -> Option<RecordHeader<'a>> {
 }
 
 /// `None` if malformed, `Some(None)` for null.
-#[inline]
+#[inline(always)]
 fn read_nullable_bytes<'a>(input: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match read_varint(input)? {
         -1 => Some(None),
