@@ -192,8 +192,13 @@ pub fn alter(connection: &mut Connection, resource: Resource<'_>, changes: &[Cha
     answers[0].2
 }
 
+/// An entity with keys and their values; without a value the key is removed.
+pub type QuotaChange<'a> = (&'a Entity<'a>, &'a [(&'a str, Option<f64>)]);
+/// An entity, each part as `type=name`, with its quotas.
+pub type FoundQuotas = (Vec<String>, Vec<(String, f64)>);
+
 /// A request that changes quotas: for each entity keys with values, or without one to remove it.
-pub fn quotas_request(entries: &[(&Entity<'_>, &[(&str, Option<f64>)])]) -> AlterClientQuotasRequest {
+pub fn quotas_request(entries: &[QuotaChange<'_>]) -> AlterClientQuotasRequest {
     let op = |&(key, value): &(&str, Option<f64>)| {
         OpData::default()
             .with_key(text(key))
@@ -205,7 +210,7 @@ pub fn quotas_request(entries: &[(&Entity<'_>, &[(&str, Option<f64>)])]) -> Alte
             .with_entity_type(text(kind))
             .with_entity_name(name.map(text))
     };
-    let one = |&(entity, ops): &(&Entity<'_>, &[(&str, Option<f64>)])| {
+    let one = |&(entity, ops): &QuotaChange<'_>| {
         EntryData::default()
             .with_entity(entity.iter().map(part).collect())
             .with_ops(ops.iter().map(op).collect())
@@ -234,11 +239,7 @@ pub fn quotas_filter(components: &[(&str, i8, Option<&str>)], strict: bool) -> D
 }
 
 /// What is found: each entity as `type=name` (`type` alone is the default), with its quotas.
-pub fn quotas(
-    connection: &mut Connection,
-    components: &[(&str, i8, Option<&str>)],
-    strict: bool,
-) -> Vec<(Vec<String>, Vec<(String, f64)>)> {
+pub fn quotas(connection: &mut Connection, components: &[(&str, i8, Option<&str>)], strict: bool) -> Vec<FoundQuotas> {
     let answer = connection.call(1, &quotas_filter(components, strict));
     assert_eq!(answer.error_code, 0, "{answer:?}");
     let mut found: Vec<_> = answer

@@ -308,7 +308,7 @@ struct Fates {
 impl Fates {
     /// Every second one is to be deleted.
     fn doomed(&mut self, name: String) -> Option<String> {
-        if (self.kept.len() + self.gone.len()) % 2 == 0 {
+        if (self.kept.len() + self.gone.len()).is_multiple_of(2) {
             self.kept.insert(name);
             return None;
         }

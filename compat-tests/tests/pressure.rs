@@ -61,7 +61,7 @@ fn say(line: &str) {
 fn open(address: SocketAddr, count: usize) -> Vec<Connection> {
     let one = |number: usize| {
         let mut connection = Connection::open(address);
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             assert_eq!(connection.call(0, &ApiVersionsRequest::default()).error_code, 0);
         }
         connection

@@ -2,8 +2,8 @@
 //!
 //! Answered when a move is accepted; it goes on in the background and shows in DescribeLogDirs. Where one partition is
 //! named twice the last directory counts, as in Kafka (`AlterReplicaLogDirsRequest.partitionDirs`). Codes per partition:
-//! LOG_DIR_NOT_FOUND (57), KAFKA_STORAGE_ERROR (56), REPLICA_NOT_AVAILABLE (9, the directory is remembered for when the
-//! partition comes), INVALID_REPLICA_ASSIGNMENT (39, cordoned), INVALID_TOPIC_EXCEPTION (17, the copy's name would be too
+//! LOG_DIR_NOT_FOUND (57), KAFKA_STORAGE_ERROR (56), UNKNOWN_TOPIC_OR_PARTITION (3, the directory is remembered for when
+//! the partition comes), INVALID_REPLICA_ASSIGNMENT (39, cordoned), INVALID_TOPIC_EXCEPTION (17, the copy's name would be too
 //! long). Source: `ReplicaManager.alterReplicaLogDirs`.
 
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ mod tests {
             |topic, partition, path| {
                 asked.push(format!("{topic}-{partition} {path}"));
                 if topic == "s" {
-                    ErrorCode::ReplicaNotAvailable
+                    ErrorCode::UnknownTopicOrPartition
                 } else {
                     ErrorCode::None
                 }
@@ -90,6 +90,6 @@ mod tests {
             .iter()
             .map(|topic| topic.partitions.iter().map(|partition| partition.error_code).collect())
             .collect();
-        assert_eq!(codes, [vec![9], vec![0, 0]]);
+        assert_eq!(codes, [vec![3], vec![0, 0]]);
     }
 }

@@ -68,7 +68,9 @@ fn spec_of(topic: &CreatableTopic) -> TopicSpec {
 
 fn answer(outcomes: &[TopicOutcome], config: &BrokerConfig, version: i16) -> CreateTopicsResponse {
     let results = outcomes.iter().map(|outcome| {
-        let result = CreatableTopicResult::default().with_name(topic_name(&outcome.name));
+        let result = CreatableTopicResult::default()
+            .with_name(topic_name(&outcome.name))
+            .with_error_message(None);
         match &outcome.result {
             Ok(created) => describe(result, created, config, version),
             Err(failure) => result

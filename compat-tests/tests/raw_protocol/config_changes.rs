@@ -187,13 +187,16 @@ fn validate_only_changes_nothing() {
     stays(&mut bench, (TOPIC, &topic), "flush.ms", None);
 }
 
-fn replace_request(resources: &[(Resource<'_>, &[(&str, Option<&str>)])]) -> AlterConfigsRequest {
+/// A resource with all the values that it is to have.
+type Replacement<'a> = (Resource<'a>, &'a [(&'a str, Option<&'a str>)]);
+
+fn replace_request(resources: &[Replacement<'_>]) -> AlterConfigsRequest {
     let entry = |&(key, value): &(&str, Option<&str>)| {
         AlterableConfig::default()
             .with_name(text(key))
             .with_value(value.map(text))
     };
-    let one = |&((kind, name), configs): &(Resource<'_>, &[(&str, Option<&str>)])| {
+    let one = |&((kind, name), configs): &Replacement<'_>| {
         AlterConfigsResource::default()
             .with_resource_type(kind)
             .with_resource_name(text(name))

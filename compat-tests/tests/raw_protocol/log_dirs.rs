@@ -158,13 +158,16 @@ fn deleted_records_and_topics_give_their_room_back() {
     });
 }
 
-fn move_to(connection: &mut Connection, moves: &[(&str, &[(&str, &[i32])])]) -> Vec<(String, i32, i16)> {
+/// A directory, and what is to lie there.
+type Destination<'a> = (&'a str, &'a [(&'a str, &'a [i32])]);
+
+fn move_to(connection: &mut Connection, moves: &[Destination<'_>]) -> Vec<(String, i32, i16)> {
     let topic = |&(name, partitions): &(&str, &[i32])| {
         AlterReplicaLogDirTopic::default()
             .with_name(topic_name(name))
             .with_partitions(partitions.to_vec())
     };
-    let directory = |&(path, topics): &(&str, &[(&str, &[i32])])| {
+    let directory = |&(path, topics): &Destination<'_>| {
         AlterReplicaLogDir::default()
             .with_path(text(path))
             .with_topics(topics.iter().map(topic).collect())
@@ -211,7 +214,7 @@ fn replicas_are_told_where_to_lie() {
     let mut twice = move_to(&mut bench, &[(&here, &[(&topic, &[0, 0]), (&topic, &[0])])]);
     twice.dedup();
     assert_eq!(twice, one(0));
-    let nothing: [&[(&str, &[(&str, &[i32])])]; 3] = [&[], &[(&here, &[])], &[(&here, &[(&topic, &[])])]];
+    let nothing: [&[Destination<'_>]; 3] = [&[], &[(&here, &[])], &[(&here, &[(&topic, &[])])]];
     for moves in nothing {
         assert!(move_to(&mut bench, moves).is_empty(), "{moves:?}");
     }

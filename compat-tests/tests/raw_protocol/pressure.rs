@@ -34,7 +34,7 @@ struct Pile {
     answers: usize,
     records: usize,
     record_bytes: usize,
-    /// Of how many partitions each fetch asks that much.
+    /// Partitions, each with the same records, which every fetch names.
     partitions: i32,
 }
 
@@ -45,7 +45,7 @@ fn pile_up(pile: &Pile) {
     create_topic(&mut bench, &full, pile.partitions, &[]);
     for number in 0..pile.records {
         let value = vec![b'a' + u8::try_from(number).expect("few records"); pile.record_bytes];
-        let batch = Batch::of(&[value]).at(1_700_000_000_000).encode();
+        let batch = Batch::of(&[value]).encode();
         for partition in 0..pile.partitions {
             let answer = produce(&mut bench, &full, partition, batch.clone());
             assert_eq!(answer.error_code, 0);
@@ -57,9 +57,8 @@ fn pile_up(pile: &Pile) {
     let mut request = fetch_request(&full, 0, 0, 0, 1);
     request.max_bytes = 50_000_000;
     let partition = request.topics[0].partitions[0].clone();
-    request.topics[0].partitions = (0..pile.partitions)
-        .map(|index| partition.clone().with_partition(index))
-        .collect();
+    let all = (0..pile.partitions).map(|index| partition.clone().with_partition(index));
+    request.topics[0].partitions = all.collect();
     let sent: Vec<i32> = (0..pile.answers)
         .map(|_| greedy.send(FETCH_BY_NAME, &request))
         .collect();
@@ -74,7 +73,7 @@ fn pile_up(pile: &Pile) {
     for correlation_id in sent {
         let mut answer = greedy.receive::<FetchRequest>(FETCH_BY_NAME, correlation_id);
         let partitions = answer.responses.remove(0).partitions;
-        assert_eq!(i32::try_from(partitions.len()), Ok(pile.partitions));
+        assert_eq!(partitions.len(), usize::try_from(pile.partitions).expect("a count"));
         for data in partitions {
             assert_eq!(data.error_code, 0);
             let bytes = data.records.expect("never null");
@@ -111,6 +110,9 @@ fn large_answers_behind_a_waiting_one_are_bounded() {
 /// Many small parts, which a broker may rather copy than send from the file.
 #[test]
 fn scattered_answers_behind_a_waiting_one_are_bounded() {
+    if external_address().is_some() {
+        return; // Apache Kafka answers a partition once
+    }
     pile_up(&Pile {
         answers: 60,
         records: 1,

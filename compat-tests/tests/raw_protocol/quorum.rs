@@ -104,7 +104,9 @@ fn elections_of_strangers() {
     assert_eq!(elect(&mut bench, 2, &election(Some(&[(&topic, &[])]))), (0, vec![]));
 }
 
-type Moves<'a> = &'a [(&'a str, &'a [(i32, Option<&'a [BrokerId]>)])];
+type TopicMoves<'a> = (&'a str, &'a [(i32, Option<&'a [BrokerId]>)]);
+/// See [`TopicMoves`].
+type Moves<'a> = &'a [TopicMoves<'a>];
 
 fn reassignment(topics: Moves<'_>) -> AlterPartitionReassignmentsRequest {
     let partition = |&(index, replicas): &(i32, Option<&[BrokerId]>)| {
@@ -112,7 +114,7 @@ fn reassignment(topics: Moves<'_>) -> AlterPartitionReassignmentsRequest {
             .with_partition_index(index)
             .with_replicas(replicas.map(<[_]>::to_vec))
     };
-    let topic = |&(name, partitions): &(&str, &[(i32, Option<&[BrokerId]>)])| {
+    let topic = |&(name, partitions): &TopicMoves<'_>| {
         ReassignableTopic::default()
             .with_name(topic_name(name))
             .with_partitions(partitions.iter().map(partition).collect())

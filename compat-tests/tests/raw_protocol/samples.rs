@@ -85,6 +85,7 @@ pub(crate) fn all(subject: &Subject<'_>) -> Vec<Sample> {
     samples.extend(offsets(subject));
     samples.extend(membership(subject));
     samples.extend(administration(subject));
+    samples.extend(configs(subject));
     samples.extend(cluster(subject));
     samples.sort_by_key(|sample| (sample.key, sample.version));
     samples
@@ -290,7 +291,49 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
             DeleteTopicState::default().with_name(Some(topic_name("not-there"))),
         ]),
     };
-    let configs = |_| {
+    let producers = |_| {
+        let asked = describe_producers_request::TopicRequest::default()
+            .with_name(topic_name(subject.topic))
+            .with_partition_indexes(vec![0, 99]);
+        DescribeProducersRequest::default().with_topics(vec![asked])
+    };
+    let create = |_| {
+        CreateTopicsRequest::default()
+            .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
+            .with_timeout_ms(30_000)
+    };
+    // offset 0: the other samples still find the topic's records
+    let records = |_| delete_records_request(subject.topic, &[(0, 0)]);
+    [
+        sample(0..=4, api_versions),
+        sample(2..=7, create),
+        sample(1..=6, delete),
+        sample(0..=2, records),
+        sample(0..=2, |_| {
+            DeleteGroupsRequest::default().with_groups_names(vec![group_id("not-there")])
+        }),
+        sample(0..=0, |_| {
+            let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
+            let topic = OffsetDeleteRequestTopic::default()
+                .with_name(topic_name(subject.topic))
+                .with_partitions(vec![partition]);
+            OffsetDeleteRequest::default()
+                .with_group_id(group_id(subject.group))
+                .with_topics(vec![topic])
+        }),
+        sample(0..=2, |_| DescribeClusterRequest::default()),
+        sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
+        sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
+        vec![describe_log_dirs_5()],
+        sample(0..=0, producers),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn configs(subject: &Subject<'_>) -> Vec<Sample> {
+    let describe = |_| {
         let resource = |kind, name| {
             DescribeConfigsResource::default()
                 .with_resource_type(kind)
@@ -321,44 +364,10 @@ fn administration(subject: &Subject<'_>) -> Vec<Sample> {
             .with_configs(vec![config]);
         IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
     };
-    let producers = |_| {
-        let asked = describe_producers_request::TopicRequest::default()
-            .with_name(topic_name(subject.topic))
-            .with_partition_indexes(vec![0, 99]);
-        DescribeProducersRequest::default().with_topics(vec![asked])
-    };
-    let create = |_| {
-        CreateTopicsRequest::default()
-            .with_topics(vec![creatable(&unique("sample"), 1, &[("retention.ms", "1000")])])
-            .with_timeout_ms(30_000)
-    };
-    // offset 0: the other samples still find the topic's records
-    let records = |_| delete_records_request(subject.topic, &[(0, 0)]);
     [
-        sample(0..=4, api_versions),
-        sample(2..=7, create),
-        sample(1..=6, delete),
-        sample(0..=2, records),
-        sample(1..=4, configs),
+        sample(1..=4, describe),
         sample(0..=2, alter),
         sample(0..=1, incremental),
-        sample(0..=2, |_| {
-            DeleteGroupsRequest::default().with_groups_names(vec![group_id("not-there")])
-        }),
-        sample(0..=0, |_| {
-            let partition = OffsetDeleteRequestPartition::default().with_partition_index(0);
-            let topic = OffsetDeleteRequestTopic::default()
-                .with_name(topic_name(subject.topic))
-                .with_partitions(vec![partition]);
-            OffsetDeleteRequest::default()
-                .with_group_id(group_id(subject.group))
-                .with_topics(vec![topic])
-        }),
-        sample(0..=2, |_| DescribeClusterRequest::default()),
-        sample(1..=2, |_| AlterReplicaLogDirsRequest::default()),
-        sample(1..=4, |_| DescribeLogDirsRequest::default().with_topics(None)),
-        vec![describe_log_dirs_5()],
-        sample(0..=0, producers),
         sample(0..=1, |_| ListConfigResourcesRequest::default()),
     ]
     .into_iter()

@@ -121,73 +121,77 @@ fn one_bad_topic_does_not_spoil_the_others() {
     assert!(twice.iter().all(|(_, code)| *code == 42), "{twice:?}");
 }
 
+/// Values that no topic can have.
+const BAD_CONFIGS: &[(&str, &str)] = &[
+    ("", "1"),
+    ("retention.ms", ""),
+    ("retention.ms", "-2"),
+    ("retention.ms", "1.5"),
+    ("retention.bytes", "99999999999999999999"),
+    ("cleanup.policy", "compact,burn"),
+    ("compression.type", "brotli"),
+    ("compression.gzip.level", "0"),
+    ("compression.gzip.level", "10"),
+    ("compression.lz4.level", "18"),
+    ("min.insync.replicas", "0"),
+    ("max.message.bytes", "-1"),
+    ("message.timestamp.type", "Created"),
+    ("message.format.version", "3.0"),
+    ("unclean.leader.election.enable", "maybe"),
+    ("preallocate", "1"),
+    ("follower.replication.throttled.replicas", "x"),
+    ("segment.ms", "0"),
+    ("segment.bytes", "1048575"),
+    ("segment.index.bytes", "3"),
+    ("file.delete.delay.ms", "-1"),
+    ("min.cleanable.dirty.ratio", "1.5"),
+    ("min.compaction.lag.ms", "-1"),
+    ("max.compaction.lag.ms", "0"),
+    ("delete.retention.ms", "-1"),
+    ("flush.messages", "0"),
+    ("flush.ms", "-1"),
+    ("index.interval.bytes", "-1"),
+    ("remote.storage.enable", "true"),
+];
+
+/// Values at the edge that a topic can have.
+const GOOD_CONFIGS: &[(&str, &str)] = &[
+    ("retention.ms", "-1"),
+    ("retention.ms", " 5 "),
+    ("retention.bytes", "0"),
+    ("cleanup.policy", "compact,delete"),
+    ("cleanup.policy", "delete,delete"),
+    ("cleanup.policy", ""),
+    ("compression.type", "zstd"),
+    ("compression.gzip.level", "-1"),
+    ("compression.zstd.level", "22"),
+    ("compression.zstd.level", "-1"),
+    ("min.insync.replicas", "2"),
+    ("max.message.bytes", "0"),
+    ("message.timestamp.type", "LogAppendTime"),
+    ("unclean.leader.election.enable", "TRUE"),
+    ("leader.replication.throttled.replicas", "0:1,1:1"),
+    ("follower.replication.throttled.replicas", "*"),
+    ("segment.bytes", "1048576"),
+    ("file.delete.delay.ms", "0"),
+    ("min.cleanable.dirty.ratio", "0"),
+    ("flush.messages", "1"),
+    ("local.retention.ms", "5"),
+];
+
 #[test]
 fn values_that_configs_do_not_take() {
     let mut bench = Bench::new();
-    let bad = [
-        ("", "1"),
-        ("retention.ms", ""),
-        ("retention.ms", "-2"),
-        ("retention.ms", "1.5"),
-        ("retention.bytes", "99999999999999999999"),
-        ("cleanup.policy", "compact,burn"),
-        ("compression.type", "brotli"),
-        ("compression.gzip.level", "0"),
-        ("compression.gzip.level", "10"),
-        ("compression.lz4.level", "18"),
-        ("min.insync.replicas", "0"),
-        ("max.message.bytes", "-1"),
-        ("message.timestamp.type", "Created"),
-        ("message.format.version", "3.0"),
-        ("unclean.leader.election.enable", "maybe"),
-        ("preallocate", "1"),
-        ("follower.replication.throttled.replicas", "x"),
-        ("segment.ms", "0"),
-        ("segment.bytes", "1048575"),
-        ("segment.index.bytes", "3"),
-        ("file.delete.delay.ms", "-1"),
-        ("min.cleanable.dirty.ratio", "1.5"),
-        ("min.compaction.lag.ms", "-1"),
-        ("max.compaction.lag.ms", "0"),
-        ("delete.retention.ms", "-1"),
-        ("flush.messages", "0"),
-        ("flush.ms", "-1"),
-        ("index.interval.bytes", "-1"),
-        ("remote.storage.enable", "true"),
-    ];
-    for config in bad {
+    for config in BAD_CONFIGS {
         assert_eq!(
-            check(&mut bench, creatable(&unique("t"), 1, &[config])),
+            check(&mut bench, creatable(&unique("t"), 1, &[*config])),
             40,
             "{config:?}"
         );
     }
-    let good = [
-        ("retention.ms", "-1"),
-        ("retention.ms", " 5 "),
-        ("retention.bytes", "0"),
-        ("cleanup.policy", "compact,delete"),
-        ("cleanup.policy", "delete,delete"),
-        ("cleanup.policy", ""),
-        ("compression.type", "zstd"),
-        ("compression.gzip.level", "-1"),
-        ("compression.zstd.level", "22"),
-        ("compression.zstd.level", "-1"),
-        ("min.insync.replicas", "2"),
-        ("max.message.bytes", "0"),
-        ("message.timestamp.type", "LogAppendTime"),
-        ("unclean.leader.election.enable", "TRUE"),
-        ("leader.replication.throttled.replicas", "0:1,1:1"),
-        ("follower.replication.throttled.replicas", "*"),
-        ("segment.bytes", "1048576"),
-        ("file.delete.delay.ms", "0"),
-        ("min.cleanable.dirty.ratio", "0"),
-        ("flush.messages", "1"),
-        ("local.retention.ms", "5"),
-    ];
-    for config in good {
+    for config in GOOD_CONFIGS {
         assert_eq!(
-            check(&mut bench, creatable(&unique("t"), 1, &[config])),
+            check(&mut bench, creatable(&unique("t"), 1, &[*config])),
             0,
             "{config:?}"
         );

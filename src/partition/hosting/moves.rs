@@ -74,7 +74,7 @@ impl MoveError {
             Self::UnknownDir => ErrorCode::LogDirNotFound,
             Self::Offline => ErrorCode::KafkaStorageError,
             Self::Cordoned => ErrorCode::InvalidReplicaAssignment,
-            Self::NotHosted => ErrorCode::ReplicaNotAvailable,
+            Self::NotHosted => ErrorCode::UnknownTopicOrPartition,
         }
     }
 }
