@@ -121,14 +121,15 @@ def setting(kind, name, key):
     from kafka.admin import ConfigResource
 
     client = admin()
-    if VERSION >= (3, 0):
-        answer = client.describe_configs([ConfigResource(kind, name, {key: None})], config_filter="all")
-        [settings] = [found for names in answer.values() for found in names.values()]
-        value = settings[key]["value"]
-    else:
+
+    def ask():
+        """A tuple of the value, or nothing: Apache Kafka may answer a moment too early that a new topic is unknown."""
+        if VERSION >= (3, 0):
+            answer = client.describe_configs([ConfigResource(kind, name, {key: None})], config_filter="all")
+            return [(found[key]["value"],) for names in answer.values() for found in names.values() if key in found]
         [answer] = client.describe_configs([ConfigResource(kind, name, {key: None})])
-        [(code, _, _, _, settings)] = answer.resources
-        equal(code, 0)
-        [value] = [found[1] for found in settings if found[0] == key]
+        return [(found[1],) for _, _, _, _, settings in answer.resources for found in settings if found[0] == key]
+
+    [(value,)] = until(ask, f"{key} of {name}")
     client.close()
     return value
