@@ -18,7 +18,7 @@ use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deleti
 use super::features::{FeatureSpec, plan_features};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed, QuorumState};
 use super::partitions::{PartitionRules, PartitionsOutcome, PartitionsPlan, PartitionsSpec, plan_partitions};
-use super::topics::{CreationPlan, TopicFailure, TopicOutcome, TopicRules, TopicSpec, plan_creation};
+use super::topics::{CreationPlan, TopicOutcome, TopicRules, TopicSpec, plan_creation};
 use crate::config::live::LiveConfig;
 use crate::env::Env;
 use crate::metadata::apply::apply;
@@ -162,13 +162,8 @@ impl Controller {
         .await
     }
 
-    /// Deletes topics by name or by id; one outcome per topic.
-    pub async fn delete_topics(&self, targets: Vec<DeletionTarget>) -> Result<Vec<DeletionOutcome>, ControllerError> {
-        self.delete_topics_within(targets, MutationQuota::unbounded()).await
-    }
-
-    /// Deletes topics as far as a quota allows.
-    pub async fn delete_topics_within(
+    /// Deletes topics by name or by id as far as a quota allows; one outcome per topic.
+    pub async fn delete_topics(
         &self,
         targets: Vec<DeletionTarget>,
         quota: MutationQuota,
@@ -247,10 +242,7 @@ impl Controller {
     }
 
     /// Sets and removes quotas that were checked before; one result per change.
-    pub async fn alter_client_quotas(
-        &self,
-        alter: AlterClientQuotas,
-    ) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
+    pub async fn alter_quotas(&self, alter: AlterClientQuotas) -> Result<Vec<Result<(), ApplyError>>, ControllerError> {
         match self.command(Command::AlterClientQuotas(alter)).await? {
             CommandResult::ClientQuotasAltered(results) => Ok(results),
             other => unreachable!("{other:?} is not the result of altering quotas"),
@@ -361,6 +353,7 @@ impl Owner {
 
     /// What a request asks for now; what it proposes is checked again when it is applied.
     fn plan(&self, image: &MetadataImage, request: Request) -> (Option<Command>, Waiting) {
+        let now_ms = self.env.now().mono_ms;
         match request {
             Request::Create {
                 topics,
@@ -369,7 +362,7 @@ impl Owner {
                 answer,
             } => {
                 let mut plan = self.plan_creation(image, &topics);
-                plan.charge(|partitions| self.charge(&quota, partitions));
+                plan.charge(|partitions| Ok(quota.charge(partitions, now_ms)?));
                 let mut command = plan.command(self.settings.limits).map(Command::CreateTopics);
                 if let Some(CommandResult::TopicsCreated(results)) = rehearsed(image, &mut command, validate_only) {
                     let outcomes = plan.applied(&results);
@@ -382,7 +375,7 @@ impl Owner {
             }
             Request::Delete { targets, quota, answer } => {
                 let mut plan = plan_deletion(image, &targets);
-                plan.charge(image, |partitions| self.charge(&quota, partitions));
+                plan.charge(image, |partitions| Ok(quota.charge(partitions, now_ms)?));
                 let topic_ids = plan.topic_ids.clone();
                 let command = (!topic_ids.is_empty()).then_some(Command::DeleteTopics { topic_ids });
                 (command, Waiting::Delete { plan, at: None, answer })
@@ -395,7 +388,7 @@ impl Owner {
             } => {
                 let rules = self.partition_rules();
                 let mut plan = plan_partitions(image, &topics, &rules);
-                plan.charge(|partitions| self.charge(&quota, partitions));
+                plan.charge(|partitions| Ok(quota.charge(partitions, now_ms)?));
                 let mut command = plan.command(&rules).map(Command::CreatePartitions);
                 if let Some(CommandResult::PartitionsCreated(results)) = rehearsed(image, &mut command, validate_only) {
                     let outcomes = plan.applied(&results);
@@ -424,12 +417,6 @@ impl Owner {
             }
             Request::Command { command, answer } => (Some(command), Waiting::Command { at: 0, answer }),
         }
-    }
-
-    fn charge(&self, quota: &MutationQuota, partitions: usize) -> Result<(), TopicFailure> {
-        quota
-            .charge(partitions, self.env.now().mono_ms)
-            .map_err(TopicFailure::from)
     }
 
     fn plan_features(

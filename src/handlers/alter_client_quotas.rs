@@ -82,7 +82,7 @@ async fn alter(cx: &RequestContext, plan: QuotaPlan, validate_only: bool) -> Vec
     if validate_only {
         return plan.applied(&would_give(&cx.services.publisher.current(), command));
     }
-    match cx.services.controller.alter_client_quotas(command).await {
+    match cx.services.controller.alter_quotas(command).await {
         Ok(results) => plan.applied(&results),
         Err(error) => {
             let failure = QuotaFailure {

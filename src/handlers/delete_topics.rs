@@ -43,7 +43,7 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: DeleteTopicsRequest) -> 
     cx.later(async move {
         let quota = context.mutation_quota(STRICT_QUOTA_FROM);
         let controller = &context.services.controller;
-        let deletion = controller.delete_topics_within(targets.clone(), quota.clone());
+        let deletion = controller.delete_topics(targets.clone(), quota.clone());
         let response = match tokio::time::timeout(limit, deletion).await {
             Ok(Ok(outcomes)) => answer(outcomes, version),
             Ok(Err(error)) => refusal(&targets, (&error).into(), &error.to_string(), version),

@@ -111,7 +111,11 @@ async fn an_answer_comes_after_the_image_is_published() {
         name: Some("t".to_owned()),
         topic_id: uuid::Uuid::nil(),
     };
-    let deleted = rig.controller.delete_topics(vec![target]).await.expect("running");
+    let deleted = rig
+        .controller
+        .delete_topics(vec![target], MutationQuota::unbounded())
+        .await
+        .expect("running");
     assert_eq!(deleted[0].result, Ok(()));
     assert_eq!(deleted[0].topic_id, created.topic_id);
     assert!(rig.publisher.current().topic("t").is_none());
@@ -330,7 +334,7 @@ async fn a_topic_can_be_deleted_and_made_again_in_one_proposal() {
         topic_id: uuid::Uuid::nil(),
     };
     let (deleted, created, grown) = tokio::join!(
-        rig.controller.delete_topics(vec![target]),
+        rig.controller.delete_topics(vec![target], MutationQuota::unbounded()),
         rig.controller.create_topics(spec(), false),
         rig.controller
             .create_partitions(more_partitions("t", 3), false, MutationQuota::unbounded()),
