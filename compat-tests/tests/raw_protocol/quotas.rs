@@ -167,6 +167,53 @@ fn a_consumer_above_its_quota_waits_and_gets_everything() {
     assert_eq!(held.call(FETCH_BY_NAME, &other).throttle_time_ms, 0, "free at once");
 }
 
+/// A response that is withheld has moved the session's epoch on and nothing else.
+#[test]
+fn a_session_lives_through_withheld_responses() {
+    if external_address().is_some() {
+        return; // needs a short window
+    }
+    let mut bench = Bench::on(Broker::start(&[QUICK, &["quota.window.num=1"]].concat()));
+    let topic = new_topic(&mut bench);
+    let expected: Vec<String> = (0..4).map(|number| number.to_string().repeat(60_000)).collect();
+    let client_id = unique("held");
+    set_quota(
+        &mut bench,
+        &[("client-id", Some(client_id.as_str()))],
+        "consumer_byte_rate",
+        Some(100_000.0),
+    );
+    let mut held = bench.connect().named(&client_id);
+    let mut request = fetch_request(&topic, 0, 0, 0, 1);
+    request.session_epoch = 0;
+    let session_id = held.call(FETCH_BY_NAME, &request).session_id;
+    assert_ne!(session_id, 0);
+    for value in &expected {
+        produce(&mut bench, &topic, 0, Batch::of(&[value]).encode());
+    }
+    let (mut got, mut withheld) = (Vec::new(), 0);
+    let asked = request.topics.clone();
+    request.session_id = session_id;
+    request.topics.clear();
+    while got.len() < expected.len() {
+        request.session_epoch += 1;
+        let mut answer = held.call(FETCH_BY_NAME, &request);
+        assert_eq!((answer.error_code, answer.session_id), (0, session_id));
+        request.topics.clear();
+        if answer.throttle_time_ms > 0 {
+            assert!(answer.responses.is_empty());
+            withheld += 1;
+            continue; // and names nothing again: the session knows what is wanted
+        }
+        let data = answer.responses.remove(0).partitions.remove(0);
+        got.extend(values(&data));
+        request.topics = asked.clone();
+        request.topics[0].partitions[0].fetch_offset = i64::try_from(got.len()).expect("few");
+    }
+    assert!(got == expected, "records are lost or doubled");
+    assert!(withheld > 0, "240 KB are more than the window of one second allows");
+}
+
 /// Unlike at Apache Kafka, where the consumer would never get it.
 #[test]
 fn a_batch_larger_than_the_quota_ever_allows_is_given_and_paid_for() {
