@@ -10,6 +10,7 @@
 //! session stays as it is (`FetchContext.getThrottledResponse`).
 
 mod answer;
+pub mod copies;
 mod look;
 mod session;
 
