@@ -329,9 +329,9 @@ impl Shard {
                 (all, Err(_)) => *all = Err(CoordinatorAppendError::TooLarge),
                 (Err(_), Ok(_)) => {}
             }
-        }
-        if staged.size_bytes > max_bytes {
-            staged.encoded = Err(CoordinatorAppendError::TooLarge);
+            if staged.size_bytes > max_bytes {
+                staged.encoded = Err(CoordinatorAppendError::TooLarge);
+            }
         }
         self.staged.push_back(Staged {
             replies,

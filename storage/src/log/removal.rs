@@ -373,5 +373,5 @@ impl DeletedFiles {
 /// # Errors
 /// What the system says.
 pub fn remove_deleted_file(fs: &dyn FileSystem, path: &Path) -> Result<(), StorageError> {
-    crate::log::recovery::remove_if_present(fs, path)
+    remove_if_present(fs, path)
 }

@@ -184,7 +184,7 @@ fn replay_segment(
                 .locate(from, Patience::Disk)?
                 .map_or_else(|| active.range().end, |located| located.position);
             (
-                std::sync::Arc::clone(active.file()),
+                Arc::clone(active.file()),
                 ScanRange {
                     position,
                     ..active.range()
@@ -196,7 +196,7 @@ fn replay_segment(
             let located = sealed.locate(dir.fs.as_ref(), &dir.path, &files, from, Patience::Disk)?;
             let Some(located) = located else { return Ok(()) };
             (
-                std::sync::Arc::clone(files.log()),
+                Arc::clone(files.log()),
                 ScanRange {
                     position: located.position,
                     ..sealed.range()
