@@ -107,10 +107,6 @@ impl Describer<'_> {
     }
 
     /// The rows that are asked for, and what is left of the `room` in bytes; nothing if they take more.
-    #[expect(
-        clippy::type_complexity,
-        reason = "rows with room, which may not suffice, or a refusal"
-    )]
     fn describe(
         &self,
         resource: &DescribeConfigsResource,
