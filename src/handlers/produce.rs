@@ -372,7 +372,7 @@ fn unknown(cx: &RequestContext) -> ErrorCode {
 /// much, which zeros would be. It is done by a thread that others wait for.
 fn max_unpacked_bytes(request: &ProduceRequest) -> usize {
     let records = request.partitions.iter().filter_map(|data| data.records.as_ref());
-    let packed: usize = records.map(bytes::Bytes::len).sum();
+    let packed: usize = records.map(Bytes::len).sum();
     packed.saturating_mul(MAX_UNPACKED_RATIO).max(MIN_UNPACKED_BYTES)
 }
 
