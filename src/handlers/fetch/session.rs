@@ -26,7 +26,7 @@ use crate::partition::waiters::FetchRegistration;
 
 /// A fetch that holds more partitions than this does not wait: while it waits it keeps some hundred bytes for each,
 /// which is many times what its frame had. Once a session watches its partitions a request of it holds but a few.
-const WAIT_MAX_PARTITIONS: usize = 10_000;
+const WAIT_MAX_PARTITIONS: usize = 100_000;
 
 /// What a request has to do with sessions.
 #[derive(Debug)]
