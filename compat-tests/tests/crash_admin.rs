@@ -500,7 +500,7 @@ fn settings() -> Vec<&'static str> {
 
 fn expect_some_of_everything(work: &[Box<dyn Work>], broker: &Broker) {
     let done: Vec<usize> = work.iter().map(|work| work.done()).collect();
-    assert!(done.iter().all(|&done| done > 1), "too little took place: {done:?}");
+    assert!(done.iter().all(|&done| done > 0), "too little took place: {done:?}");
     let output = broker.output();
     assert!(!output.contains("panicked at"), "{output}");
 }
