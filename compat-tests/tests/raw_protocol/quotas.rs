@@ -70,8 +70,8 @@ fn a_producer_above_its_quota_waits_and_others_do_not() {
     let sent = Instant::now();
     let throttle_time_ms = send_batch(&mut held, &topic, 600_000);
     assert!(
-        throttle_time_ms >= 1_500,
-        "600 KB are 2 s more than 50 KB/s allow in 10 s, of which some went by: {throttle_time_ms}"
+        throttle_time_ms >= 1_000,
+        "600 KB take 12 s at 50 KB/s, and the window is 10 s to 11 s long: {throttle_time_ms}"
     );
     assert_eq!(send_batch(&mut free, &topic, 600_000), 0);
     assert_eq!(ask_versions(&mut held), 0);
@@ -91,7 +91,7 @@ fn a_producer_without_answers_waits_too() {
     let sent = Instant::now();
     held.send(PRODUCE_BY_NAME, &produce_request(&topic, 0, batch_of(600_000), 0));
     ask_versions(&mut held);
-    assert!(sent.elapsed() >= Duration::from_millis(1_500));
+    assert!(sent.elapsed() >= Duration::from_secs(1));
     set_quota(&mut bench, &entity, "producer_byte_rate", None);
 }
 
