@@ -30,7 +30,7 @@ use crate::metadata::topic_name;
 use crate::telemetry::logging;
 
 /// Most bytes of one answer, roughly: all configs of some thousand topics without their documentation.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 /// What a row counts in bytes of the answer that is looked at and not in it: a resource without an answer takes four bytes
 /// of a request and all of its rows must be made.
