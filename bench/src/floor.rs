@@ -20,7 +20,8 @@ use crate::poller::Poller;
 const BUFFER_BYTES: usize = 256 << 10;
 /// How the file of the `sendfile` floor is written.
 const PIECE_BYTES: usize = 16 << 10;
-const SENDFILE_FILE_BYTES: usize = 64 << 20;
+/// As much as the readers of a broker go through: a smaller file would be read from the processor's caches.
+pub(crate) const SENDFILE_FILE_BYTES: usize = 256 << 20;
 /// Length of the answer to a Produce request of one partition, with its prefix, which the relays imitate.
 const PRODUCE_ANSWER: usize = 60;
 /// The same without the prefix, as the generator counts.

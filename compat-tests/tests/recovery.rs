@@ -411,3 +411,22 @@ fn read_numbers(connection: &mut Connection) -> Vec<i32> {
     let number = |value: &Bytes| String::from_utf8_lossy(value).parse().expect("a number");
     records.iter().map(|record| number(&record.value)).collect()
 }
+
+/// What a kill between the deletion of a topic and the next checkpoint leaves: entries of a topic that is gone.
+#[test]
+fn checkpoints_of_a_deleted_topic_are_not_believed_of_one_with_its_name() {
+    let Some(mut broker) = own_broker(&[]) else { return };
+    broker.stop();
+    for name in ["log-start-offset-checkpoint", "recovery-point-offset-checkpoint"] {
+        fs::write(broker.data_dir().join(name), format!("0\n1\n{TOPIC} 0 1000\n")).expect("written");
+    }
+    broker.restart();
+    let mut connection = broker.connect();
+    create_topic(&mut connection, TOPIC, 1, &[]);
+    fill(&mut connection, "new", 0, 0, 3, 10);
+    for _ in 0..2 {
+        broker.kill();
+        broker.restart();
+        holds(&mut broker.connect(), "new", 0, 3, 10);
+    }
+}

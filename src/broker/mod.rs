@@ -41,6 +41,7 @@ use crate::coordinator::start::StartGroups;
 use crate::env::Env;
 use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::context::Services;
+use crate::handlers::fetch::copies::CopyRoom;
 use crate::metadata::command::{ConfigResource, Endpoint, RegisterBroker, TopicLimits};
 use crate::metadata::delta::MetadataDelta;
 use crate::metadata::features;
@@ -127,6 +128,7 @@ impl Broker {
             env,
             config: live,
             cold_reads: Arc::new(ColdReads::configured(&config)),
+            copies: CopyRoom::new(usize::try_from(config.monedula_fetch_copies_max_bytes).unwrap_or(usize::MAX)),
             fetch_sessions: FetchSessionCache::configured(&config),
             publisher,
             hosting: hosting.clone(),

@@ -200,7 +200,10 @@ broker_config! {
         /// what lies before is given up; with much state, three times the state.
         monedula_coordinator_rewrite_bytes: i64 =
             acting("monedula.coordinator.rewrite.bytes", Long, Some("4194304"), Low, ReadOnly, AtLeast(1024));
-        /// Memory for all incremental fetch sessions, some 300 bytes for each partition in one; who finds no room is answered in full each time.
+        /// Bytes of small slices of records that all fetch responses together hold as copies until they are sent; beyond it they are sent from the files.
+        monedula_fetch_copies_max_bytes: i64 =
+            acting("monedula.fetch.copies.max.bytes", Long, Some("33554432"), Low, ReadOnly, AtLeast(0));
+        /// Memory for all incremental fetch sessions, some 300 bytes for each partition in one, and at most an eighth for each session; who finds no room is answered in full each time.
         monedula_fetch_session_cache_max_bytes: i64 =
             acting("monedula.fetch.session.cache.max.bytes", Long, Some("67108864"), Low, ReadOnly, AtLeast(0));
         /// Member ids of one group that were given out to clients which have not joined with them yet.

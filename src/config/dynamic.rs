@@ -117,10 +117,15 @@ fn unreadable(name: &str, text: &str) -> Option<String> {
 /// The stored values that count, and the names of those that do not.
 pub fn usable(values: &BTreeMap<String, String>, scope: Scope) -> (BTreeMap<String, String>, Vec<String>) {
     let counts = |name: &String, text: &String| refuse(&BTreeMap::from([(name.clone(), text.clone())]), scope).is_ok();
-    let ignored = values.iter().filter(|(name, text)| !counts(name, text));
-    let ignored: Vec<_> = ignored.map(|(name, _)| name.clone()).collect();
-    let kept = values.iter().filter(|(name, _)| !ignored.contains(name));
-    (kept.map(|(name, text)| (name.clone(), text.clone())).collect(), ignored)
+    let (mut kept, mut ignored) = (BTreeMap::new(), Vec::new());
+    for (name, text) in values {
+        if counts(name, text) {
+            kept.insert(name.clone(), text.clone());
+        } else {
+            ignored.push(name.clone());
+        }
+    }
+    (kept, ignored)
 }
 
 /// Numbers of threads that may at most double or halve at a time.

@@ -18,11 +18,16 @@ use crate::config::topic_table;
 /// How many names are remembered as told: clients can invent names without end.
 const MAX_TOLD: usize = 10_000;
 
+/// Those of all brokers, and those of this one.
+type DynamicValues = (BTreeMap<String, String>, BTreeMap<String, String>);
+
 /// See the module. Shared by everybody who goes by the configuration.
 #[derive(Debug)]
 pub struct LiveConfig {
     at_start: Arc<BrokerConfig>,
     current: ArcSwap<BrokerConfig>,
+    /// What was last applied, as it was given: most metadata images change none of it.
+    applied: Mutex<DynamicValues>,
     /// Names of which the log was told that they have no effect.
     told: Mutex<BTreeSet<String>>,
 }
@@ -33,6 +38,7 @@ impl LiveConfig {
         Self {
             current: ArcSwap::new(Arc::clone(&at_start)),
             at_start,
+            applied: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -54,12 +60,21 @@ impl LiveConfig {
 
     /// Puts other dynamic values in force: those of all brokers and those of this one. Returns what the log should say.
     pub fn apply(&self, cluster_default: &BTreeMap<String, String>, broker: &BTreeMap<String, String>) -> Vec<Remark> {
-        let (cluster_default, ignored_default) = usable(cluster_default, Scope::ClusterDefault);
-        let (broker, ignored_broker) = usable(broker, Scope::Broker);
-        let now = self.load();
-        if *now.settings.dynamic_default() == cluster_default && *now.settings.dynamic_broker() == broker {
+        let mut applied = self.applied.lock().expect("applying does not panic");
+        if applied.0 == *cluster_default && applied.1 == *broker {
             return Vec::new();
         }
+        *applied = (cluster_default.clone(), broker.clone());
+        self.apply_changed(cluster_default, broker)
+    }
+
+    fn apply_changed(
+        &self,
+        cluster_default: &BTreeMap<String, String>,
+        broker: &BTreeMap<String, String>,
+    ) -> Vec<Remark> {
+        let (cluster_default, ignored_default) = usable(cluster_default, Scope::ClusterDefault);
+        let (broker, ignored_broker) = usable(broker, Scope::Broker);
         let mut said = Vec::new();
         for name in ignored_default.iter().chain(&ignored_broker) {
             said.extend(self.tell_once(name, || {
@@ -70,6 +85,10 @@ impl LiveConfig {
             if let Some(sentence) = remarks::on_dynamic(name, text) {
                 said.extend(self.tell_once(name, || sentence));
             }
+        }
+        let now = self.load();
+        if *now.settings.dynamic_default() == cluster_default && *now.settings.dynamic_broker() == broker {
+            return said;
         }
         match self.at_start.with_dynamic(cluster_default, broker) {
             Ok(config) => self.current.store(Arc::new(config)),
@@ -189,6 +208,16 @@ mod tests {
         let said = live.apply(&values(&[("max.connections.per.ip", "0")]), &values(NOTHING));
         assert_eq!(said.len(), 1);
         assert_eq!(live.load().max_connections, 7);
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_told_even_if_they_come_alone() {
+        let live = live(&[]);
+        let unusable = values(&[("node.id", "9"), ("max.connections", "x")]);
+        let before = live.current();
+        assert_eq!(live.apply(&values(NOTHING), &unusable).len(), 2);
+        assert_eq!(live.apply(&values(NOTHING), &unusable), []);
+        assert!(Arc::ptr_eq(&before, &live.current()));
     }
 
     #[test]

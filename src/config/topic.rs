@@ -231,6 +231,37 @@ mod tests {
     }
 
     #[test]
+    fn no_stored_override_is_worse_than_none() {
+        let (least, rubbish) = (resolve_topic(&BTreeMap::new(), &broker(&[])), "\u{0}rubbish".to_owned());
+        let all = |text: &str| {
+            let keys = topic_table::TOPIC_KEYS.iter();
+            keys.map(|key| (key.name.to_owned(), text.to_owned())).collect()
+        };
+        assert_eq!(resolve_topic(&all(&rubbish), &broker(&[])), least);
+        let long = "9".repeat(MAX_VALUE_BYTES + 1);
+        assert_eq!(resolve_topic(&all(&long), &broker(&[])), least);
+        for text in [
+            "",
+            " ",
+            ",",
+            "null",
+            "-1",
+            "-2",
+            "0",
+            "2147483648",
+            "-9223372036854775808",
+            "1e3",
+            "NaN",
+            "true",
+        ] {
+            resolve_topic(&all(text), &broker(&[]));
+            for key in topic_table::TOPIC_KEYS {
+                resolve_topic(&overrides(&[(key.name, text)]), &broker(&[]));
+            }
+        }
+    }
+
+    #[test]
     fn an_override_that_cannot_be_read_gives_way() {
         let config = resolve_topic(
             &overrides(&[("segment.bytes", "10"), ("retention.ms", "x")]),

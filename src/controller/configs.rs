@@ -46,6 +46,10 @@ pub const APPEND: i8 = 2;
 /// Operation: remove elements from a list.
 pub const SUBTRACT: i8 = 3;
 
+/// Most dynamic configs of one broker, and of all brokers. All that are known, for several listeners, are a few hundred;
+/// but names that nobody knows may be set too, and every change parses all of them and makes a configuration of them.
+pub const MAX_BROKER_CONFIGS: usize = 1_000;
+
 /// One config of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {
@@ -287,16 +291,9 @@ fn values_after(before: &ConfigMap, alteration: &ConfigAlteration) -> Result<Con
             DELETE => _ = after.remove(&entry.name),
             APPEND | SUBTRACT => {
                 let key = list_key(alteration.resource_type, entry)?;
-                let mut parts = parts_of(after.get(&entry.name).map(String::as_str).or(key.default).unwrap_or(""));
-                for part in value.trim_end_matches(',').split(',') {
-                    let at = parts.iter().position(|known| known == part);
-                    match (entry.operation, at) {
-                        (APPEND, None) => parts.push(part.to_owned()),
-                        (SUBTRACT, Some(at)) => _ = parts.remove(at),
-                        _ => {}
-                    }
-                }
-                after.insert(entry.name.clone(), parts.join(","));
+                let old = after.get(&entry.name).map(String::as_str).or(key.default).unwrap_or("");
+                let list = list_after(old, entry.operation, value);
+                after.insert(entry.name.clone(), list);
             }
             other => return Err(bad_request(format!("Unknown operations type {other}"))),
         }
@@ -304,9 +301,28 @@ fn values_after(before: &ConfigMap, alteration: &ConfigAlteration) -> Result<Con
     Ok(after)
 }
 
-fn parts_of(text: &str) -> Vec<String> {
-    let parts = text.split(',').filter(|part| !part.is_empty());
-    parts.map(str::to_owned).collect()
+/// A list after [`APPEND`] of the elements that it lacks, or after [`SUBTRACT`], which takes out the first of its kind for
+/// each element that is named. Both lists may have thousands of elements.
+fn list_after(old: &str, operation: i8, named: &str) -> String {
+    let mut parts: Vec<&str> = old.split(',').filter(|part| !part.is_empty()).collect();
+    let named = named.trim_end_matches(',').split(',');
+    if operation == APPEND {
+        let mut known: BTreeSet<&str> = parts.iter().copied().collect();
+        parts.extend(named.filter(|part| known.insert(part)));
+    } else {
+        let mut to_remove: BTreeMap<&str, usize> = BTreeMap::new();
+        for part in named {
+            *to_remove.entry(part).or_default() += 1;
+        }
+        parts.retain(|part| match to_remove.get_mut(part) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                false
+            }
+            _ => true,
+        });
+    }
+    parts.join(",")
 }
 
 /// The config whose elements are to be added or removed.
@@ -395,6 +411,12 @@ fn check_limits(
 ) -> Result<(), TopicFailure> {
     let refused = |message: String| Err(TopicFailure::new(ErrorCode::PolicyViolation, message));
     let before = image.configs.get(resource);
+    let is_of_brokers = matches!(resource, ConfigResource::ClusterDefault | ConfigResource::Broker(_));
+    if is_of_brokers && after.len() > MAX_BROKER_CONFIGS && after.len() > before.len() {
+        return refused(format!(
+            "a broker, or all of them, may have at most {MAX_BROKER_CONFIGS} dynamic configs"
+        ));
+    }
     let most = usize::try_from(config.monedula_config_max_resources).unwrap_or(usize::MAX);
     let is_new = before.is_empty() && !after.is_empty() && !matches!(resource, ConfigResource::Topic(_));
     if is_new && image.configs.others() >= most {

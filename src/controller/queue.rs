@@ -5,6 +5,8 @@
 //! the other; what really happened comes from applying the proposal; an answer is given after the change is published on this node, so its topics can be used at once; the queue
 //! is bounded, and who finds it full waits.
 
+mod waiting;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -13,8 +15,9 @@ use protocol::types::BrokerId;
 use storage::dir::uuid_text::fresh_uuid;
 use tokio::sync::{mpsc, oneshot};
 
+use self::waiting::Waiting;
 use super::configs::{AlterationPlan, ConfigAlteration, ConfigRules, Outcome, plan_alterations, validate_new_topic};
-use super::deletion::{DeletionOutcome, DeletionPlan, DeletionTarget, plan_deletion};
+use super::deletion::{DeletionOutcome, DeletionTarget, plan_deletion};
 use super::features::{FeatureSpec, plan_features};
 use super::log::{MAX_ENTRY_BYTES, MetadataLog, ProposeError, Proposed, QuorumState};
 use super::partitions::{PartitionRules, PartitionsOutcome, PartitionsPlan, PartitionsSpec, plan_partitions};
@@ -280,39 +283,6 @@ struct Batch {
     waiting: Vec<Waiting>,
 }
 
-/// A planned request; `at` is the place of its command in the proposal, if it has one.
-enum Waiting {
-    Create {
-        plan: CreationPlan,
-        at: Option<usize>,
-        answer: Answer<Vec<TopicOutcome>>,
-    },
-    Delete {
-        plan: DeletionPlan,
-        at: Option<usize>,
-        answer: Answer<Vec<DeletionOutcome>>,
-    },
-    AddPartitions {
-        plan: PartitionsPlan,
-        at: Option<usize>,
-        answer: Answer<Vec<PartitionsOutcome>>,
-    },
-    UpdateFeatures {
-        outcome: FeaturesOutcome,
-        at: Option<usize>,
-        answer: Answer<FeaturesOutcome>,
-    },
-    AlterConfigs {
-        plan: AlterationPlan,
-        at: Option<usize>,
-        answer: Answer<Vec<Outcome>>,
-    },
-    Command {
-        at: usize,
-        answer: Answer<CommandResult>,
-    },
-}
-
 impl Owner {
     async fn run(mut self) {
         let mut requests = Vec::new();
@@ -518,79 +488,6 @@ impl Batch {
             self.bytes += bytes;
         }
         self.waiting.push(request);
-    }
-}
-
-impl Waiting {
-    fn set_place(&mut self, place: usize) {
-        match self {
-            Self::Create { at, .. }
-            | Self::Delete { at, .. }
-            | Self::AddPartitions { at, .. }
-            | Self::UpdateFeatures { at, .. }
-            | Self::AlterConfigs { at, .. } => *at = Some(place),
-            Self::Command { at, .. } => *at = place,
-        }
-    }
-
-    /// Answers; that nobody waits any more (a timeout, a closed connection) is no fault.
-    fn finish(self, results: &[CommandResult]) {
-        match self {
-            Self::Create { plan, at, answer } => {
-                let outcomes = match at.map(|at| &results[at]) {
-                    None => plan.outcomes,
-                    Some(CommandResult::TopicsCreated(results)) => plan.applied(results),
-                    Some(other) => unreachable!("{other:?} is not the result of creating topics"),
-                };
-                let _ = answer.send(Ok(outcomes));
-            }
-            Self::Delete { plan, at, answer } => {
-                let outcomes = match at.map(|at| &results[at]) {
-                    None => plan.outcomes,
-                    Some(CommandResult::TopicsDeleted(results)) => plan.applied(results),
-                    Some(other) => unreachable!("{other:?} is not the result of deleting topics"),
-                };
-                let _ = answer.send(Ok(outcomes));
-            }
-            Self::AddPartitions { plan, at, answer } => {
-                let outcomes = match at.map(|at| &results[at]) {
-                    None => plan.outcomes,
-                    Some(CommandResult::PartitionsCreated(results)) => plan.applied(results),
-                    Some(other) => unreachable!("{other:?} is not the result of adding partitions"),
-                };
-                let _ = answer.send(Ok(outcomes));
-            }
-            Self::UpdateFeatures { outcome, at, answer } => {
-                let outcome = match at.map(|at| &results[at]) {
-                    None => outcome,
-                    Some(CommandResult::FeaturesUpdated(result)) => result.clone().map_err(|error| error.to_string()),
-                    Some(other) => unreachable!("{other:?} is not the result of updating features"),
-                };
-                let _ = answer.send(Ok(outcome));
-            }
-            Self::AlterConfigs { plan, at, answer } => {
-                let outcomes = match at.map(|at| &results[at]) {
-                    None => plan.outcomes(),
-                    Some(CommandResult::ConfigsAltered(results)) => plan.applied(results),
-                    Some(other) => unreachable!("{other:?} is not the result of altering configs"),
-                };
-                let _ = answer.send(Ok(outcomes));
-            }
-            Self::Command { at, answer } => {
-                let _ = answer.send(Ok(results[at].clone()));
-            }
-        }
-    }
-
-    fn fail(self, error: &ControllerError) {
-        match self {
-            Self::Create { answer, .. } => drop(answer.send(Err(error.clone()))),
-            Self::Delete { answer, .. } => drop(answer.send(Err(error.clone()))),
-            Self::AddPartitions { answer, .. } => drop(answer.send(Err(error.clone()))),
-            Self::UpdateFeatures { answer, .. } => drop(answer.send(Err(error.clone()))),
-            Self::AlterConfigs { answer, .. } => drop(answer.send(Err(error.clone()))),
-            Self::Command { answer, .. } => drop(answer.send(Err(error.clone()))),
-        }
     }
 }
 

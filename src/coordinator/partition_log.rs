@@ -39,9 +39,6 @@ impl PartitionLog {
 impl CoordinatorLog for PartitionLog {
     fn append(&self, partition: i32, batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError> {
         let partition = self.partition(partition).ok_or(CoordinatorAppendError::NotLeader)?;
-        if batch.size_bytes() > partition.settings().log.max_message_bytes as usize {
-            return Err(CoordinatorAppendError::TooLarge);
-        }
         let mut results = partition
             .append_as_leader(vec![batch], true, self.env.now())
             .map_err(|e| append_error(&e))?;
@@ -50,6 +47,15 @@ impl CoordinatorLog for PartitionLog {
             .expect("one result per batch")
             .map_err(|error| append_error(&error))?;
         Ok(appended.appended.last_offset)
+    }
+
+    // The topic takes over `message.max.bytes` of the broker, which is made for clients' messages: a smaller one must
+    // not keep groups from forming or being written again. Only `segment.bytes` is a limit for every batch.
+    fn max_batch_bytes(&self, partition: i32) -> usize {
+        self.partition(partition).map_or(usize::MAX, |partition| {
+            let settings = partition.settings();
+            settings.log.max_message_bytes.min(settings.log.segment_bytes) as usize
+        })
     }
 
     fn read(&self, partition: i32, from_offset: i64, max_bytes: usize) -> Result<Bytes, CoordinatorReadError> {

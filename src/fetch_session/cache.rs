@@ -3,7 +3,9 @@
 //!
 //! Invariants: a session takes another's place only when that one was not used for two minutes, or is smaller and older
 //! than two minutes (Kafka's `FetchSessionCacheShard.tryEvict`, of sessions of consumers); without a place there is no
-//! session, which is always legal. The locks of the cache and of a session are never held together.
+//! session, which is always legal. Nobody goes for a session that gets no place all the same, and no session takes more
+//! than its share of the bytes, so that one client alone cannot have all of them. The locks of the cache and of a session
+//! are never held together.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,6 +18,9 @@ use crate::partition::fetch_wait::FetchWaiter;
 
 /// A session unused for so long gives way to any other; one younger than this to none that is not stale.
 const EVICTION_MS: i64 = 120_000;
+
+/// One session takes at most this part of the bytes.
+const SHARES: usize = 8;
 
 /// A session in the cache.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ impl FetchSession {
 #[derive(Debug)]
 struct Cached {
     session: Arc<FetchSession>,
+    /// The epoch that the session had with the size below.
+    epoch: i32,
     partitions: usize,
     bytes: usize,
 }
@@ -95,25 +102,29 @@ impl FetchSessionCache {
 
     /// Whether a session of this size would be kept now: making one for nothing costs.
     pub fn has_room(&self, partitions: usize, bytes: usize, now_ms: i64) -> bool {
-        let sessions = self.read();
-        let fits = sessions.by_id.len() < self.max_sessions && sessions.bytes.saturating_add(bytes) <= self.max_bytes;
-        let can_fit = self.max_sessions > 0 && bytes <= self.max_bytes;
-        fits || (can_fit && victim(sessions.candidates(None), partitions, now_ms).is_some())
+        self.give_way(&self.read(), partitions, bytes, now_ms).is_some()
+    }
+
+    /// Who has to go for a new session of this size; `None` when there is no place for it whoever goes.
+    fn give_way(&self, sessions: &Sessions, partitions: usize, bytes: usize, now_ms: i64) -> Option<Vec<i32>> {
+        if bytes > self.max_bytes / SHARES {
+            return None;
+        }
+        let shortage = Shortage {
+            slots: (sessions.by_id.len() + 1).saturating_sub(self.max_sessions),
+            bytes: (sessions.bytes + bytes).saturating_sub(self.max_bytes),
+        };
+        sessions.victims(shortage, partitions, None, now_ms)
     }
 
     /// Keeps a session if there is, or can be made, a place for it; the id that the client is told, 0 for none.
     pub fn insert(&self, session: Session<PartitionSource>, now_ms: i64, mut random: impl FnMut() -> i32) -> i32 {
-        let (partitions, bytes) = (session.len(), session.size_bytes());
-        let mut evicted = Vec::new();
+        let (epoch, partitions, bytes) = (session.epoch(), session.len(), session.size_bytes());
         let mut sessions = self.write();
-        while sessions.by_id.len() >= self.max_sessions || sessions.bytes.saturating_add(bytes) > self.max_bytes {
-            if self.max_sessions == 0
-                || bytes > self.max_bytes
-                || !sessions.evict_for(partitions, None, now_ms, &mut evicted)
-            {
-                return 0;
-            }
-        }
+        let Some(victims) = self.give_way(&sessions, partitions, bytes, now_ms) else {
+            return 0;
+        };
+        let evicted = sessions.remove_all(victims);
         let id = loop {
             let id = random() & i32::MAX;
             if id != 0 && !sessions.by_id.contains_key(&id) {
@@ -129,6 +140,7 @@ impl FetchSessionCache {
         });
         let cached = Cached {
             session,
+            epoch,
             partitions,
             bytes,
         };
@@ -140,25 +152,36 @@ impl FetchSessionCache {
         id
     }
 
-    /// A session has so many partitions and bytes now. False, and the session is gone, when there is no room for that.
-    pub fn resize(&self, id: i32, partitions: usize, bytes: usize, now_ms: i64) -> bool {
-        let mut evicted = Vec::new();
+    /// In this epoch a session has so many partitions and bytes; what was known of a later epoch stays. False, and the
+    /// session is gone, when there is no room for that.
+    pub fn resize(&self, id: i32, epoch: i32, partitions: usize, bytes: usize, now_ms: i64) -> bool {
         let mut sessions = self.write();
-        let Some(cached) = sessions.by_id.get_mut(&id) else {
+        let Some(cached) = sessions.by_id.get(&id).filter(|cached| !is_before(epoch, cached.epoch)) else {
             return true;
         };
-        let before = std::mem::replace(&mut cached.bytes, bytes);
-        cached.partitions = partitions;
-        sessions.bytes = sessions.bytes - before + bytes;
-        while bytes > before && sessions.bytes > self.max_bytes {
-            if !sessions.evict_for(partitions, Some(id), now_ms, &mut evicted) {
-                evicted.extend(sessions.remove(id));
-                drop(sessions);
-                return false;
-            }
+        let bytes_without = sessions.bytes - cached.bytes;
+        let victims = if bytes <= cached.bytes {
+            Some(Vec::new())
+        } else if bytes > self.max_bytes / SHARES {
+            None
+        } else {
+            let shortage = Shortage {
+                slots: 0,
+                bytes: (bytes_without + bytes).saturating_sub(self.max_bytes),
+            };
+            sessions.victims(shortage, partitions, Some(id), now_ms)
+        };
+        let has_room = victims.is_some();
+        let evicted = sessions.remove_all(victims.unwrap_or_else(|| vec![id]));
+        if let Some(cached) = sessions.by_id.get_mut(&id) {
+            let bytes_before = std::mem::replace(&mut cached.bytes, bytes);
+            (cached.epoch, cached.partitions) = (epoch, partitions);
+            sessions.bytes = sessions.bytes - bytes_before + bytes;
         }
         drop(sessions);
-        true
+        // ending their watches takes a while
+        drop(evicted);
+        has_room
     }
 
     /// Ends a session.
@@ -189,56 +212,68 @@ impl Sessions {
         Some(gone.session)
     }
 
-    /// Takes a session out that has to give way to one with so many partitions, but not the one called `but`.
-    fn evict_for(
-        &mut self,
-        partitions: usize,
-        but: Option<i32>,
-        now_ms: i64,
-        evicted: &mut Vec<Arc<FetchSession>>,
-    ) -> bool {
-        let victim = victim(self.candidates(but), partitions, now_ms);
-        evicted.extend(victim.and_then(|id| self.remove(id)));
-        victim.is_some()
+    fn remove_all(&mut self, ids: Vec<i32>) -> Vec<Arc<FetchSession>> {
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    fn candidates(&self, but: Option<i32>) -> impl Iterator<Item = Candidate> {
-        let others = self.by_id.iter().filter(move |(id, _)| Some(**id) != but);
-        others.map(|(id, cached)| Candidate {
-            id: *id,
-            partitions: cached.partitions,
-            created_ms: cached.session.created_ms,
-            last_used_ms: cached.session.last_used_ms.load(Ordering::Relaxed),
+    /// The sessions that give way to one with so many partitions, but not the one called `but`: those unused for longest
+    /// if they are stale, then the smallest of those that were used when they were old enough, if they are smaller.
+    /// `None` when that is not enough.
+    fn victims(&self, shortage: Shortage, partitions: usize, but: Option<i32>, now_ms: i64) -> Option<Vec<i32>> {
+        let Shortage { mut slots, mut bytes } = shortage;
+        if slots == 0 && bytes == 0 {
+            return Some(Vec::new());
+        }
+        let others = self.by_id.iter().filter(|(id, _)| Some(**id) != but);
+        let rank = |(id, cached): (&i32, &Cached)| Some((cached.rank(partitions, now_ms)?, *id, cached.bytes));
+        let mut candidates: Vec<_> = others.filter_map(rank).collect();
+        candidates.sort_unstable();
+        let mut victims = Vec::new();
+        for (_, id, its_bytes) in candidates {
+            slots = slots.saturating_sub(1);
+            bytes = bytes.saturating_sub(its_bytes);
+            victims.push(id);
+            if slots == 0 && bytes == 0 {
+                return Some(victims);
+            }
+        }
+        None
+    }
+}
+
+/// What a session lacks to get a place.
+#[derive(Debug, Clone, Copy)]
+struct Shortage {
+    slots: usize,
+    bytes: usize,
+}
+
+/// In what order sessions go; the least goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Stale { last_used_ms: i64 },
+    Smaller { partitions: usize },
+}
+
+impl Cached {
+    /// Where the session stands among those that give way to one with so many partitions; `None` when it does not.
+    fn rank(&self, partitions: usize, now_ms: i64) -> Option<Rank> {
+        let last_used_ms = self.session.last_used_ms.load(Ordering::Relaxed);
+        if now_ms - last_used_ms > EVICTION_MS {
+            return Some(Rank::Stale { last_used_ms });
+        }
+        let is_old = last_used_ms - self.session.created_ms > EVICTION_MS;
+        (is_old && self.partitions < partitions).then_some(Rank::Smaller {
+            partitions: self.partitions,
         })
     }
 }
 
-/// A session that may have to go.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    id: i32,
-    partitions: usize,
-    created_ms: i64,
-    last_used_ms: i64,
-}
-
-/// Which session gives way to a new one with so many partitions: the one unused for longest if that is stale, else the
-/// smallest of those that were used when they were old enough, if it is smaller than the new one.
-fn victim(candidates: impl Iterator<Item = Candidate>, partitions: usize, now_ms: i64) -> Option<i32> {
-    let mut stalest: Option<Candidate> = None;
-    let mut smallest: Option<Candidate> = None;
-    for candidate in candidates {
-        if stalest.is_none_or(|stalest| candidate.last_used_ms < stalest.last_used_ms) {
-            stalest = Some(candidate);
-        }
-        let is_old = candidate.last_used_ms - candidate.created_ms > EVICTION_MS;
-        if is_old && smallest.is_none_or(|smallest| candidate.partitions < smallest.partitions) {
-            smallest = Some(candidate);
-        }
-    }
-    let stale = stalest.filter(|stalest| now_ms - stalest.last_used_ms > EVICTION_MS);
-    let smaller = smallest.filter(|smallest| smallest.partitions < partitions);
-    stale.or(smaller).map(|candidate| candidate.id)
+/// Whether one epoch of a session comes before another: of two that are used at about the same time, and they wrap.
+fn is_before(epoch: i32, other: i32) -> bool {
+    let distance = i64::from(other) - i64::from(epoch);
+    let half = i64::from(i32::MAX / 2);
+    (distance > 0 && distance < half) || distance < -half
 }
 
 #[cfg(test)]
@@ -317,23 +352,80 @@ mod tests {
     #[test]
     fn bytes_are_a_limit_of_their_own() {
         let one = session(10).size_bytes();
-        let cache = FetchSessionCache::new(100, 3 * one);
-        let first = insert(&cache, 10, 0, 0);
-        let second = insert(&cache, 10, 0, 150_000);
-        assert_eq!(cache.usage(), (2, 2 * one));
-        assert_eq!(insert(&cache, 40, 150_000, 150_000), 0, "larger than the whole budget");
-        assert!(cache.get(first).is_some(), "and nobody went for it");
-        assert!(cache.resize(first, 20, 2 * one, 150_000));
-        assert_eq!(cache.usage(), (2, 3 * one));
-        assert!(cache.resize(second, 20, 2 * one, 150_000), "the first is stale");
-        assert!(cache.get(first).is_none());
-        assert!(!cache.resize(second, 40, 4 * one, 150_000), "no room whoever goes");
-        assert_eq!(cache.usage(), (0, 0));
+        let cache = FetchSessionCache::new(100, SHARES * one);
+        let ids: Vec<i32> = (0..8).map(|at| insert(&cache, 10, at * 100, at * 100)).collect();
+        assert_eq!(cache.usage(), (8, 8 * one), "each has its share");
+        assert_eq!(insert(&cache, 1, 1_000, 1_000), 0, "full");
+        assert!(cache.resize(ids[7], 2, 1, one / 10, 1_000));
+        assert_eq!(cache.usage(), (8, 7 * one + one / 10));
+        let small = insert(&cache, 9, 1_000, 1_000);
+        assert_eq!(cache.usage(), (9, 8 * one));
+        assert!(cache.resize(small, 2, 10, one, 120_001), "the first is stale");
+        assert!(cache.get(ids[0]).is_none() && cache.get(ids[1]).is_some());
+        assert!(cache.resize(ids[7], 3, 10, one, 120_001), "room enough for it");
+        assert_eq!(cache.usage(), (8, 8 * one));
         assert!(
-            cache.resize(second, 1, 1, 150_000),
+            cache.resize(ids[0], 2, 1, 1, 120_001),
             "an evicted session goes on without its place"
         );
+        assert_eq!(cache.usage(), (8, 8 * one));
+    }
+
+    #[test]
+    fn no_session_takes_more_than_its_share() {
+        let one = session(10).size_bytes();
+        let cache = FetchSessionCache::new(100, SHARES * one);
+        assert_eq!(insert(&cache, 11, 0, 0), 0);
+        let id = insert(&cache, 10, 0, 0);
+        assert!(id > 0);
+        assert!(!cache.resize(id, 2, 11, one + 1, 0));
+        assert!(cache.get(id).is_none(), "who outgrows its share begins anew");
         assert_eq!(cache.usage(), (0, 0));
+    }
+
+    #[test]
+    fn nobody_goes_when_that_is_not_enough() {
+        let one = session(10).size_bytes();
+        let cache = FetchSessionCache::new(100, SHARES * one);
+        let stale = insert(&cache, 5, 0, 0);
+        let young: Vec<i32> = (1..8)
+            .map(|at| insert(&cache, 10, 100_000 + at * 100, 100_000))
+            .collect();
+        let last = insert(&cache, 5, 110_000, 110_000);
+        assert_eq!(cache.usage(), (9, 8 * one));
+        assert_eq!(
+            insert(&cache, 10, 150_000, 150_000),
+            0,
+            "the stale one has half of that"
+        );
+        assert!(cache.get(stale).is_some(), "and stays");
+        assert!(
+            !cache.resize(last, 2, 11, one + 1, 150_000),
+            "nor for one beyond its share"
+        );
+        assert!(cache.get(stale).is_some() && cache.get(last).is_none());
+        assert!(
+            insert(&cache, 10, 150_000, 150_000) > 0,
+            "now it is enough, with what is free"
+        );
+        assert!(cache.get(stale).is_none() && young.iter().all(|id| cache.get(*id).is_some()));
+        assert_eq!(cache.usage(), (8, 8 * one));
+    }
+
+    #[test]
+    fn a_size_of_an_older_epoch_is_ignored() {
+        let one = session(10).size_bytes();
+        let cache = FetchSessionCache::new(100, SHARES * one);
+        let id = insert(&cache, 2, 0, 0);
+        assert!(cache.resize(id, 3, 4, 400, 0));
+        assert!(cache.resize(id, 2, 900, 2 * one, 0), "that was before");
+        assert_eq!(cache.usage(), (1, 400));
+        assert!(cache.resize(id, i32::MAX, 4, 300, 0), "far behind is before as well");
+        assert_eq!(cache.usage(), (1, 400));
+        for (one, other) in [(1, 2), (i32::MAX, 1), (i32::MAX - 1, 3)] {
+            assert!(is_before(one, other) && !is_before(other, one), "{one} {other}");
+        }
+        assert!(!is_before(7, 7));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::controller::configs::{BROKER_LOGGER, ConfigAlteration, ConfigEntry, D
 use crate::controller::topics::TopicFailure;
 use crate::handlers::context::RequestContext;
 use crate::handlers::create_topics::timeout;
-use crate::handlers::reply::{Reply, message};
+use crate::handlers::reply::{Messages, Reply};
 use crate::telemetry::logging::{self, LevelChange, LogLevels, ROOT, parse_level};
 
 /// Hands the resources to the controller.
@@ -24,8 +24,9 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: AlterConfigsRequest) -> 
     cx.later(async move {
         let alterations = request.resources.iter().map(alteration_of).collect();
         let outcomes = alter(&context, alterations, request.validate_only).await;
+        let mut messages = Messages::for_one_answer();
         let answers = request.resources.into_iter().zip(outcomes).map(|(resource, outcome)| {
-            let (code, why) = told(outcome);
+            let (code, why) = told(outcome, &mut messages);
             AlterConfigsResourceResponse::default()
                 .with_error_code(code)
                 .with_error_message(why)
@@ -51,10 +52,10 @@ fn alteration_of(resource: &AlterConfigsResource) -> ConfigAlteration {
 }
 
 /// Code and message of one resource.
-pub(super) fn told(outcome: Outcome) -> (i16, Option<StrBytes>) {
+pub(super) fn told(outcome: Outcome, messages: &mut Messages) -> (i16, Option<StrBytes>) {
     match outcome {
         Ok(()) => (0, None),
-        Err(failure) => (failure.code.code(), Some(message(failure.message))),
+        Err(failure) => (failure.code.code(), messages.next(|| failure.message)),
     }
 }
 
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn every_version_can_be_encoded() {
         for version in 0..=2 {
-            let (code, why) = told(Err(TopicFailure::new(ErrorCode::InvalidConfig, "é".repeat(40_000))));
+            let failure = TopicFailure::new(ErrorCode::InvalidConfig, "é".repeat(40_000));
+            let (code, why) = told(Err(failure), &mut Messages::for_one_answer());
             let answer = AlterConfigsResourceResponse::default()
                 .with_error_code(code)
                 .with_error_message(why)
@@ -209,6 +211,15 @@ mod tests {
             let response = AlterConfigsResponse::default().with_responses(vec![answer]);
             encode_response(33, version, 1, &response).expect("fields of the version");
         }
+    }
+
+    #[test]
+    fn many_refusals_have_few_texts() {
+        let mut messages = Messages::for_one_answer();
+        let refusals = (0..3_000).map(|_| told(Err(TopicFailure::new(ErrorCode::InvalidConfig, "no")), &mut messages));
+        let refusals: Vec<_> = refusals.collect();
+        assert!(refusals.iter().all(|(code, _)| *code == 40));
+        assert_eq!(refusals.iter().filter(|(_, why)| why.is_some()).count(), 1_000);
     }
 
     #[test]

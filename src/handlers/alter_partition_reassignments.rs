@@ -34,9 +34,12 @@ fn answer(image: &MetadataImage, request: &AlterPartitionReassignmentsRequest) -
                 .with_error_message(None);
             match reassign(image, &topic.name, partition, may_resize) {
                 Ok(()) => answer,
-                Err(failure) => answer
+                Err(Refusal::Unknown(why)) => answer
+                    .with_error_code(ErrorCode::UnknownTopicOrPartition.code())
+                    .with_error_message(messages.next(|| why.message())),
+                Err(Refusal::Other(failure)) => answer
                     .with_error_code(failure.code.code())
-                    .with_error_message(messages.next(failure.message)),
+                    .with_error_message(messages.next(|| failure.message)),
             }
         });
         ReassignableTopicResponse::default()
@@ -49,27 +52,49 @@ fn answer(image: &MetadataImage, request: &AlterPartitionReassignmentsRequest) -
         .with_responses(topics.collect())
 }
 
-fn reassign(
+/// Why a partition cannot be reassigned.
+enum Refusal<'a> {
+    /// It is not there. Its topic's name can be as long as any string, so the text is made only if the answer has room.
+    Unknown(UnknownPlace<'a>),
+    Other(TopicFailure),
+}
+
+/// A topic, or a partition of one, that is not there.
+#[derive(Clone, Copy)]
+enum UnknownPlace<'a> {
+    Topic(&'a str),
+    Partition(&'a str, i32),
+}
+
+impl UnknownPlace<'_> {
+    fn message(self) -> String {
+        match self {
+            Self::Topic(topic) => format!("Unable to find a topic named {topic}."),
+            Self::Partition(topic, index) => format!("Unable to find partition {topic}:{index}."),
+        }
+    }
+}
+
+fn reassign<'a>(
     image: &MetadataImage,
-    topic: &str,
+    topic: &'a str,
     target: &ReassignablePartition,
     may_resize: bool,
-) -> Result<(), TopicFailure> {
-    let refused = |code, message| Err(TopicFailure::new(code, message));
+) -> Result<(), Refusal<'a>> {
+    let refused = |code, message| Err(Refusal::Other(TopicFailure::new(code, message)));
     let Some(known) = image.topic(topic) else {
-        let message = format!("Unable to find a topic named {topic}.");
-        return refused(ErrorCode::UnknownTopicOrPartition, message);
+        return Err(Refusal::Unknown(UnknownPlace::Topic(topic)));
     };
-    let Some(partition) = known.partition(target.partition_index) else {
-        let message = format!("Unable to find partition {topic}:{}.", target.partition_index);
-        return refused(ErrorCode::UnknownTopicOrPartition, message);
+    let index = target.partition_index;
+    let Some(partition) = known.partition(index) else {
+        return Err(Refusal::Unknown(UnknownPlace::Partition(topic, index)));
     };
     let Some(replicas) = &target.replicas else {
         let code = ErrorCode::NoReassignmentInProgress;
         return refused(code, code.message().to_owned());
     };
     let replicas: Vec<_> = replicas.iter().map(|broker| broker.0).collect();
-    check_assignment(image, &replicas, None)?;
+    check_assignment(image, &replicas, None).map_err(Refusal::Other)?;
     let now = partition.replicas.len();
     if !may_resize && replicas.len() != now {
         let message = format!("The replication factor is changed from {now} to {}", replicas.len());

@@ -18,6 +18,7 @@ use crate::controller::queue::Controller;
 use crate::coordinator::GroupCoordinator;
 use crate::env::Env;
 use crate::fetch_session::cache::FetchSessionCache;
+use crate::handlers::fetch::copies::CopyRoom;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::handlers::session::Session;
 use crate::metadata::publisher::MetadataPublisher;
@@ -41,6 +42,8 @@ pub struct Services {
     pub publisher: Arc<MetadataPublisher>,
     /// Reads that wait for the disk.
     pub cold_reads: Arc<ColdReads>,
+    /// Room for copies of records in answers.
+    pub copies: CopyRoom,
     /// Incremental fetch sessions.
     pub fetch_sessions: FetchSessionCache,
     /// Log directories and what of partitions must be in them.

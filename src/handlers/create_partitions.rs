@@ -16,7 +16,7 @@ use crate::controller::partitions::{PartitionsOutcome, PartitionsSpec};
 use crate::controller::topics::TopicFailure;
 use crate::handlers::context::RequestContext;
 use crate::handlers::create_topics::timeout;
-use crate::handlers::reply::{Reply, message};
+use crate::handlers::reply::{Messages, Reply};
 
 /// From this version on clients know THROTTLING_QUOTA_EXCEEDED (89, KIP-599); older ones are only made to wait.
 const STRICT_QUOTA_FROM: i16 = 3;
@@ -56,6 +56,7 @@ fn spec_of(topic: &CreatePartitionsTopic) -> PartitionsSpec {
 }
 
 fn answer(outcomes: Vec<PartitionsOutcome>) -> CreatePartitionsResponse {
+    let mut messages = Messages::for_one_answer();
     let results = outcomes.into_iter().map(|outcome| {
         let result = CreatePartitionsTopicResult::default()
             .with_name(TopicName(StrBytes::from_string(outcome.topic)))
@@ -64,7 +65,7 @@ fn answer(outcomes: Vec<PartitionsOutcome>) -> CreatePartitionsResponse {
             Ok(()) => result,
             Err(failure) => result
                 .with_error_code(failure.code.code())
-                .with_error_message(Some(message(failure.message))),
+                .with_error_message(messages.next(|| failure.message)),
         }
     });
     CreatePartitionsResponse::default().with_results(results.collect())
@@ -102,6 +103,18 @@ mod tests {
             spec_of(&topic.with_assignments(Some(vec![assignment]))),
             spec(Some(vec![vec![7, 8]]))
         );
+    }
+
+    #[test]
+    fn many_refusals_have_few_texts() {
+        let refused = |index: usize| PartitionsOutcome {
+            topic: index.to_string(),
+            result: Err(TopicFailure::new(ErrorCode::InvalidPartitions, "no")),
+        };
+        let response = answer((0..3_000).map(refused).collect());
+        assert!(response.results.iter().all(|result| result.error_code == 37));
+        let texts = response.results.iter().filter(|result| result.error_message.is_some());
+        assert_eq!((response.results.len(), texts.count()), (3_000, 1_000));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //!
 //! Versions: 1 synonyms and sources, 3 documentation and types, 4 flexible. Numbers that are no type of a resource
 //! refuse the whole request, as in Kafka (`ConfigHelper`). A broker answers for itself only; the empty name asks for what
-//! was changed for all brokers. Groups and client-metrics subscriptions need not exist to have configs. Null and empty lists of keys both ask for all; unknown keys are passed over; a resource that is named
-//! twice is answered twice. Other than in Kafka, an answer that would grow beyond `socket.request.max.bytes` refuses the
-//! resources that remain, because a small request can ask for very much.
+//! was changed for all brokers. Groups and client-metrics subscriptions need not exist to have configs. Null and empty
+//! lists of keys both ask for all; unknown keys are passed over. Other than in Kafka, because a small request can ask for
+//! very much: a resource that is named twice is answered once and then refused, and so are the resource with which the
+//! answer would grow beyond [`MAX_ANSWER_BYTES`] (or `socket.request.max.bytes`, if that is less) and all behind it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,15 +23,21 @@ use crate::config::broker::BrokerConfig;
 use crate::config::describe::{self, DescribedConfig};
 use crate::controller::configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::{Reply, message};
+use crate::handlers::reply::{Messages, Reply};
 use crate::metadata::command::ConfigResource;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::topic_name;
 use crate::telemetry::logging;
 
-/// What a row that is looked at counts in bytes of the answer, whether it is in it or not: a resource without an answer
-/// takes four bytes of a request and all of its rows must be made.
+/// Most bytes of one answer, roughly: all configs of some thousand topics without their documentation.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+
+/// What a row counts in bytes of the answer that is looked at and not in it: a resource without an answer takes four bytes
+/// of a request and all of its rows must be made.
 const ROW_COST: usize = 64;
+
+/// Why a resource is not described.
+type Refusal = (ErrorCode, String);
 
 /// Answers each resource.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DescribeConfigsRequest) -> Reply {
@@ -57,43 +65,72 @@ struct Describer<'a> {
 
 impl Describer<'_> {
     fn describe_all(&self, resources: Vec<DescribeConfigsResource>) -> Vec<DescribeConfigsResult> {
+        let mut messages = Messages::for_one_answer();
         let known = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
         if resources
             .iter()
             .any(|resource| !known.contains(&resource.resource_type))
         {
-            let why = ErrorCode::InvalidRequest.message();
-            return resources
-                .into_iter()
-                .map(|resource| refused(resource, ErrorCode::InvalidRequest, why.to_owned()))
-                .collect();
+            let why = ErrorCode::InvalidRequest.message().to_owned();
+            let refusal = |resource| refused(resource, (ErrorCode::InvalidRequest, why.clone()), &mut messages);
+            return resources.iter().map(refusal).collect();
         }
         let most_bytes = usize::try_from(self.config.socket_request_max_bytes).unwrap_or(0);
-        let mut bytes = 0;
+        let most_bytes = most_bytes.min(MAX_ANSWER_BYTES);
+        // what is left of them; none once a resource did not fit
+        let mut room = Some(most_bytes);
+        let mut answered = BTreeSet::new();
         let mut results = Vec::with_capacity(resources.len());
-        for resource in resources {
-            if bytes > most_bytes {
-                let why = "The answer would be larger than socket.request.max.bytes, ask for fewer resources at once";
-                results.push(refused(resource, ErrorCode::InvalidRequest, why.to_owned()));
-                continue;
-            }
-            match self.describe(&resource) {
-                Ok((configs, looked_at)) => {
-                    bytes += configs.iter().map(approximate_bytes).sum::<usize>() + looked_at * ROW_COST;
-                    results.push(named(&resource).with_configs(configs));
+        for resource in &resources {
+            let is_first = answered.insert((resource.resource_type, canonical_name(resource)));
+            let described = room.filter(|_| is_first).map(|room| self.describe(resource, room));
+            results.push(match described {
+                Some(Ok(Some((configs, left)))) => {
+                    room = Some(left);
+                    named(resource).with_configs(configs)
                 }
-                Err((code, why)) => results.push(refused(resource, code, why)),
-            }
+                Some(Err(refusal)) => refused(resource, refusal, &mut messages),
+                None if !is_first => {
+                    let why = "Each resource must appear at most once.".to_owned();
+                    refused(resource, (ErrorCode::InvalidRequest, why), &mut messages)
+                }
+                Some(Ok(None)) | None => {
+                    room = None;
+                    let why = format!(
+                        "The answer would be larger than {most_bytes} bytes, ask for fewer resources or configs at once"
+                    );
+                    refused(resource, (ErrorCode::InvalidRequest, why), &mut messages)
+                }
+            });
         }
         results
     }
 
-    /// The rows that are asked for, and how many were looked at.
+    /// The rows that are asked for, and what is left of the `room` in bytes; nothing if they take more.
     fn describe(
         &self,
         resource: &DescribeConfigsResource,
-    ) -> Result<(Vec<DescribeConfigsResourceResult>, usize), (ErrorCode, String)> {
-        let rows = match resource.resource_type {
+        mut room: usize,
+    ) -> Result<Option<(Vec<DescribeConfigsResourceResult>, usize)>, Refusal> {
+        let rows = self.rows(resource)?;
+        let keys = resource.configuration_keys.iter().flatten();
+        let keys: BTreeSet<&str> = keys.map(StrBytes::as_str).collect();
+        let mut results = Vec::new();
+        for row in rows {
+            let is_wanted = keys.is_empty() || keys.contains(&*row.name);
+            let result = is_wanted.then(|| self.result(row));
+            let bytes = result.as_ref().map_or(ROW_COST, approximate_bytes);
+            let Some(left) = room.checked_sub(bytes) else {
+                return Ok(None);
+            };
+            room = left;
+            results.extend(result);
+        }
+        Ok(Some((results, room)))
+    }
+
+    fn rows(&self, resource: &DescribeConfigsResource) -> Result<Vec<DescribedConfig>, Refusal> {
+        Ok(match resource.resource_type {
             TOPIC => self.topic_rows(&resource.resource_name)?,
             BROKER => self.broker_rows(&resource.resource_name)?,
             BROKER_LOGGER => self.logger_rows(&resource.resource_name)?,
@@ -109,16 +146,10 @@ impl Describer<'_> {
                 let id = named_by(&resource.resource_name, "Group name must not be empty")?;
                 describe::describe_group(self.image.configs.get(&ConfigResource::Group(id)), self.config)
             }
-        };
-        let looked_at = rows.len();
-        let keys = resource.configuration_keys.iter().flatten();
-        let keys: BTreeSet<&str> = keys.map(StrBytes::as_str).collect();
-        let wanted = |row: &DescribedConfig| keys.is_empty() || keys.contains(&*row.name);
-        let results = rows.into_iter().filter(wanted).map(|row| self.result(row));
-        Ok((results.collect(), looked_at))
+        })
     }
 
-    fn topic_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+    fn topic_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, Refusal> {
         topic_name::validate(name).map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
         if self.image.topic(name).is_none() {
             // Kafka sends no message here.
@@ -127,7 +158,7 @@ impl Describer<'_> {
         Ok(describe::describe_topic(self.image.topic_configs(name), self.config))
     }
 
-    fn broker_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+    fn broker_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, Refusal> {
         if name.is_empty() {
             return Ok(describe::describe_all_brokers(self.config));
         }
@@ -135,7 +166,7 @@ impl Describer<'_> {
         Ok(describe::describe_broker(self.config))
     }
 
-    fn logger_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+    fn logger_rows(&self, name: &str) -> Result<Vec<DescribedConfig>, Refusal> {
         let name = named_by(name, "Broker id must not be empty")?;
         self.check_id(&name, "")?;
         let levels = logging::levels().map_or_else(Vec::new, logging::LogLevels::all);
@@ -145,7 +176,7 @@ impl Describer<'_> {
         Ok(rows.collect())
     }
 
-    fn check_id(&self, name: &str, alternative: &str) -> Result<(), (ErrorCode, String)> {
+    fn check_id(&self, name: &str, alternative: &str) -> Result<(), Refusal> {
         let expected = self.node_id;
         let why = match name.parse::<i32>() {
             Ok(id) if id == expected => return Ok(()),
@@ -181,7 +212,7 @@ impl Describer<'_> {
     }
 }
 
-fn named_by(name: &str, why_not_empty: &str) -> Result<String, (ErrorCode, String)> {
+fn named_by(name: &str, why_not_empty: &str) -> Result<String, Refusal> {
     match name {
         "" => Err((ErrorCode::InvalidRequest, why_not_empty.to_owned())),
         name => Ok(name.to_owned()),
@@ -194,10 +225,19 @@ fn named(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
         .with_resource_name(resource.resource_name.clone())
 }
 
-fn refused(resource: DescribeConfigsResource, code: ErrorCode, why: String) -> DescribeConfigsResult {
-    named(&resource)
+fn refused(resource: &DescribeConfigsResource, (code, why): Refusal, messages: &mut Messages) -> DescribeConfigsResult {
+    named(resource)
         .with_error_code(code.code())
-        .with_error_message(Some(message(why)))
+        .with_error_message(messages.next(|| why))
+}
+
+/// The same for all names of a resource: a broker's number can be written in many ways.
+fn canonical_name(resource: &DescribeConfigsResource) -> Cow<'_, str> {
+    let name = resource.resource_name.as_str();
+    match (resource.resource_type, name.parse::<i32>()) {
+        (BROKER | BROKER_LOGGER, Ok(id)) => Cow::Owned(id.to_string()),
+        _ => Cow::Borrowed(name),
+    }
 }
 
 /// The texts of a row, and some room for its fixed fields.

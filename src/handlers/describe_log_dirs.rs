@@ -20,26 +20,29 @@ use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{Reply, ResponseFrame};
 use crate::partition::hosting::moves::{LogDirReport, ReplicaReport};
 
-/// The partitions that were asked for; `None` = all.
-type Asked = Option<BTreeMap<String, BTreeSet<PartitionIndex>>>;
+/// The partitions that were asked for.
+type Asked = BTreeMap<String, BTreeSet<PartitionIndex>>;
 
 /// Asks the disks on a thread that may wait.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: DescribeLogDirsRequest) -> Reply {
     let asked = asked(&request);
     let context = Arc::new(cx.without_frame());
     Reply::Later(Box::pin(async move {
-        let hosting = context.services.hosting.clone();
-        let reports = tokio::task::spawn_blocking(move || hosting.log_dirs()).await;
-        let reports = reports.expect("describing log directories does not panic");
-        match write(context.api_version, context.correlation_id, &reports, &asked) {
+        let reports = context
+            .services
+            .hosting
+            .log_dirs(move |topic, partition| is_asked(asked.as_ref(), topic, partition))
+            .await;
+        match write(context.api_version, context.correlation_id, &reports) {
             Ok(frame) => ResponseFrame::Whole(frame),
             Err(error) => context.unencodable(&error),
         }
     }))
 }
 
-fn asked(request: &DescribeLogDirsRequest) -> Asked {
-    let mut asked: BTreeMap<String, BTreeSet<PartitionIndex>> = BTreeMap::new();
+/// `None` = all.
+fn asked(request: &DescribeLogDirsRequest) -> Option<Asked> {
+    let mut asked = Asked::new();
     for topic in request.topics.as_ref()? {
         let partitions = asked.entry(topic.topic.to_string()).or_default();
         partitions.extend(topic.partitions.iter().copied());
@@ -47,15 +50,15 @@ fn asked(request: &DescribeLogDirsRequest) -> Asked {
     Some(asked)
 }
 
-fn is_asked(asked: &Asked, replica: &ReplicaReport) -> bool {
-    asked.as_ref().is_none_or(|asked| {
+fn is_asked(asked: Option<&Asked>, topic: &str, partition: PartitionIndex) -> bool {
+    asked.is_none_or(|asked| {
         asked
-            .get(&*replica.topic)
-            .is_some_and(|partitions| partitions.contains(&replica.partition))
+            .get(topic)
+            .is_some_and(|partitions| partitions.contains(&partition))
     })
 }
 
-fn write(version: i16, correlation_id: i32, dirs: &[LogDirReport], asked: &Asked) -> Result<Bytes, EncodeError> {
+fn write(version: i16, correlation_id: i32, dirs: &[LogDirReport]) -> Result<Bytes, EncodeError> {
     let mut writer = FrameWriter::new(api::DESCRIBE_LOG_DIRS, version, correlation_id, 256 * dirs.len())?;
     writer.i32(0);
     if version >= 3 {
@@ -63,28 +66,25 @@ fn write(version: i16, correlation_id: i32, dirs: &[LogDirReport], asked: &Asked
     }
     writer.array_length(Some(dirs.len()));
     for dir in dirs {
-        write_dir(&mut writer, version, dir, asked);
+        write_dir(&mut writer, version, dir);
     }
     writer.no_tagged_fields();
     writer.finish()
 }
 
-fn write_dir(writer: &mut FrameWriter, version: i16, dir: &LogDirReport, asked: &Asked) {
+fn write_dir(writer: &mut FrameWriter, version: i16, dir: &LogDirReport) {
     let (code, replicas, total_bytes, usable_bytes) = match &dir.content {
-        Ok((space, replicas)) => {
-            let replicas = replicas.iter().filter(|replica| is_asked(asked, replica)).collect();
-            (
-                ErrorCode::None,
-                replicas,
-                signed(space.total_bytes),
-                signed(space.usable_bytes),
-            )
-        }
-        Err(_) => (ErrorCode::KafkaStorageError, Vec::new(), -1, -1),
+        Ok((space, replicas)) => (
+            ErrorCode::None,
+            replicas.as_slice(),
+            signed(space.total_bytes),
+            signed(space.usable_bytes),
+        ),
+        Err(_) => (ErrorCode::KafkaStorageError, &[][..], -1, -1),
     };
     writer.i16(code.code());
     writer.string(&dir.path);
-    let topics: Vec<&[&ReplicaReport]> = replicas.chunk_by(|a, b| a.topic == b.topic).collect();
+    let topics: Vec<&[ReplicaReport]> = replicas.chunk_by(|a, b| a.topic == b.topic).collect();
     writer.array_length(Some(topics.len()));
     for replicas in topics {
         writer.string(&replicas[0].topic);
@@ -150,8 +150,8 @@ mod tests {
         ]
     }
 
-    fn read(version: i16, asked: &Asked) -> DescribeLogDirsResponse {
-        let mut frame = write(version, 9, &dirs(), asked).expect("encodes").slice(4..);
+    fn read(version: i16) -> DescribeLogDirsResponse {
+        let mut frame = write(version, 9, &dirs()).expect("encodes").slice(4..);
         ResponseHeader::decode(&mut frame, DescribeLogDirsResponse::header_version(version)).expect("header");
         DescribeLogDirsResponse::decode(&mut frame, version).expect("what kafka-protocol reads")
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn all_versions_say_what_lies_where() {
         for version in 1..=4 {
-            let response = read(version, &None);
+            let response = read(version);
             assert_eq!(response.results.len(), 2);
             let one = &response.results[0];
             let partitions: Vec<_> = one.topics.iter().map(|topic| topic.partitions.len()).collect();
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn version_5_adds_one_byte_per_directory() {
-        let four = write(4, 9, &dirs(), &None).expect("encodes");
-        let five = write(5, 9, &dirs(), &None).expect("encodes");
+        let four = write(4, 9, &dirs()).expect("encodes");
+        let five = write(5, 9, &dirs()).expect("encodes");
         assert_eq!(five.len(), four.len() + 2);
     }
 
@@ -189,11 +189,11 @@ mod tests {
                 .with_partitions(partitions.to_vec())
         };
         let request = |topics| DescribeLogDirsRequest::default().with_topics(topics);
-        let repeated = vec![topic("a", &[1, 1, 9]), topic("a", &[1]), topic("absent", &[0])];
-        let response = read(4, &asked(&request(Some(repeated))));
-        let shown = &response.results[0].topics;
-        assert_eq!((shown.len(), shown[0].partitions.len()), (1, 1));
-        assert!(read(4, &asked(&request(Some(Vec::new())))).results[0].topics.is_empty());
-        assert_eq!(read(4, &asked(&request(None))).results[0].topics.len(), 2);
+        let repeated = asked(&request(Some(vec![topic("a", &[1, 1, 9]), topic("a", &[2])])));
+        let shown = |topic, partition| is_asked(repeated.as_ref(), topic, partition);
+        assert!(shown("a", 1) && shown("a", 2));
+        assert!(!shown("a", 0) && !shown("b", 1));
+        assert!(!is_asked(asked(&request(Some(Vec::new()))).as_ref(), "a", 1));
+        assert!(is_asked(asked(&request(None)).as_ref(), "a", 1));
     }
 }

@@ -103,7 +103,7 @@ fn unknown(request: &DescribeQuorumRequest, version: i16) -> DescribeQuorumRespo
                 .with_partition_index(partition.partition_index)
                 .with_error_code(code.code());
             if version >= 2 {
-                answer.with_error_message(messages.next(code.message()))
+                answer.with_error_message(messages.next(|| code.message()))
             } else {
                 answer
             }

@@ -29,13 +29,22 @@ enum ElectionType {
     Unclean,
 }
 
-type Refusal = (ErrorCode, String);
+/// What a message says; it is made only if the answer still has room for it.
+#[derive(Debug, Clone, Copy)]
+enum Why<'a> {
+    Standard,
+    UnknownElection(i8),
+    UnknownTopic(&'a str),
+    UnknownPartition(&'a str, i32),
+}
+
+type Refusal<'a> = (ErrorCode, Why<'a>);
 
 fn answer(image: &MetadataImage, request: &ElectLeadersRequest, version: i16) -> ElectLeadersResponse {
     let election = match request.election_type {
         0 => Ok(ElectionType::Preferred),
         1 => Ok(ElectionType::Unclean),
-        unknown => Err((ErrorCode::InvalidRequest, format!("Unknown election type {unknown}"))),
+        unknown => Err((ErrorCode::InvalidRequest, Why::UnknownElection(unknown))),
     };
     let mut messages = Messages::for_one_answer();
     let results = match &request.topic_partitions {
@@ -48,7 +57,7 @@ fn answer(image: &MetadataImage, request: &ElectLeadersRequest, version: i16) ->
                 let partition_result = |index: &i32| {
                     let refusal = match &election {
                         Ok(election) => elect(image, &topic.topic, *index, *election),
-                        Err(refusal) => refusal.clone(),
+                        Err(refusal) => *refusal,
                     };
                     partition(*index, refusal, &mut messages)
                 };
@@ -73,7 +82,7 @@ fn all_topics(image: &MetadataImage, election: ElectionType, messages: &mut Mess
             .zip(&topic.partitions)
             .map(|(index, image)| (index, need(image, election)));
         let needed = partitions.filter(|(_, code)| *code != ErrorCode::ElectionNotNeeded);
-        let needed = needed.map(|(index, code)| partition(index, (code, code.message().to_owned()), messages));
+        let needed = needed.map(|(index, code)| partition(index, (code, Why::Standard), messages));
         ReplicaElectionResult::default()
             .with_topic(TopicName(StrBytes::from_string(topic.name.to_string())))
             .with_partition_result(needed.collect())
@@ -82,16 +91,15 @@ fn all_topics(image: &MetadataImage, election: ElectionType, messages: &mut Mess
 }
 
 /// Why no leader is elected.
-fn elect(image: &MetadataImage, topic: &str, index: i32, election: ElectionType) -> Refusal {
+fn elect<'a>(image: &MetadataImage, topic: &'a str, index: i32, election: ElectionType) -> Refusal<'a> {
     let unknown = |why| (ErrorCode::UnknownTopicOrPartition, why);
     let Some(known) = image.topic(topic) else {
-        return unknown(format!("No such topic as {topic}"));
+        return unknown(Why::UnknownTopic(topic));
     };
     let Some(partition) = known.partition(index) else {
-        return unknown(format!("No such partition as {topic}-{index}"));
+        return unknown(Why::UnknownPartition(topic, index));
     };
-    let code = need(partition, election);
-    (code, code.message().to_owned())
+    (need(partition, election), Why::Standard)
 }
 
 fn need(partition: &PartitionImage, election: ElectionType) -> ErrorCode {
@@ -104,11 +112,17 @@ fn need(partition: &PartitionImage, election: ElectionType) -> ErrorCode {
     }
 }
 
-fn partition(index: i32, (code, why): Refusal, messages: &mut Messages) -> PartitionResult {
+fn partition(index: i32, (code, why): Refusal<'_>, messages: &mut Messages) -> PartitionResult {
+    let text = || match why {
+        Why::Standard => code.message().to_owned(),
+        Why::UnknownElection(election) => format!("Unknown election type {election}"),
+        Why::UnknownTopic(topic) => format!("No such topic as {topic}"),
+        Why::UnknownPartition(topic, index) => format!("No such partition as {topic}-{index}"),
+    };
     PartitionResult::default()
         .with_partition_id(index)
         .with_error_code(code.code())
-        .with_error_message(messages.next(why))
+        .with_error_message(messages.next(text))
 }
 
 #[cfg(test)]

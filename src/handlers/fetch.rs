@@ -7,9 +7,10 @@
 //! current leader (KIP-951). Records of an empty or failed partition are empty, never null. A request in the name of a
 //! replica gets NOT_LEADER_OR_FOLLOWER (6) and no session: this broker has no followers. With a quota of its client a
 //! response holds no more records than the quota has room for; one that the quota keeps back has no topics, and its
-//! session stays as it is (`FetchContext.getThrottledResponse`).
+//! session stays as it is (`FetchContext.getThrottledResponse`). One that looks at very many partitions is answered at once.
 
 mod answer;
+pub mod copies;
 mod look;
 mod session;
 
@@ -115,7 +116,7 @@ impl Fetch {
         let mut timeout = std::pin::pin!(tokio::time::sleep(self.max_wait));
         let mut stopped = std::pin::pin!(services.stopped());
         let mut parked = Parked::new(&mut self);
-        // what came before the watch began was told to nobody
+        // of what came before the watch began nobody tells again
         self = self.look(Which::All).await;
         let mut over = false;
         while let Some(missing) = self.looks.missing_bytes().filter(|_| !over) {

@@ -13,7 +13,7 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 use crate::controller::configs::{ConfigAlteration, ConfigEntry};
 use crate::handlers::alter_configs::{alter, told};
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::Reply;
+use crate::handlers::reply::{Messages, Reply};
 
 /// Hands the resources to the controller.
 pub(super) fn handle(cx: &Arc<RequestContext>, request: IncrementalAlterConfigsRequest) -> Reply {
@@ -21,8 +21,9 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: IncrementalAlterConfigsR
     cx.later(async move {
         let alterations = request.resources.iter().map(alteration_of).collect();
         let outcomes = alter(&context, alterations, request.validate_only).await;
+        let mut messages = Messages::for_one_answer();
         let answers = request.resources.into_iter().zip(outcomes).map(|(resource, outcome)| {
-            let (code, why) = told(outcome);
+            let (code, why) = told(outcome, &mut messages);
             AlterConfigsResourceResponse::default()
                 .with_error_code(code)
                 .with_error_message(why)

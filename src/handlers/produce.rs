@@ -130,6 +130,12 @@ impl Appends {
     }
 }
 
+/// How many times its own size a request may be unpacked to.
+const MAX_UNPACKED_RATIO: usize = 64;
+
+/// What every request may be unpacked to, however small it is.
+const MIN_UNPACKED_BYTES: usize = 16 << 20;
+
 /// A request whose batches were checked.
 struct Prepared {
     cx: Arc<RequestContext>,
@@ -152,6 +158,7 @@ impl Prepared {
         let mut outcomes = Vec::with_capacity(request.partitions.len());
         let mut texts = TextBudget::default();
         let now = cx.now();
+        let mut unpacked_bytes_left = max_unpacked_bytes(&request);
         for (topic, partitions) in request.by_topic() {
             let hosted = find_topic(&cx, topic);
             for data in partitions {
@@ -160,7 +167,7 @@ impl Prepared {
                     outcome: outcomes.len(),
                 };
                 let topic = hosted.as_deref().ok_or_else(|| unknown(&cx));
-                outcomes.push(match check(&cx, &request, topic, data, now) {
+                outcomes.push(match check(&cx, &request, topic, data, now, &mut unpacked_bytes_left) {
                     Ok((partition, batch)) => {
                         appends.add(partition, request.acks == -1, now, batch, place);
                         None
@@ -361,6 +368,14 @@ fn unknown(cx: &RequestContext) -> ErrorCode {
     }
 }
 
+/// What the batches of a request may be unpacked to in all: much more than records shrink by, and not a thousand times as
+/// much, which zeros would be. It is done by a thread that others wait for.
+fn max_unpacked_bytes(request: &ProduceRequest) -> usize {
+    let records = request.partitions.iter().filter_map(|data| data.records.as_ref());
+    let packed: usize = records.map(Bytes::len).sum();
+    packed.saturating_mul(MAX_UNPACKED_RATIO).max(MIN_UNPACKED_BYTES)
+}
+
 /// Everything that can be said about a partition's batch before its partition is locked.
 fn check(
     cx: &RequestContext,
@@ -368,6 +383,7 @@ fn check(
     topic: Result<&HostedTopic, ErrorCode>,
     data: &ProducePartition,
     now: Now,
+    unpacked_bytes_left: &mut usize,
 ) -> Result<(Arc<Partition>, ValidatedBatch), Refusal> {
     if !matches!(request.acks, -1..=1) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
@@ -385,7 +401,7 @@ fn check(
         .filter(|target| will_be_repacked(&records, *target));
     // what is unpacked anyway is looked at
     limits.full_validation |= recompression.is_some();
-    let batch = ValidatedBatch::for_produce(records, &limits)?;
+    let batch = ValidatedBatch::for_produce_within(records, &limits, unpacked_bytes_left)?;
     if batch.header().attributes.is_transactional() {
         return Err(match (&request.transactional_id, cx.api_version) {
             (None, _) => ErrorCode::TransactionalIdAuthorizationFailed,

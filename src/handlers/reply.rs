@@ -40,10 +40,10 @@ impl Messages {
         Self { left: 1_000 }
     }
 
-    /// The next result's message, if it still has one.
-    pub fn next(&mut self, text: impl Into<String>) -> Option<StrBytes> {
+    /// The next result's message, if it still has one; else its text is not even made.
+    pub fn next<Text: Into<String>>(&mut self, text: impl FnOnce() -> Text) -> Option<StrBytes> {
         self.left = self.left.checked_sub(1)?;
-        Some(message(text))
+        Some(message(text()))
     }
 }
 
@@ -175,8 +175,13 @@ mod tests {
     #[test]
     fn an_answer_has_so_many_messages_and_no_more() {
         let mut messages = Messages::for_one_answer();
-        let given = (0..5_000).filter_map(|_| messages.next("no")).count();
-        assert_eq!(given, 1_000);
+        let mut made = 0;
+        let mut text = || {
+            made += 1;
+            "no"
+        };
+        let given = (0..5_000).filter_map(|_| messages.next(&mut text)).count();
+        assert_eq!((given, made), (1_000, 1_000));
     }
 
     #[test]

@@ -23,6 +23,11 @@ use crate::quota::connections::ConnectionRates;
 
 /// Pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Answers that the kernel takes from us before it has sent them. Without a bound a client that does not read is given
+/// megabytes, and a thousand of them use up what the kernel has for all sockets: then good clients wait for seconds. The
+/// buffer still grows with what is under way, so this costs a fast reader nothing.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// Sizes that the system is asked for on each socket.
 #[derive(Debug, Clone, Copy)]
@@ -189,15 +194,45 @@ fn start(
     shared: &ConnectionShared,
     count: crate::network::limits::ConnectionCount,
 ) {
-    // small answers must not wait for the acknowledgement of earlier ones; a peer that vanished is noticed some day
-    let connection = stream
-        .set_nodelay(true)
-        .and_then(|()| socket2::SockRef::from(&stream).set_keepalive(true))
-        .and_then(|()| Connection::new(stream, peer, shared.clone(), count));
+    let connection = set_options(&stream).and_then(|()| Connection::new(stream, peer, shared.clone(), count));
     match connection {
         Ok(connection) => {
             connections.spawn(connection.serve());
         }
         Err(error) => tracing::debug!(%peer, %error, "the connection was gone before it was served"),
+    }
+}
+
+/// Small answers must not wait for the acknowledgement of earlier ones; a peer that vanished is noticed some day; and
+/// clients that do not read must not fill the memory that the kernel has for the sockets of all.
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_keepalive(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_kernel_holds_little_that_a_client_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let ((stream, _), _client) = (accepted.expect("accepted"), connected.expect("connected"));
+        set_options(&stream).expect("set");
+        assert!(stream.nodelay().expect("read"));
+        let mut taken = 0;
+        // nobody reads: what the client's window does not take stays here
+        while let Ok(bytes) = stream.try_write(&[7; 64 << 10]) {
+            taken += bytes;
+            tokio::task::yield_now().await;
+        }
+        assert!(taken < 1 << 20, "{taken} bytes were taken");
     }
 }

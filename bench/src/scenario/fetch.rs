@@ -2,11 +2,11 @@
 
 use crate::load::{Check, ClosedLoop, Gapless, Request, Until};
 use crate::run::{Bench, Figures, Floor, Role, Stopwatch, Turn, create_topic, delete_topic, now_ms};
-use crate::{Failure, frames};
+use crate::{Failure, floor, frames};
 
 const CONNECTIONS: usize = 2;
 /// Log behind the reads.
-const LOG_BYTES: usize = 256 << 20;
+const LOG_BYTES: usize = floor::SENDFILE_FILE_BYTES;
 const RECORDS: usize = 16;
 /// Reads before Apache Kafka's first round, in seconds; it was warmed up with writes.
 const JVM_WARM_UP_S: f64 = 8.0;
@@ -14,11 +14,11 @@ const JVM_WARM_UP_S: f64 = 8.0;
 /// Runs one of them.
 pub(crate) fn run(bench: &mut Bench, id: &'static str) -> Result<(), Failure> {
     let answer_bytes = if id == "F64" { 64 << 10 } else { 1 << 20 };
-    let floor = Floor {
+    let sendfile = Floor {
         kind: "sendfile",
         answer_bytes,
     };
-    bench.interleave(id, &[floor], |turn| round(turn, id, answer_bytes))
+    bench.interleave(id, &[sendfile], |turn| round(turn, id, answer_bytes))
 }
 
 fn round(turn: &Turn<'_>, topic: &str, answer_bytes: usize) -> Result<Figures, Failure> {

@@ -21,6 +21,10 @@ use crate::decode::DecodeError;
 /// than Kafka supports in a cluster, passes.
 pub const MAX_ELEMENTS: usize = 1 << 20;
 
+/// Limit of plain numbers in arrays (as partitions that are named by their index) in one request. Each may get a result of
+/// its own in the answer, which takes many times its four bytes.
+pub const MAX_NUMBERS: usize = 1 << 20;
+
 /// Limit of unknown tagged fields in one request. Each can be as short as two bytes and takes a map
 /// node of some hundred bytes. Clients send none; a future client would send a few per struct.
 pub const MAX_UNKNOWN_TAGGED_FIELDS: usize = 4096;
@@ -57,6 +61,7 @@ pub(crate) fn skip_unknown_tagged_fields(cursor: &mut Cursor<'_>) -> Result<(), 
 struct Walk<'a> {
     cursor: Cursor<'a>,
     elements_left: usize,
+    numbers_left: usize,
     unknown_tags_left: usize,
 }
 
@@ -65,6 +70,7 @@ impl<'a> Walk<'a> {
         Self {
             cursor: Cursor::new(body),
             elements_left: MAX_ELEMENTS,
+            numbers_left: MAX_NUMBERS,
             unknown_tags_left: MAX_UNKNOWN_TAGGED_FIELDS,
         }
     }
@@ -110,6 +116,10 @@ impl<'a> Walk<'a> {
 
     fn elements(&mut self, element: &Shape, count: usize, flexible: bool) -> Result<(), DecodeError> {
         if let Shape::Fixed(length) = element {
+            self.numbers_left = self
+                .numbers_left
+                .checked_sub(count)
+                .ok_or(DecodeError::TooManyElements)?;
             return self.cursor.skip(length * count);
         }
         self.elements_left = self

@@ -88,6 +88,23 @@ fn elements_are_limited() {
 }
 
 #[test]
+fn numbers_are_limited_over_the_whole_request() {
+    // OffsetFetch v1: group, topics with their partitions' numbers.
+    let body = |counts: &[usize]| {
+        let mut body = vec![0, 1, b'g'];
+        body.extend((counts.len() as u32).to_be_bytes());
+        for count in counts {
+            body.extend([0, 1, b't']);
+            body.extend((*count as u32).to_be_bytes());
+            body.resize(body.len() + 4 * count, 0);
+        }
+        body
+    };
+    assert_eq!(check(9, 1, &body(&[MAX_NUMBERS - 1, 1])), Ok(()));
+    assert_eq!(check(9, 1, &body(&[MAX_NUMBERS, 1])), Err(DecodeError::TooManyElements));
+}
+
+#[test]
 fn unknown_tagged_fields_are_limited_over_the_whole_request() {
     // DescribeCluster v0: one bool, then tagged fields.
     let body = |count: u32| {

@@ -52,6 +52,19 @@ pub struct ValidatedBatch {
 impl ValidatedBatch {
     /// Checks what a producer sent for one partition: exactly one batch that keeps all rules.
     pub fn for_produce(records: Bytes, limits: &ProduceLimits) -> Result<Self, BatchError> {
+        Self::for_produce_within(records, limits, &mut { usize::MAX })
+    }
+
+    /// As [`Self::for_produce`], with what the batches of one request may be unpacked to in all. What is unpacked is taken
+    /// from it; a stream that does not unpack takes everything, because nobody knows how far it came.
+    ///
+    /// # Errors
+    /// When the batch breaks a rule, or is unpacked to more than is left.
+    pub fn for_produce_within(
+        records: Bytes,
+        limits: &ProduceLimits,
+        unpacked_bytes_left: &mut usize,
+    ) -> Result<Self, BatchError> {
         if records.is_empty() {
             return Err(BatchError::invalid(
                 "a produce request must have exactly one record batch per partition",
@@ -87,7 +100,8 @@ impl ValidatedBatch {
             check_stamped(&header, limits)?;
         }
         if must_walk(&header, limits) {
-            let max_timestamp = check_records(&header, &view.records(limits.max_decompressed_bytes)?, limits)?;
+            let records = unpack(&view, limits, unpacked_bytes_left)?;
+            let max_timestamp = check_records(&header, &records, limits)?;
             // Time lookup and retention rely on this field, so it is ours, not the client's.
             if limits.timestamp_type == TimestampType::CreateTime && max_timestamp != header.max_timestamp {
                 header.max_timestamp = max_timestamp;
@@ -238,6 +252,20 @@ fn out_of_range(timestamp: i64, limits: &ProduceLimits) -> String {
 }
 
 /// Are the records to be looked at?
+fn unpack<'a>(
+    view: &BatchView<'a>,
+    limits: &ProduceLimits,
+    unpacked_bytes_left: &mut usize,
+) -> Result<Records<'a>, BatchError> {
+    if view.header.attributes.compression() == Some(Compression::None) {
+        return view.records(limits.max_decompressed_bytes);
+    }
+    let left = std::mem::take(unpacked_bytes_left);
+    let records = view.records(limits.max_decompressed_bytes.min(left))?;
+    *unpacked_bytes_left = left.saturating_sub(records.payload().len());
+    Ok(records)
+}
+
 fn must_walk(header: &BatchHeader, limits: &ProduceLimits) -> bool {
     if header.attributes.compression() == Some(Compression::None) || limits.full_validation || limits.require_keys {
         return true;

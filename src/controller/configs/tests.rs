@@ -336,7 +336,51 @@ fn resources_and_bytes_are_limited() {
     assert_eq!(validate_new_topic(&image, &BTreeMap::new(), &config), Ok(()));
 }
 
+#[test]
+fn the_names_of_a_brokers_configs_are_limited() {
+    let names: Vec<_> = (0..=MAX_BROKER_CONFIGS).map(|index| format!("n{index}")).collect();
+    let named: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    for broker in ["", "1"] {
+        let mut image = image();
+        let config = BrokerConfig::default();
+        let mut codes = |alteration| ask(&mut image, &config, &[alteration])[0].0;
+        assert_eq!(codes(replacing(BROKER, broker, &named)), 44);
+        assert_eq!(codes(replacing(BROKER, broker, &named[1..])), 0);
+        assert_eq!(codes(altering(BROKER, broker, &[("n0", SET, Some("1"))])), 44);
+        assert_eq!(codes(altering(BROKER, broker, &[("n1", SET, Some("2"))])), 0);
+        assert_eq!(codes(altering(BROKER, broker, &[("n1", DELETE, None)])), 0);
+        assert_eq!(codes(altering(BROKER, broker, &[("n0", SET, Some("1"))])), 0);
+    }
+}
+
+#[test]
+fn the_longest_lists_are_worked_out() {
+    let list = |numbers: std::ops::Range<u32>| numbers.map(|number| format!("{number}")).collect::<Vec<_>>().join(",");
+    let (old, more) = (list(0..6_000), list(3_000..9_000));
+    assert_eq!(list_after(&old, APPEND, &more), list(0..9_000));
+    assert_eq!(list_after(&old, SUBTRACT, &more), list(0..3_000));
+}
+
+/// One element after the other, as Kafka does.
+fn slow_list_after(old: &str, operation: i8, named: &str) -> String {
+    let mut parts: Vec<_> = old.split(',').filter(|part| !part.is_empty()).collect();
+    for part in named.trim_end_matches(',').split(',') {
+        match (operation, parts.iter().position(|known| *known == part)) {
+            (APPEND, None) => parts.push(part),
+            (SUBTRACT, Some(at)) => _ = parts.remove(at),
+            _ => {}
+        }
+    }
+    parts.join(",")
+}
+
 proptest! {
+    #[test]
+    fn lists_change_as_if_element_by_element(old in "[a-c,]{0,12}", named in "[a-d,]{0,12}", append in any::<bool>()) {
+        let operation = if append { APPEND } else { SUBTRACT };
+        prop_assert_eq!(list_after(&old, operation, &named), slow_list_after(&old, operation, &named));
+    }
+
     /// Appending and removing are set operations on what stands there, whatever the order of requests.
     #[test]
     fn lists_behave_as_sets(steps in prop::collection::vec((any::<bool>(), 0_u8..5), 0..20)) {

@@ -159,7 +159,7 @@ async fn requests_at_the_same_time_share_a_proposal_and_meet_in_apply() {
 async fn a_change_too_large_for_an_entry_is_refused_and_hinders_nobody() {
     let rig = rig().await;
     let value = "x".repeat(32_000);
-    let entries = (0..=MAX_ENTRY_BYTES / 32_000).map(|index| set(&format!("my.{index}"), &value));
+    let entries = (0..=MAX_ENTRY_BYTES / 64_000).map(|index| set(&format!("{value}.{index}"), &value));
     let alterations = vec![altering(BROKER, "", entries.collect())];
     let (refused, created, small) = tokio::join!(
         rig.controller.alter_configs(alterations, false),

@@ -31,7 +31,8 @@ pub struct GroupConfig {
     pub offsets_commit_timeout_ms: i64,
     /// `offsets.load.buffer.size`: bytes read at once while a shard is loaded.
     pub offsets_load_buffer_size: usize,
-    /// `max.message.bytes` of the offsets topic: no batch is larger.
+    /// No batch is larger. `max.message.bytes` and `segment.bytes` of the offsets topic, where they are smaller, split
+    /// what can be split.
     pub max_batch_bytes: usize,
     /// By how much the log of a shard grows, at the least, before its state is written again and what lies before is given
     /// up (`monedula.coordinator.rewrite.bytes`).

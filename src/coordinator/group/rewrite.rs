@@ -11,7 +11,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::hard::{Hard, HardGroup};
-use super::record::Record;
+use super::record::{GroupMetadata, Record};
 
 /// One pass over the state of a shard.
 #[derive(Debug)]
@@ -43,9 +43,14 @@ impl Rewrite {
         self.needed_from
     }
 
-    /// The next records, at most `limit`; none when the pass has ended.
-    pub fn next(&mut self, hard: &Hard, limit: usize) -> Vec<Record> {
-        let mut records = Vec::new();
+    /// The next records, at most `max_records`, none after about `max_bytes`; none at all when the pass has ended.
+    pub fn next(&mut self, hard: &Hard, max_records: usize, max_bytes: usize) -> Vec<Record> {
+        let mut piece = Piece {
+            records: Vec::new(),
+            size_bytes: 0,
+            max_records,
+            max_bytes,
+        };
         let first = match &self.position {
             None => Bound::Unbounded,
             Some(position) => Bound::Included(Arc::clone(&position.group_id)),
@@ -56,14 +61,15 @@ impl Rewrite {
                 .as_ref()
                 .is_some_and(|position| position.group_id == *group_id);
             if !began {
-                if records.len() >= limit {
+                if piece.is_full() {
                     break;
                 }
                 if let Some(metadata) = group.metadata() {
-                    records.push(Record::GroupMetadata {
+                    let record = Record::GroupMetadata {
                         group_id: Arc::clone(group_id),
                         value: Some(metadata.clone()),
-                    });
+                    };
+                    piece.push(record, metadata_bytes(group_id, metadata));
                 }
                 self.needed_from = self.needed_from.min(group.first_pending_offset().unwrap_or(i64::MAX));
                 self.position = Some(Position {
@@ -71,13 +77,13 @@ impl Rewrite {
                     partition: None,
                 });
             }
-            self.offsets_of(group_id, group, limit, &mut records);
+            self.offsets_of(group_id, group, &mut piece);
         }
-        records
+        piece.records
     }
 
     /// Offsets of the group in which the pass is, as many as there is room for.
-    fn offsets_of(&mut self, group_id: &Arc<str>, group: &HardGroup, limit: usize, records: &mut Vec<Record>) {
+    fn offsets_of(&mut self, group_id: &Arc<str>, group: &HardGroup, piece: &mut Piece) {
         let done = self.position.as_ref().and_then(|position| position.partition.clone());
         let topics = match &done {
             None => group.offsets().range::<Arc<str>, _>(..),
@@ -89,7 +95,7 @@ impl Rewrite {
                 _ => Bound::Unbounded,
             };
             for (partition, committed) in partitions.range((after, Bound::Unbounded)) {
-                if records.len() >= limit {
+                if piece.is_full() {
                     return;
                 }
                 self.position = Some(Position {
@@ -100,14 +106,35 @@ impl Rewrite {
                     self.needed_from = self.needed_from.min(committed.record_offset());
                     continue;
                 }
-                records.push(Record::OffsetCommit {
+                let record = Record::OffsetCommit {
                     group_id: Arc::clone(group_id),
                     topic: Arc::clone(topic),
                     partition: *partition,
                     value: Some(committed.value.clone()),
-                });
+                };
+                piece.push(record, offset_bytes(group_id, topic) + committed.value.metadata.len());
             }
         }
+    }
+}
+
+/// What is written at once.
+struct Piece {
+    records: Vec<Record>,
+    size_bytes: usize,
+    max_records: usize,
+    max_bytes: usize,
+}
+
+impl Piece {
+    fn push(&mut self, record: Record, size_bytes: usize) {
+        self.records.push(record);
+        self.size_bytes += size_bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        // the first record always has its place: a pass has to go on
+        self.records.len() >= self.max_records || (self.size_bytes >= self.max_bytes && !self.records.is_empty())
     }
 }
 
@@ -115,16 +142,26 @@ impl Rewrite {
 pub fn size_in_log(hard: &Hard) -> u64 {
     let mut bytes = 0;
     for (group_id, group) in hard.groups_from(Bound::Unbounded) {
-        let members = group.metadata().map_or(&[][..], |metadata| &metadata.members);
-        bytes += GROUP_BYTES + group_id.len();
-        for member in members {
-            bytes += MEMBER_BYTES + member.subscription.len() + member.assignment.len() + member.client_id.len();
-        }
+        bytes += group.metadata().map_or(GROUP_BYTES + group_id.len(), |metadata| {
+            metadata_bytes(group_id, metadata)
+        });
         for (topic, partitions) in group.offsets() {
-            bytes += partitions.len() * (OFFSET_BYTES + group_id.len() + topic.len());
+            bytes += partitions.len() * offset_bytes(group_id, topic);
         }
     }
     bytes as u64
+}
+
+fn metadata_bytes(group_id: &str, metadata: &GroupMetadata) -> usize {
+    let members = metadata.members.iter();
+    let members = members
+        .map(|member| MEMBER_BYTES + member.subscription.len() + member.assignment.len() + member.client_id.len());
+    GROUP_BYTES + group_id.len() + members.sum::<usize>()
+}
+
+/// Without the client's text.
+fn offset_bytes(group_id: &str, topic: &str) -> usize {
+    OFFSET_BYTES + group_id.len() + topic.len()
 }
 
 /// What a record takes besides names and contents.

@@ -23,6 +23,10 @@ pub trait CoordinatorLog: Send + Sync + fmt::Debug {
     /// When the batch cannot be appended here or now.
     fn append(&self, partition: i32, batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError>;
 
+    /// How large a batch of several requests, or of records that may be split, should be at the most. What cannot be
+    /// split may be larger.
+    fn max_batch_bytes(&self, partition: i32) -> usize;
+
     /// Whole batches from the one that holds `from_offset` (or the first after it), about `max_bytes` of them but at
     /// least one; empty at the log's end.
     ///

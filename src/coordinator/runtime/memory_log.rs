@@ -24,6 +24,7 @@ struct LogOfOne {
     append_error: Option<CoordinatorAppendError>,
     unreadable: bool,
     not_durable: bool,
+    max_batch_bytes: usize,
 }
 
 impl MemoryLog {
@@ -39,6 +40,7 @@ impl MemoryLog {
                 append_error: None,
                 unreadable: false,
                 not_durable: false,
+                max_batch_bytes: usize::MAX,
             };
             log.partitions().insert(partition, empty);
         }
@@ -78,6 +80,16 @@ impl MemoryLog {
         self.with(partition, |log| log.not_durable = !durable);
     }
 
+    /// What the topic allows.
+    pub(in crate::coordinator) fn set_max_batch_bytes(&self, partition: i32, max_batch_bytes: usize) {
+        self.with(partition, |log| log.max_batch_bytes = max_batch_bytes);
+    }
+
+    /// The length of the largest batch.
+    pub(in crate::coordinator) fn largest_batch_bytes(&self, partition: i32) -> usize {
+        self.with(partition, |log| log.batches.iter().map(Bytes::len).max().unwrap_or(0))
+    }
+
     /// How many batches the partition has, and how many records.
     pub(in crate::coordinator) fn size(&self, partition: i32) -> (usize, i64) {
         self.with(partition, |log| (log.batches.len(), log.log_end_offset))
@@ -98,6 +110,10 @@ impl CoordinatorLog for MemoryLog {
             }
             Ok(log.log_end_offset - 1)
         })
+    }
+
+    fn max_batch_bytes(&self, partition: i32) -> usize {
+        self.with(partition, |log| log.max_batch_bytes)
     }
 
     fn read(&self, partition: i32, from_offset: i64, max_bytes: usize) -> Result<Bytes, CoordinatorReadError> {

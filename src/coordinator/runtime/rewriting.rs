@@ -10,8 +10,9 @@ use crate::coordinator::group::rewrite::Rewrite;
 const GARBAGE_FACTOR: u64 = 3;
 /// How often it is asked whether a finished pass is safe on the disk.
 const SAFETY_CHECK_MS: i64 = 250;
-/// Pause after a pass that failed.
+/// Pause after a pass that failed; it doubles with every failure up to the longest.
 const PAUSE_MS: i64 = 30_000;
+const LONGEST_PAUSE_MS: i64 = 64 * PAUSE_MS;
 
 /// The rewriting of one shard.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Rewriting {
     log_bytes: u64,
     /// How much of it the state takes: what the last pass wrote, or an estimate.
     state_bytes: u64,
+    /// How long the next pass that fails keeps others waiting.
+    pause_ms: i64,
     phase: Phase,
 }
 
@@ -52,6 +55,7 @@ impl Rewriting {
             min_garbage_bytes,
             log_bytes,
             state_bytes,
+            pause_ms: PAUSE_MS,
             phase: Phase::Idle {
                 not_before_ms: i64::MIN,
             },
@@ -85,8 +89,9 @@ impl Rewriting {
     pub(super) fn on_refused(&mut self, now_ms: i64) {
         if matches!(self.phase, Phase::Writing { .. }) {
             self.phase = Phase::Idle {
-                not_before_ms: now_ms + PAUSE_MS,
+                not_before_ms: now_ms + self.pause_ms,
             };
+            self.pause_ms = (self.pause_ms * 2).min(LONGEST_PAUSE_MS);
         }
     }
 
@@ -121,6 +126,7 @@ impl Rewriting {
         } = &self.phase
         {
             self.state_bytes = *written_bytes;
+            self.pause_ms = PAUSE_MS;
             self.phase = Phase::Written {
                 needed_from: rewrite.needed_from(),
                 end_offset,
@@ -170,7 +176,7 @@ mod tests {
     /// Walks through a pass that writes `state_bytes`.
     fn write(rewriting: &mut Rewriting, now_ms: i64, state_bytes: u64) {
         let rewrite = rewriting.pass(now_ms, 100).expect("due");
-        assert!(rewrite.next(&Hard::default(), 10).is_empty());
+        assert!(rewrite.next(&Hard::default(), 10, 1_000).is_empty());
         rewriting.on_appended(state_bytes);
         rewriting.on_written(state_bytes);
         rewriting.on_end(now_ms, 150);
@@ -222,5 +228,20 @@ mod tests {
         assert_eq!(rewriting.next_deadline(), Some(20 + PAUSE_MS));
         assert!(rewriting.pass(20, 150).is_none());
         assert!(rewriting.pass(20 + PAUSE_MS, 150).is_some(), "later it is tried again");
+        for factor in [2, 4, 8, 16, 32, 64, 64, 64] {
+            rewriting.on_refused(0);
+            assert_eq!(rewriting.next_deadline(), Some(factor * PAUSE_MS));
+            assert!(rewriting.pass(factor * PAUSE_MS, 150).is_some());
+        }
+        rewriting.on_end(0, 150);
+        rewriting.on_forgotten();
+        rewriting.on_appended(10_000);
+        assert!(rewriting.pass(0, 150).is_some());
+        rewriting.on_refused(0);
+        assert_eq!(
+            rewriting.next_deadline(),
+            Some(PAUSE_MS),
+            "a pass that ended is the last of the failures"
+        );
     }
 }

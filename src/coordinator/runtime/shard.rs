@@ -38,6 +38,8 @@ const MAX_EVENTS_PER_TURN: usize = 256;
 
 /// How many records of the state one wake-up writes again: below a millisecond's work.
 const MAX_REWRITTEN_PER_TURN: usize = 500;
+/// After how many bytes it writes no more of them: a group's metadata may take a megabyte.
+const MAX_REWRITTEN_BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Upper bound of what a batch and each of its records need besides keys and values (headers and varints).
 const BATCH_OVERHEAD_BYTES: usize = 61;
@@ -304,12 +306,19 @@ impl Shard {
             on_append,
         } = outcome;
         self.stage_all(before);
-        let max_bytes = self.shared.config.max_batch_bytes;
+        // What cannot be split has only the limit of the coordinator.
+        let without_overhead = |batch_bytes: usize| batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES);
+        let max_bytes = without_overhead(self.shared.config.max_batch_bytes);
+        let piece_bytes = if splittable {
+            without_overhead(self.preferred_batch_bytes())
+        } else {
+            max_bytes
+        };
         let mut staged = Staged::new(group_id.clone());
         for record in records {
             let encoded = record.encode();
             let size_bytes = encoded.as_ref().map_or(0, size_of_encoded);
-            if splittable && !staged.records.is_empty() && staged.size_bytes + size_bytes > max_bytes {
+            if splittable && !staged.records.is_empty() && staged.size_bytes + size_bytes > piece_bytes {
                 self.staged
                     .push_back(std::mem::replace(&mut staged, Staged::new(group_id.clone())));
             }
@@ -320,15 +329,21 @@ impl Shard {
                 (all, Err(_)) => *all = Err(CoordinatorAppendError::TooLarge),
                 (Err(_), Ok(_)) => {}
             }
-        }
-        if staged.size_bytes > max_bytes {
-            staged.encoded = Err(CoordinatorAppendError::TooLarge);
+            if staged.size_bytes > max_bytes {
+                staged.encoded = Err(CoordinatorAppendError::TooLarge);
+            }
         }
         self.staged.push_back(Staged {
             replies,
             on_append,
             ..staged
         });
+    }
+
+    /// How large a batch may be where there is a choice.
+    fn preferred_batch_bytes(&self) -> usize {
+        let log_bytes = self.shared.log.max_batch_bytes(self.partition);
+        log_bytes.min(self.shared.config.max_batch_bytes)
     }
 
     /// Appends everything that is queued, batch by batch, and what follows from it.
@@ -347,8 +362,9 @@ impl Shard {
     fn next_batch(&mut self) -> Vec<Staged> {
         let mut batch = Vec::new();
         let mut size_bytes = BATCH_OVERHEAD_BYTES;
+        let max_bytes = self.preferred_batch_bytes();
         while let Some(staged) = self.staged.front() {
-            if !batch.is_empty() && size_bytes + staged.size_bytes > self.shared.config.max_batch_bytes {
+            if !batch.is_empty() && size_bytes + staged.size_bytes > max_bytes {
                 break;
             }
             size_bytes += staged.size_bytes;
@@ -410,18 +426,15 @@ impl Shard {
             return;
         }
         if let Some(pass) = self.rewriting.pass(now.mono_ms, log_end_offset) {
-            let records = pass.next(self.machine.hard(), MAX_REWRITTEN_PER_TURN);
+            let records = pass.next(
+                self.machine.hard(),
+                MAX_REWRITTEN_PER_TURN,
+                MAX_REWRITTEN_BYTES_PER_TURN,
+            );
             if records.is_empty() {
                 self.rewriting.on_end(now.mono_ms, log_end_offset);
             } else {
-                self.stage(Outcome {
-                    records,
-                    splittable: true,
-                    ..Outcome::default()
-                });
-                self.rewriting
-                    .on_written(self.staged.iter().map(|staged| staged.size_bytes as u64).sum());
-                self.flush(now);
+                self.write_again(now, records);
             }
         }
         if let Some((offset, end_offset)) = self.rewriting.forgettable(now.mono_ms)
@@ -434,6 +447,28 @@ impl Shard {
             );
             self.rewriting.on_forgotten();
         }
+    }
+
+    /// Appends a piece of the state. When a record of it does not fit, the pass counts for nothing: what lies before
+    /// is the only place where that record stands.
+    fn write_again(&mut self, now: Now, records: Vec<Record>) {
+        self.stage(Outcome {
+            records,
+            splittable: true,
+            ..Outcome::default()
+        });
+        if self.staged.iter().any(|staged| staged.encoded.is_err()) {
+            tracing::warn!(
+                partition = self.partition,
+                "a record is too large to be written again, the log stays as it is"
+            );
+            self.staged.clear();
+            self.rewriting.on_refused(now.mono_ms);
+            return;
+        }
+        self.rewriting
+            .on_written(self.staged.iter().map(|staged| staged.size_bytes as u64).sum());
+        self.flush(now);
     }
 
     /// The records of an outcome are in the log, or are not: answers, and tells the machine.

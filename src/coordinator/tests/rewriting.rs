@@ -14,7 +14,11 @@ fn config() -> GroupConfig {
 }
 
 async fn coordinator(log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
-    let groups = start(config(), log);
+    coordinator_with(config(), log).await
+}
+
+async fn coordinator_with(config: GroupConfig, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
+    let groups = start(config, log);
     elect_all(&groups);
     while groups.list_groups(ListRequest::default()).await == Err(ErrorCode::CoordinatorLoadInProgress) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -139,4 +143,55 @@ async fn a_log_that_is_not_understood_stays_as_it_is() {
     commit_often(&groups, "g", 200).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(log_start(&log, "g"), 0);
+}
+
+/// The limit of the coordinator was smaller once, or a record has grown in another version.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_written_again_is_not_given_up() {
+    let log = MemoryLog::new(PARTITIONS);
+    let groups = start(GroupConfig::default(), &log);
+    elect_all(&groups);
+    let mut request = join("g", "");
+    request.protocols[0].metadata = Bytes::from(vec![7; 2_000]);
+    let joined = groups.join_group(request).await;
+    groups.sync_group(sync("g", &joined)).await;
+    groups.shutdown().await;
+    let config = GroupConfig {
+        max_batch_bytes: 1_000,
+        ..config()
+    };
+    let groups = coordinator_with(config, &log).await;
+    // On the shard of "g" as well.
+    let mut names = (0..).map(|number| format!("other-{number}"));
+    let other = names.find(|name| partition_of(name, PARTITIONS) == partition_of("g", PARTITIONS));
+    commit_often(&groups, &other.expect("some name"), 400).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(log_start(&log, "g"), 0);
+    groups.shutdown().await;
+    let groups = coordinator(&log).await;
+    assert_eq!(groups.heartbeat(heartbeat("g", &joined)).await, ErrorCode::None);
+}
+
+/// The topic takes over the broker's `message.max.bytes`.
+#[tokio::test(start_paused = true)]
+async fn a_small_limit_of_the_topic_splits_and_refuses_nothing() {
+    let log = MemoryLog::new(PARTITIONS);
+    let groups = coordinator(&log).await;
+    let partition = partition_of("g", PARTITIONS);
+    log.set_max_batch_bytes(partition, 400);
+    let together: Vec<_> = (1..=100)
+        .map(|offset| groups.commit_offsets(commit("g", offset)))
+        .collect();
+    for committed in together {
+        assert_eq!(error_of(&committed.await), ErrorCode::None);
+    }
+    commit_often(&groups, "g", 200).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(log_start(&log, "g") > 0, "the state was written again");
+    assert!(log.largest_batch_bytes(partition) <= 400);
+    // One request is one batch, as large as it is.
+    let mut large = commit("g", 1_000);
+    large.topics[0].partitions = vec![large.topics[0].partitions[0].clone(); 10];
+    assert_eq!(error_of(&groups.commit_offsets(large).await), ErrorCode::None);
+    assert!(log.largest_batch_bytes(partition) > 400);
 }

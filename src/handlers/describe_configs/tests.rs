@@ -116,11 +116,31 @@ fn null_and_no_keys_ask_for_all() {
 }
 
 #[test]
-fn unknown_and_repeated_keys_are_passed_over_but_repeated_resources_are_answered() {
+fn unknown_and_repeated_keys_are_passed_over() {
     let once = resource(TOPIC, "t", Some(&["retention.ms", "retention.ms", "nope"]));
+    assert_eq!(outcome(&[once]), [(0, String::new(), 1)]);
+}
+
+#[test]
+fn a_resource_is_answered_once() {
+    let twice = || "Each resource must appear at most once.".to_owned();
+    let key = Some(&["retention.ms"][..]);
     assert_eq!(
-        outcome(&[once.clone(), once]),
-        [(0, String::new(), 1), (0, String::new(), 1)]
+        outcome(&[
+            resource(TOPIC, "t", key),
+            resource(TOPIC, "t", None),
+            resource(GROUP, "t", None)
+        ]),
+        [(0, String::new(), 1), (42, twice(), 0), (0, String::new(), 17)]
+    );
+    let key = Some(&["node.id"][..]);
+    assert_eq!(
+        outcome(&[
+            resource(BROKER, "1", key),
+            resource(BROKER, "+01", key),
+            resource(BROKER, "", key)
+        ]),
+        [(0, String::new(), 1), (42, twice(), 0), (0, String::new(), 0)]
     );
 }
 
@@ -279,19 +299,49 @@ fn a_broker_answers_for_itself_and_for_what_was_changed_for_all() {
     assert!(outcome(&[resource(BROKER, "1", None)])[0].2 > 300);
 }
 
+/// Bytes of the rows, and how many resources were answered.
+fn size(results: &[DescribeConfigsResult]) -> (usize, usize) {
+    let rows = results.iter().flat_map(|result| &result.configs);
+    let answered = results.iter().filter(|result| result.error_code == 0).count();
+    (rows.map(approximate_bytes).sum(), answered)
+}
+
+fn groups(count: usize, keys: Option<&[&str]>) -> Vec<DescribeConfigsResource> {
+    let group = |index: usize| resource(GROUP, &index.to_string(), keys);
+    (0..count).map(group).collect()
+}
+
 #[test]
 fn an_answer_does_not_grow_without_bound() {
-    let config = config(&[("socket.request.max.bytes", "100000")]);
-    let results = ask(&config, &vec![resource(BROKER, "1", Some(&["nothing"])); 50]);
-    let answered = results.iter().filter(|result| result.error_code == 0).count();
-    assert!((1..10).contains(&answered), "{answered} of 50 answered without a row");
-    let results = ask(&config, &vec![resource(BROKER, "1", None); 50]);
-    let answered = results.iter().filter(|result| result.error_code == 0).count();
-    assert!((1..5).contains(&answered), "{answered} of 50 answered");
+    let small = config(&[("socket.request.max.bytes", "100000")]);
+    let (_, answered) = size(&ask(&small, &groups(500, Some(&["nothing"]))));
+    assert!((10..100).contains(&answered), "{answered} answered without a row");
+    let results = ask(&small, &groups(500, None));
+    let (bytes, answered) = size(&results);
+    assert!(bytes <= 100_000 && (10..100).contains(&answered), "{bytes} {answered}");
+    let why = results[499].error_message.as_ref().expect("among the first thousand");
+    assert!(why.contains("larger than 100000 bytes"), "{why}");
+
+    let results = ask(&config(&[]), &groups(45_000, None));
+    let (bytes, answered) = size(&results);
     assert!(
-        results[49]
-            .error_message
-            .as_ref()
-            .is_some_and(|why| why.contains("socket.request.max.bytes"))
+        (MAX_ANSWER_BYTES - 100_000..=MAX_ANSWER_BYTES).contains(&bytes),
+        "{bytes}"
     );
+    let texts = results
+        .iter()
+        .filter(|result| result.error_code != 0 && result.error_message.is_some());
+    assert_eq!(texts.count(), 1_000.min(45_000 - answered));
+}
+
+#[test]
+fn one_resource_alone_can_be_too_large() {
+    let config = config(&[("socket.request.max.bytes", "40000")]);
+    let topic = resource(TOPIC, "t", Some(&["retention.ms"]));
+    let asked = [resource(BROKER, "1", None), topic.clone()];
+    let codes =
+        |results: Vec<DescribeConfigsResult>| results.iter().map(|result| result.error_code).collect::<Vec<_>>();
+    assert_eq!(codes(ask(&config, &asked)), [42, 42]);
+    let asked = [resource(BROKER, "1", Some(&["node.id"])), topic];
+    assert_eq!(codes(ask(&config, &asked)), [0, 0]);
 }

@@ -12,6 +12,7 @@ use protocol::wire::fetch_response::{
 use storage::log::read_plan::FileSlice;
 
 use super::Fetch;
+use super::copies::CopyRoom;
 use super::look::Looked;
 use super::session::Context;
 use crate::fetch_session::cache::FetchSession;
@@ -41,7 +42,7 @@ impl Fetch {
         let cx = self.cx;
         let mut copy_bytes_left = COPY_MAX_BYTES;
         let take = |mut looked: Looked| {
-            let chunk = looked.take_records(&mut copy_bytes_left);
+            let chunk = looked.take_records(&mut copy_bytes_left, &cx.services.copies);
             (looked, chunk)
         };
         let mut answered: Vec<Answered> = self.looks.looked.into_iter().map(take).collect();
@@ -73,9 +74,9 @@ impl Fetch {
 }
 
 impl Looked {
-    fn take_records(&mut self, copy_bytes_left: &mut usize) -> Option<Chunk> {
+    fn take_records(&mut self, copy_bytes_left: &mut usize, copies: &CopyRoom) -> Option<Chunk> {
         let slice = self.records.clone()?;
-        match Chunk::take(slice, copy_bytes_left) {
+        match Chunk::take(slice, copy_bytes_left, copies) {
             Ok(chunk) => Some(chunk),
             Err(error) => {
                 tracing::error!(%error, topic = ?self.key.topic, partition = self.key.partition, "read failed");
@@ -243,12 +244,12 @@ enum Chunk {
 }
 
 impl Chunk {
-    /// Copies what is small, within `copy_bytes_left` and in memory; nothing waits for the disk here.
-    fn take(slice: FileSlice, copy_bytes_left: &mut usize) -> std::io::Result<Self> {
-        if slice.length >= SENDFILE_MIN_BYTES || slice.length > *copy_bytes_left {
+    /// Copies what is small and in memory, within `copy_bytes_left` and the room for copies; nothing waits for the disk.
+    fn take(slice: FileSlice, copy_bytes_left: &mut usize, copies: &CopyRoom) -> std::io::Result<Self> {
+        if slice.length >= SENDFILE_MIN_BYTES || slice.length > *copy_bytes_left || !copies.has(slice.length) {
             return Ok(Self::File(slice));
         }
-        let Some(bytes) = slice.read_nowait()? else {
+        let Some(bytes) = slice.read_nowait()?.and_then(|bytes| copies.hold(bytes)) else {
             return Ok(Self::File(slice));
         };
         *copy_bytes_left -= bytes.len();
@@ -287,9 +288,10 @@ mod tests {
             length,
             recent: false,
         };
+        let copies = CopyRoom::new(1 << 20);
         let mut left = SENDFILE_MIN_BYTES + 10;
         let taken = |length, left: &mut usize| {
-            let chunk = Chunk::take(slice(length), left).expect("readable");
+            let chunk = Chunk::take(slice(length), left, &copies).expect("readable");
             assert_eq!(chunk.size_bytes(), length);
             matches!(chunk, Chunk::Memory(_))
         };
@@ -302,6 +304,8 @@ mod tests {
         fs.set_cold(false);
         assert!(taken(11, &mut left));
         assert_eq!(left, 0);
+        let chunk = Chunk::take(slice(11), &mut 11, &CopyRoom::new(10)).expect("readable");
+        assert!(matches!(chunk, Chunk::File(_)), "not without room");
     }
 
     #[test]

@@ -24,6 +24,10 @@ use crate::partition::partition::Partition;
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::waiters::FetchRegistration;
 
+/// A fetch that holds more partitions than this does not wait: while it waits it keeps some hundred bytes for each,
+/// which is many times what its frame had. Once a session watches its partitions a request of it holds but a few.
+const WAIT_MAX_PARTITIONS: usize = 100_000;
+
 /// What a request has to do with sessions.
 #[derive(Debug)]
 pub(super) enum Context {
@@ -41,7 +45,7 @@ pub(super) struct Begun {
     pub(super) context: Context,
     /// The partitions that have to be looked at.
     pub(super) looked: Vec<Looked>,
-    /// Whether there are partitions on which something can happen.
+    /// Whether there are partitions on which something can happen, and not too many to hold.
     pub(super) can_wait: bool,
 }
 
@@ -71,9 +75,15 @@ pub(super) fn begin(cx: &RequestContext, request: &FetchRequest) -> Result<Begun
 fn full(context: Context, looked: Vec<Looked>) -> Begun {
     Begun {
         context,
-        can_wait: looked.iter().any(|looked| !looked.is_unknown),
+        can_wait: can_wait(&looked, looked.len()),
         looked,
     }
+}
+
+/// Whether a fetch of so many partitions, of which it has to look at these, may wait.
+fn can_wait(looked: &[Looked], partitions: usize) -> bool {
+    let unknown = looked.iter().filter(|looked| looked.is_unknown).count();
+    unknown < partitions && looked.len() <= WAIT_MAX_PARTITIONS
 }
 
 fn incremental(cx: &RequestContext, request: &FetchRequest, session: Arc<FetchSession>) -> Result<Begun, ErrorCode> {
@@ -116,14 +126,13 @@ fn incremental(cx: &RequestContext, request: &FetchRequest, session: Arc<FetchSe
     let now_ms = cx.now().mono_ms;
     session.touch(now_ms);
     let sessions = &cx.services.fetch_sessions;
-    if size != size_before && !sessions.resize(session.id(), size.0, size.1, now_ms) {
+    if size != size_before && !sessions.resize(session.id(), epoch, size.0, size.1, now_ms) {
         return Err(ErrorCode::FetchSessionIdNotFound);
     }
-    let unknown = looked.iter().filter(|looked| looked.is_unknown).count();
     Ok(Begun {
         context: Context::Incremental(session, epoch),
+        can_wait: can_wait(&looked, size.0),
         looked,
-        can_wait: unknown < size.0,
     })
 }
 
@@ -251,6 +260,18 @@ fn without_duplicates(asked: Vec<Looked>) -> Vec<Looked> {
     unique
 }
 
+/// Begins the wait of a request of a session that has this epoch; what it has to look at afterwards.
+fn begin_wait(registry: &PartitionRegistry, session: &FetchSession, epoch: i32) -> (FetchWait, Vec<Looked>) {
+    let mut state = session.state();
+    if state.epoch() != epoch {
+        return (FetchWait::over(), Vec::new());
+    }
+    let wait = session.waiter.begin();
+    // what told since the request was taken up has forgotten the watch, and its bytes are counted no more
+    state.on_told(&session.waiter.take_told());
+    (wait, pending(registry, session, &mut state, true))
+}
+
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Parked {
@@ -267,14 +288,7 @@ impl Parked {
     pub(super) fn new(fetch: &mut Fetch) -> Self {
         if let Context::Incremental(session, epoch) = &fetch.context {
             let waiter = Arc::clone(&session.waiter);
-            let mut state = session.state();
-            let (wait, looked) = if state.epoch() == *epoch {
-                let registry = &fetch.cx.services.partitions;
-                (waiter.begin(), pending(registry, session, &mut state, true))
-            } else {
-                (FetchWait::over(), Vec::new())
-            };
-            drop(state);
+            let (wait, looked) = begin_wait(&fetch.cx.services.partitions, session, *epoch);
             let places = looked.iter().map(|looked| looked.slot).zip(0..).collect();
             fetch.looks.replace(looked);
             return Self {
@@ -333,7 +347,123 @@ impl Parked {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::pin::pin;
+    use std::task::{Poll, Waker};
+
+    use protocol::wire::fetch_response::FetchedPartition;
+
     use super::*;
+    use crate::fetch_session::cache::FetchSessionCache;
+    use crate::fetch_session::session::Seen;
+    use crate::partition::waiters::Waiters;
+
+    fn key(partition: i32) -> PartitionKey {
+        PartitionKey {
+            topic: TopicKey::Name("t".into()),
+            partition,
+        }
+    }
+
+    fn fetch_from(fetch_offset: i64) -> PartitionFetch {
+        PartitionFetch {
+            current_leader_epoch: -1,
+            fetch_offset,
+            last_fetched_epoch: -1,
+            partition_max_bytes: 1,
+        }
+    }
+
+    /// A session in which each partition is watched and was quiet when it was looked at last.
+    fn quiet_session(partitions: i32) -> Arc<FetchSession> {
+        let answer = FetchedPartition::error(0, ErrorCode::None);
+        let wanted = |partition| WantedPartition {
+            key: key(partition),
+            fetch: fetch_from(0),
+        };
+        let answered = (0..partitions).map(|partition| (wanted(partition), PartitionSource::default(), &answer));
+        let mut state = Session::new(false, 0, answered);
+        for slot in state.pending() {
+            state.partition_mut(slot).expect("pending").watched = true;
+            let seen = Seen {
+                partition: &answer,
+                has_records: false,
+                readable: false,
+                watched: true,
+            };
+            state.settle(slot, seen);
+        }
+        assert_eq!(state.pending(), []);
+        let cache = FetchSessionCache::new(1, usize::MAX);
+        assert_eq!(cache.insert(state, 0, || 7), 7);
+        cache.get(7).expect("just made")
+    }
+
+    #[test]
+    fn what_is_told_before_the_wait_begins_is_looked_at() {
+        let session = quiet_session(3);
+        let waiters = Arc::new(Waiters::default());
+        let _registration = waiters.register_fetch(&session.waiter, 1);
+        // after the request took what was told, and before it waits
+        waiters.on_advance(1, 10);
+        assert_eq!(waiters.registered(), 0, "the partition has told, and tells no more");
+        let (_wait, looked) = begin_wait(&PartitionRegistry::default(), &session, 1);
+        let slots: Vec<u32> = looked.iter().map(|looked| looked.slot).collect();
+        assert_eq!(slots, [1]);
+        assert_eq!(session.waiter.take_told(), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_is_told_after_the_wait_began_ends_it() {
+        let session = quiet_session(3);
+        let waiters = Arc::new(Waiters::default());
+        let _registration = waiters.register_fetch(&session.waiter, 2);
+        let (wait, looked) = begin_wait(&PartitionRegistry::default(), &session, 1);
+        assert!(looked.is_empty());
+        // before the first poll
+        waiters.on_advance(1, 10);
+        let polled = |bytes| {
+            let mut cx = std::task::Context::from_waker(Waker::noop());
+            pin!(wait.wait_for(bytes)).poll(&mut cx)
+        };
+        assert_eq!(polled(11), Poll::Pending);
+        assert_eq!(polled(10), Poll::Ready(true));
+        assert_eq!(session.waiter.take_told(), BTreeSet::from([2]));
+    }
+
+    #[test]
+    fn a_request_whose_session_went_on_does_not_wait() {
+        let session = quiet_session(1);
+        let waiters = Arc::new(Waiters::default());
+        let _registration = waiters.register_fetch(&session.waiter, 0);
+        waiters.on_advance(1, 10);
+        let (wait, looked) = begin_wait(&PartitionRegistry::default(), &session, 5);
+        assert!(looked.is_empty());
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        assert_eq!(pin!(wait.wait_for(1)).poll(&mut cx), Poll::Ready(false));
+        let told = session.waiter.take_told();
+        assert_eq!(told, BTreeSet::from([0]), "left to the request that has the epoch");
+    }
+
+    #[test]
+    fn who_holds_too_many_partitions_does_not_wait() {
+        let looked = |count: usize, code: ErrorCode| -> Vec<Looked> {
+            let looked = |slot| Looked::new(slot, key(0), fetch_from(0), Err(code));
+            (0..).take(count).map(looked).collect()
+        };
+        let begun = |count, code| full(Context::Sessionless, looked(count, code)).can_wait;
+        assert!(begun(WAIT_MAX_PARTITIONS, ErrorCode::KafkaStorageError));
+        assert!(!begun(WAIT_MAX_PARTITIONS + 1, ErrorCode::KafkaStorageError));
+        assert!(!begun(0, ErrorCode::None));
+        assert!(!begun(2, ErrorCode::UnknownTopicId), "nothing can happen on these");
+        let unknown = looked(2, ErrorCode::UnknownTopicId);
+        assert!(!can_wait(&unknown, 2));
+        assert!(can_wait(&unknown, 3), "the third may tell of something");
+        assert!(
+            can_wait(&[], 1_000_000),
+            "watched partitions of a session cost the request nothing"
+        );
+    }
 
     fn topic(name: &'static str, partitions: &[i32]) -> FetchTopic {
         let wanted = |partition: &i32| FetchPartition {

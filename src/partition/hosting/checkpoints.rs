@@ -43,6 +43,8 @@ impl Inner {
     }
 
     pub(super) fn write_checkpoints(&self, index: usize, hosted: &HostedDir) -> Result<(), StorageError> {
+        hosted.dir.check_online()?;
+        let _one_at_a_time = hosted.writing.lock().expect("writing checkpoints does not panic");
         let now = self.checkpoints_of(index, hosted);
         let path = |name: &str| hosted.dir.path().join(name);
         let fs = &**hosted.dir.fs();

@@ -26,12 +26,16 @@ use crate::partition::registry::PartitionRegistry;
 #[derive(Debug)]
 pub(super) struct HostedDir {
     pub(super) dir: Arc<LogDir>,
+    /// Its absolute path.
+    pub(super) path: String,
     pub(super) flusher: Flusher,
     pub(super) clean_shutdown: bool,
     /// What the checkpoints said at the start of partitions that are not open yet.
     pub(super) past: Mutex<Checkpoints>,
     /// What the checkpoints on the disk say.
     pub(super) written: Mutex<Checkpoints>,
+    /// Held while checkpoints are written.
+    pub(super) writing: Mutex<()>,
 }
 
 /// The three offset checkpoints of a directory.
@@ -69,15 +73,19 @@ impl HostedDir {
         };
         let past = Checkpoints {
             recovery_points: read(RECOVERY_POINT_CHECKPOINT),
-            log_start_offsets: read(LOG_START_OFFSET_CHECKPOINT),
+            // without this one records would come back which somebody was told are gone
+            log_start_offsets: read_offset_checkpoint(&**dir.fs(), &dir.path().join(LOG_START_OFFSET_CHECKPOINT))?,
             high_watermarks: read(REPLICATION_OFFSET_CHECKPOINT),
         };
+        let path = std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_path_buf());
         Ok(Self {
+            path: path.display().to_string(),
             dir,
             flusher,
             clean_shutdown,
             written: Mutex::new(past.clone()),
             past: Mutex::new(past),
+            writing: Mutex::new(()),
         })
     }
 

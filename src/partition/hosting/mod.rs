@@ -20,6 +20,7 @@ use protocol::types::PartitionIndex;
 use storage::dir::LogDir;
 use storage::error::StorageError;
 use storage::log::removal::DeletedFiles;
+use tokio::sync::Semaphore;
 
 use self::dirs::{HostedDir, remove_futures, set_strays_aside};
 use self::moves::Moves;
@@ -37,6 +38,9 @@ use crate::metadata::topic_name;
 use crate::partition::partition::{Leadership, Partition};
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::settings::PartitionSettings;
+
+/// Descriptions of all log directories at a time; further ones wait, on no thread.
+const DESCRIPTIONS: usize = 2;
 
 /// Partitions that were opened together, by topic name and index.
 type OpenedPartitions = BTreeMap<(Arc<str>, usize), Arc<Partition>>;
@@ -57,6 +61,8 @@ struct Inner {
     placed: Mutex<BTreeMap<PartitionKey, usize>>,
     /// Partitions on their way from one directory to another.
     moves: Mutex<Moves>,
+    /// Looks at all partitions that go on at a time.
+    describing: Semaphore,
     /// Moves that the last stop cut off, until the partitions are open.
     cut_off: Mutex<Vec<(PartitionKey, usize)>>,
     /// The image that was applied last.
@@ -109,6 +115,7 @@ impl Hosting {
                 dirs: hosted,
                 placed,
                 moves: Mutex::new(Moves::default()),
+                describing: Semaphore::new(DESCRIPTIONS),
                 cut_off: Mutex::new(cut_off),
                 latest: Mutex::new(Arc::new(MetadataImage::default())),
                 deleted: Mutex::new(DeletedFiles::default()),
@@ -246,7 +253,7 @@ impl Inner {
                 .as_ref()
                 .and_then(|known| known.partitions.get(index).cloned().flatten());
             let Some(partition) = known else {
-                return self.open_partition(topic, index, image);
+                return self.open_partition(topic, index, image, None);
             };
             let leadership = Leadership {
                 node_id: self.node_id,
@@ -291,6 +298,7 @@ impl Inner {
             }
             let index = PartitionIndex::try_from(index).expect("partition counts are int32 on the wire");
             let key = (topic.name.to_string(), index);
+            self.forget_move(&key);
             let Some(dir) = self.placed().remove(&key) else {
                 continue;
             };

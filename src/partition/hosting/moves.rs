@@ -23,6 +23,8 @@ use crate::partition::partition::Partition;
 
 /// An active segment up to this size is copied while the partition refuses.
 const LAST_BYTES: u64 = 1 << 20;
+/// What may be left after all attempts; more would keep the partition, and everybody who works on partitions, waiting.
+const MOST_LAST_BYTES: u64 = 64 << 20;
 /// Segments begun in the hope that little remains to be copied; a producer that is faster than the disk ends this.
 const MAX_ROLLS: usize = 16;
 
@@ -34,16 +36,28 @@ pub(super) struct Moves {
     preferred: BTreeMap<PartitionKey, usize>,
     workers: Vec<JoinHandle<()>>,
     running: usize,
+    /// Moves wanted so far.
+    count: u64,
     stopping: bool,
 }
 
 /// One partition on its way.
 #[derive(Debug, Clone, Copy)]
 struct Move {
+    /// Tells it from another that was wanted of the same partition before.
+    id: u64,
     to: usize,
     began: bool,
     size_bytes: u64,
     end_offset: Offset,
+}
+
+/// Between which directories a move goes.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    id: u64,
+    from: usize,
+    to: usize,
 }
 
 /// Why a partition is not moved.
@@ -106,14 +120,45 @@ pub struct ReplicaReport {
 }
 
 impl Hosting {
-    /// What lies where. Asks the disk; blocking.
-    pub fn log_dirs(&self) -> Vec<LogDirReport> {
-        let inner = &self.inner;
-        let mut replicas: Vec<Vec<ReplicaReport>> = inner.dirs.iter().map(|_| Vec::new()).collect();
-        let placed = inner.placed().clone();
-        let wanted = inner.moves().wanted.clone();
-        for topic in inner.registry.topics() {
+    /// What lies where, of the partitions that are asked for. Waits for its turn: each looks at every partition, on a
+    /// thread that others need too.
+    ///
+    /// # Panics
+    /// Never: the semaphore is not closed.
+    pub async fn log_dirs(
+        &self,
+        is_asked: impl Fn(&str, PartitionIndex) -> bool + Send + 'static,
+    ) -> Vec<LogDirReport> {
+        let _turn = self.inner.describing.acquire().await.expect("never closed");
+        let hosting = self.clone();
+        let reports = tokio::task::spawn_blocking(move || hosting.inner.log_dirs(&is_asked)).await;
+        reports.expect("describing log directories does not panic")
+    }
+
+    /// Wants a partition in the log directory with this absolute path; the move itself goes on in the background.
+    ///
+    /// # Errors
+    /// See [`MoveError`].
+    pub fn alter_replica_log_dir(&self, topic: &str, partition: PartitionIndex, path: &str) -> Result<(), MoveError> {
+        Inner::want(&self.inner, topic, partition, path)
+    }
+}
+
+impl Inner {
+    fn moves(&self) -> MutexGuard<'_, Moves> {
+        self.moves.lock().expect("noting moves does not panic")
+    }
+
+    /// Asks the disks; blocking.
+    fn log_dirs(&self, is_asked: &dyn Fn(&str, PartitionIndex) -> bool) -> Vec<LogDirReport> {
+        let mut replicas: Vec<Vec<ReplicaReport>> = self.dirs.iter().map(|_| Vec::new()).collect();
+        let placed = self.placed().clone();
+        let wanted = self.moves().wanted.clone();
+        for topic in self.registry.topics() {
             for partition in topic.partitions.iter().flatten() {
+                if !is_asked(&topic.name, partition.index()) {
+                    continue;
+                }
                 let key = (topic.name.to_string(), partition.index());
                 let report = |size_bytes, offset_lag, is_future| ReplicaReport {
                     topic: Arc::clone(&topic.name),
@@ -131,7 +176,7 @@ impl Hosting {
                 }
             }
         }
-        let dirs = inner.dirs.iter().zip(replicas).map(|(hosted, mut replicas)| {
+        let dirs = self.dirs.iter().zip(replicas).map(|(hosted, mut replicas)| {
             replicas.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
             let path = hosted.dir.path();
             let space = hosted.dir.check_online().and_then(|()| {
@@ -139,36 +184,22 @@ impl Hosting {
                 space.map_err(|error| StorageError::io("ask for the space of", path, error))
             });
             LogDirReport {
-                path: absolute(path),
-                is_cordoned: inner.is_cordoned(path),
+                path: hosted.path.clone(),
+                is_cordoned: self.is_cordoned(&hosted.path),
                 content: space.map(|space| (space, replicas)),
             }
         });
         dirs.collect()
     }
 
-    /// Wants a partition in the log directory with this absolute path; the move itself goes on in the background.
-    ///
-    /// # Errors
-    /// See [`MoveError`].
-    pub fn alter_replica_log_dir(&self, topic: &str, partition: PartitionIndex, path: &str) -> Result<(), MoveError> {
-        Inner::want(&self.inner, topic, partition, path)
-    }
-}
-
-impl Inner {
-    fn moves(&self) -> MutexGuard<'_, Moves> {
-        self.moves.lock().expect("noting moves does not panic")
-    }
-
     fn want(inner: &Arc<Self>, topic: &str, partition: PartitionIndex, path: &str) -> Result<(), MoveError> {
         if !PartitionDir::can_have_future(topic, partition) {
             return Err(MoveError::NameTooLong);
         }
-        let to = inner.dirs.iter().position(|hosted| absolute(hosted.dir.path()) == path);
+        let to = inner.dirs.iter().position(|hosted| hosted.path == path);
         let to = to.ok_or(MoveError::UnknownDir)?;
         inner.dirs[to].dir.check_online().map_err(|_| MoveError::Offline)?;
-        if inner.is_cordoned(inner.dirs[to].dir.path()) {
+        if inner.is_cordoned(&inner.dirs[to].path) {
             return Err(MoveError::Cordoned);
         }
         let key = (topic.to_owned(), partition);
@@ -204,7 +235,9 @@ impl Inner {
         if moves.stopping || moves.wanted.get(&key).is_some_and(|on_its_way| on_its_way.to == to) {
             return;
         }
+        moves.count += 1;
         let fresh = Move {
+            id: moves.count,
             to,
             began: false,
             size_bytes: 0,
@@ -239,13 +272,15 @@ impl Inner {
     }
 
     /// Whether a directory takes no new replicas (`cordoned.log.dirs`, `*` = all).
-    pub(super) fn is_cordoned(&self, path: &Path) -> bool {
+    pub(super) fn is_cordoned(&self, path: &str) -> bool {
         let config = self.config.load();
-        let cordoned = &config.cordoned_log_dirs;
-        !cordoned.is_empty() && {
-            let path = absolute(path);
-            cordoned.iter().any(|cordoned| cordoned == "*" || *cordoned == path)
-        }
+        let mut cordoned = config.cordoned_log_dirs.iter();
+        cordoned.any(|cordoned| cordoned == "*" || cordoned == path)
+    }
+
+    /// The partition is deleted.
+    pub(super) fn forget_move(&self, key: &PartitionKey) {
+        self.moves().wanted.remove(key);
     }
 
     /// The directory that was named for a partition before it came.
@@ -274,7 +309,7 @@ impl Inner {
                 match waiting.next() {
                     Some((key, wanted)) => {
                         wanted.began = true;
-                        (key.clone(), wanted.to)
+                        (key.clone(), wanted.id, wanted.to)
                     }
                     None => {
                         moves.running -= 1;
@@ -282,9 +317,9 @@ impl Inner {
                     }
                 }
             };
-            let (key, to) = next;
+            let (key, id, to) = next;
             let path = self.dirs[to].dir.path().display();
-            match self.move_partition(&key, to) {
+            match self.move_partition(&key, id, to) {
                 Ok(true) => tracing::info!(topic = key.0, partition = key.1, to = %path, "moved"),
                 Ok(false) => {}
                 Err(error) => {
@@ -292,18 +327,18 @@ impl Inner {
                 }
             }
             let mut moves = self.moves();
-            if moves.wanted.get(&key).is_some_and(|wanted| wanted.to == to) {
+            if moves.wanted.get(&key).is_some_and(|wanted| wanted.id == id) {
                 moves.wanted.remove(&key);
             }
         }
     }
 
     /// Whether the move is still wanted; notes how far it is.
-    fn goes_on(&self, key: &PartitionKey, to: usize, bytes: u64) -> bool {
+    fn goes_on(&self, key: &PartitionKey, id: u64, bytes: u64) -> bool {
         let mut moves = self.moves();
         let stopping = moves.stopping;
         match moves.wanted.get_mut(key) {
-            Some(wanted) if wanted.to == to && !stopping => {
+            Some(wanted) if wanted.id == id && !stopping => {
                 wanted.size_bytes += bytes;
                 true
             }
@@ -312,7 +347,7 @@ impl Inner {
     }
 
     /// False when the move was called off.
-    fn move_partition(&self, key: &PartitionKey, to: usize) -> Result<bool, StorageError> {
+    fn move_partition(&self, key: &PartitionKey, id: u64, to: usize) -> Result<bool, StorageError> {
         let Some(partition) = self.registry.partition(&key.0, key.1) else {
             return Ok(false);
         };
@@ -320,7 +355,7 @@ impl Inner {
             return Ok(false);
         };
         let future = self.dirs[to].dir.future_path(&key.0, key.1, self.env.uuid());
-        let moved = self.copy_and_swap(key, &partition, (from, to), &future);
+        let moved = self.copy_and_swap(key, &partition, Route { id, from, to }, &future);
         if !matches!(moved, Ok(true)) {
             remove_copy(&**self.dirs[to].dir.fs(), &future)?;
         }
@@ -331,21 +366,33 @@ impl Inner {
         &self,
         key: &PartitionKey,
         partition: &Arc<Partition>,
-        (from, to): (usize, usize),
+        route: Route,
         future: &Path,
     ) -> Result<bool, StorageError> {
+        let Route { id, from, to } = route;
         let source = self.dirs[from].dir.partition_path(&key.0, key.1);
         let mut copy = LogCopy::begin(Arc::clone(self.dirs[to].dir.fs()), source, future.to_path_buf())?;
         for roll in 0..=MAX_ROLLS {
             let active_base_offset = partition.active_base_offset();
-            let mut go_on = |bytes: usize| self.goes_on(key, to, bytes as u64);
+            let mut go_on = |bytes: usize| self.goes_on(key, id, bytes as u64);
             if !copy.copy_sealed(active_base_offset, &mut go_on)? {
                 return Ok(false);
             }
-            if let Some(wanted) = self.moves().wanted.get_mut(key) {
+            if let Some(wanted) = self.moves().wanted.get_mut(key).filter(|wanted| wanted.id == id) {
                 wanted.end_offset = active_base_offset;
             }
-            if partition.active_size_bytes() <= LAST_BYTES || roll == MAX_ROLLS {
+            if partition.active_size_bytes() <= LAST_BYTES {
+                break;
+            }
+            if roll == MAX_ROLLS {
+                if partition.active_size_bytes() > MOST_LAST_BYTES {
+                    tracing::warn!(
+                        topic = key.0,
+                        partition = key.1,
+                        "not moved: it is written faster than it is copied"
+                    );
+                    return Ok(false);
+                }
                 break;
             }
             partition.roll(self.env.now())?;
@@ -356,10 +403,10 @@ impl Inner {
                 .registry
                 .partition(&key.0, key.1)
                 .is_some_and(|hosted| Arc::ptr_eq(&hosted, partition));
-            if *closed || !is_same || !self.goes_on(key, to, 0) {
+            if *closed || !is_same || !self.goes_on(key, id, 0) {
                 return Ok(false);
             }
-            self.swap(key, partition, (from, to), copy, future)?
+            self.swap(key, partition, route, copy, future)?
         };
         if let Some(path) = renamed {
             self.dirs[from].dir.remove_dir(&path)?;
@@ -373,7 +420,7 @@ impl Inner {
         &self,
         key: &PartitionKey,
         partition: &Arc<Partition>,
-        (from, to): (usize, usize),
+        route: Route,
         copy: LogCopy,
         future: &Path,
     ) -> Result<Option<PathBuf>, StorageError> {
@@ -381,52 +428,71 @@ impl Inner {
             return Ok(None);
         };
         let marks = partition.watermarks();
-        let recovery_point = partition.recovery_point();
-        let closed = log.close();
-        let finished = closed.as_ref().map_err(StorageError::clone).and_then(|_| {
-            copy.finish()?;
-            let target = &self.dirs[to].dir;
-            target.promote_future(future, &key.0, key.1).inspect_err(|_| {
-                // if it did get its name, it must lose it again: the old directory goes on being written
-                _ = target.rename_for_delete(&key.0, key.1, self.env.uuid());
-            })
-        });
-        let dir = if finished.is_ok() { to } else { from };
-        let past = PartitionPast {
-            recovery_point: closed.unwrap_or(recovery_point),
+        let mut past = PartitionPast {
+            recovery_point: partition.recovery_point(),
             log_start_offset: marks.log_start_offset,
             high_watermark: marks.high_watermark,
         };
-        self.dirs[dir].past().insert(key, past);
-        let renamed = finished.as_ref().ok().and_then(|()| {
-            self.placed().insert(key.clone(), to);
-            let renamed = self.dirs[from].dir.rename_for_delete(&key.0, key.1, self.env.uuid());
-            renamed
-                .inspect_err(|error| tracing::error!(topic = key.0, partition = key.1, %error, "the old copy stays"))
-                .ok()
-        });
+        let closed = log.close();
+        let is_clean = closed.is_ok();
+        let renamed = match closed {
+            Ok(end_offset) => {
+                past.recovery_point = end_offset;
+                self.promote(key, route, copy, future, past)
+            }
+            Err(error) => {
+                if !error.is_passing() {
+                    // at once: nobody may open the log again over pages of which nobody knows whether the disk has them
+                    self.dirs[route.from].dir.mark_offline();
+                }
+                Err(error)
+            }
+        };
+        if renamed.is_err() {
+            self.dirs[route.from].past().insert(key, past);
+        }
         // before anything is written to the log: what the checkpoints say must be of the directory that is used
         self.checkpoint();
-        self.put_into_use(key);
-        finished.map(|()| renamed)
+        self.put_into_use(key, is_clean);
+        renamed.map(Some)
+    }
+
+    /// Makes the copy of a closed log the one that counts: it gets its name, then the checkpoints that speak for it, then
+    /// the original loses its name. Whatever fails, the original counts again.
+    fn promote(
+        &self,
+        key: &PartitionKey,
+        route: Route,
+        copy: LogCopy,
+        future: &Path,
+        past: PartitionPast,
+    ) -> Result<PathBuf, StorageError> {
+        copy.finish()?;
+        let (source, target) = (&self.dirs[route.from], &self.dirs[route.to]);
+        let promoted = target.dir.promote_future(future, &key.0, key.1).and_then(|()| {
+            target.past().insert(key, past);
+            self.placed().insert(key.clone(), route.to);
+            // what DeleteRecords promised must be known here before the other directory is forgotten
+            self.write_checkpoints(route.to, target)?;
+            source.dir.rename_for_delete(&key.0, key.1, self.env.uuid())
+        });
+        promoted.inspect_err(|_| {
+            target.past().remove(key);
+            self.placed().insert(key.clone(), route.from);
+            // the original goes on being written: the copy must not be found at the next start
+            let _gone_or_never_named = target.dir.rename_for_delete(&key.0, key.1, self.env.uuid());
+        })
     }
 
     /// Opens the partition where it lies now and puts it in the place of the one that resigned.
-    fn put_into_use(&self, key: &PartitionKey) {
+    fn put_into_use(&self, key: &PartitionKey, was_closed: bool) {
         let image = self.latest();
         let Some((topic, hosted)) = image.topic(&key.0).zip(self.registry.topic(&key.0)) else {
             return;
         };
         let index = usize::try_from(key.1).expect("a hosted partition has a valid index");
         let mut hosted = (*hosted).clone();
-        hosted.partitions[index] = self.open_partition(topic, index, &image);
+        hosted.partitions[index] = self.open_partition(topic, index, &image, Some(was_closed));
         self.registry.insert(hosted);
     }
-}
-
-fn absolute(path: &Path) -> String {
-    std::path::absolute(path)
-        .unwrap_or_else(|_| path.to_path_buf())
-        .display()
-        .to_string()
 }

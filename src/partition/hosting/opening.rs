@@ -31,7 +31,7 @@ impl Inner {
         thread::scope(|scope| {
             let open_share = |share: &[(&Arc<TopicImage>, usize)]| {
                 for (topic, index) in share {
-                    if let Some(partition) = self.open_partition(topic, *index, image) {
+                    if let Some(partition) = self.open_partition(topic, *index, image, None) {
                         let mut opened = opened.lock().expect("opening does not panic");
                         opened.insert((Arc::clone(&topic.name), *index), partition);
                     }
@@ -64,24 +64,34 @@ impl Inner {
         topic: &TopicImage,
         index: usize,
         image: &MetadataImage,
+        was_closed: Option<bool>,
     ) -> Option<Arc<Partition>> {
-        let opened = self.try_open(topic, index, image);
+        let opened = self.try_open(topic, index, image, was_closed);
         if let Err(error) = &opened {
             tracing::error!(topic = %topic.name, partition = index, %error, "the partition stays offline");
         }
         opened.ok()
     }
 
-    pub(super) fn try_open(
+    /// `was_closed`: whether the log was closed in order, where that is known better than by how the last process ended.
+    fn try_open(
         &self,
         topic: &TopicImage,
         index: usize,
         image: &MetadataImage,
+        was_closed: Option<bool>,
     ) -> Result<Arc<Partition>, StorageError> {
         let partition_index = PartitionIndex::try_from(index).expect("partition counts are int32 on the wire");
         let key = (topic.name.to_string(), partition_index);
-        let hosted = &self.dirs[self.place(&key)];
+        let is_new = !self.placed().contains_key(&key);
+        let place = self.place(&key);
+        let hosted = &self.dirs[place];
         hosted.dir.check_online()?;
+        if is_new && hosted.written().would_mislead(&key) {
+            // of a deleted topic of this name: believed at the start after next, it would take records away
+            hosted.past().remove(&key);
+            self.write_checkpoints(place, hosted)?;
+        }
         let settings = self.settings(&topic.name, image);
         let past = hosted.past().of(&key);
         let OpenedLog {
@@ -95,7 +105,7 @@ impl Inner {
             partition: partition_index,
             topic_id: topic.id,
             config: Arc::clone(&settings.log),
-            clean_shutdown: hosted.clean_shutdown,
+            clean_shutdown: was_closed.unwrap_or(hosted.clean_shutdown),
             recovery_point: past.recovery_point,
             log_start_offset: past.log_start_offset,
             high_watermark: past.high_watermark,
@@ -135,7 +145,7 @@ impl Inner {
             }
             let rank = |dir: &usize| {
                 let dir_in_use = &self.dirs[*dir].dir;
-                let unfit = dir_in_use.check_online().is_err() || self.is_cordoned(dir_in_use.path());
+                let unfit = dir_in_use.check_online().is_err() || self.is_cordoned(&self.dirs[*dir].path);
                 (unfit, counts[*dir])
             };
             (0..counts.len()).min_by_key(rank).expect("there is a log directory")

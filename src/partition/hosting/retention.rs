@@ -159,6 +159,7 @@ impl Inner {
             return Ok(());
         }
         hosted.dir.check_online()?;
+        let _one_at_a_time = hosted.writing.lock().expect("writing checkpoints does not panic");
         let path = hosted.dir.path().join(LOG_START_OFFSET_CHECKPOINT);
         write_offset_checkpoint(&**hosted.dir.fs(), &path, &log_start_offsets)?;
         hosted.written().log_start_offsets = log_start_offsets;

@@ -4,6 +4,7 @@
 //! Invariants, for a kill or a power loss between any two steps:
 //! - what goes lies below the last stable offset and is durable, so that no torn segment before the new begin can take
 //!   durable records behind it along when a start recovers;
+//! - what is known of the producers of what goes is durable before, as far as there was room for it;
 //! - files go in ascending order, the batches before their indexes, so that what is left begins later and has no hole;
 //! - what is left of segments before a checkpointed log start, of files named `.deleted` and of indexes without
 //!   batches goes at the next start;
@@ -23,10 +24,12 @@ use crate::config::LogConfig;
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{FileSystem, OpenMode};
 use crate::log::reader::LogReader;
+use crate::log::recovery::remove_if_present;
 use crate::log::retention::{Outlived, RetentionInput, SegmentExtent, outlived};
 use crate::log::shared::LogShared;
-use crate::log::snapshots::remove_snapshots;
+use crate::log::snapshots::{remove_snapshots_before, sync_newest_snapshot};
 use crate::log::writer::LogWriter;
+use crate::producer::snapshot::snapshot_file_name;
 use crate::segment::SegmentList;
 use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
@@ -181,6 +184,7 @@ impl LogWriter {
         removed.iter().for_each(|segment| segment.mark_removed());
         self.shared.dir.close_before(first_base_offset);
         let mut removals = self.shared.removals();
+        removals.unsynced_before = Some(first_base_offset);
         removals
             .base_offsets
             .extend(removed.iter().map(|segment| segment.base_offset()));
@@ -191,7 +195,6 @@ impl LogWriter {
             size_bytes: removed.iter().map(|segment| u64::from(segment.size_bytes())).sum(),
             log_start_offset: self.shared.marks.load().log_start_offset,
             first_base_offset,
-            names_first: sealed_active.is_some(),
             delete_delay_ms: self.config.file_delete_delay_ms,
         }))
     }
@@ -202,11 +205,15 @@ impl LogWriter {
         let old = Arc::clone(&self.active);
         assert!(next_offset > old.base_offset(), "an empty segment is not replaced");
         match self.write_snapshot(next_offset) {
-            // Removing makes the room. Until the next snapshot a kill would lose what is known of producers.
+            // Removing makes the room. Until the next snapshot a kill loses what producers did since the last one.
             Err(error) if error.is_no_space() => {
                 tracing::warn!(log = %self.shared.path().display(), %error, "no snapshot of the producers");
+                // Half a snapshot must not pass for the one that lets the older ones go.
+                let path = self.shared.path().join(snapshot_file_name(next_offset));
+                remove_if_present(self.shared.fs(), &path)?;
             }
-            written => written?,
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
         let path = segment_path(self.shared.path(), next_offset, LOG_SUFFIX);
         let file = self
@@ -239,8 +246,6 @@ pub struct RemovedSegments {
     /// Where the log now starts.
     pub log_start_offset: i64,
     first_base_offset: i64,
-    /// The name of the segment that follows must be durable before the others go.
-    names_first: bool,
     /// `file.delete.delay.ms`
     pub delete_delay_ms: i64,
 }
@@ -262,14 +267,14 @@ impl RemovedSegments {
         if removals.ended {
             return Ok(None);
         }
-        if self.names_first {
-            // Were the new segment's name lost and the old one's gone, the log would begin anew.
-            fs.sync_dir(dir).context("sync directory", dir)?;
-            self.names_first = false;
+        if let Some(first_base_offset) = removals.unsynced_before {
+            // Nothing can be replayed once the batches are gone. And were the new segment's name lost and the old one's
+            // gone, the log would begin anew.
+            self.shared.sync_before_removal(first_base_offset)?;
+            removals.unsynced_before = None;
         }
         let Some(base_offset) = removals.base_offsets.front().copied() else {
-            // What the snapshots before the first segment say is of no use to anybody.
-            remove_snapshots(fs, dir, |snapshot| snapshot < self.first_base_offset)?;
+            remove_snapshots_before(fs, dir, self.first_base_offset)?;
             return Ok(None);
         };
         self.shared.mark_names_dirty();
@@ -292,6 +297,21 @@ impl RemovedSegments {
         }
         removals.base_offsets.pop_front();
         Ok(Some(renamed))
+    }
+}
+
+impl LogShared {
+    /// Makes durable what a start needs once the segments before `first_base_offset` are gone.
+    fn sync_before_removal(&self, first_base_offset: i64) -> Result<(), StorageError> {
+        let (fs, dir) = (self.fs(), self.path());
+        sync_newest_snapshot(fs, dir, first_base_offset)
+            .and_then(|()| fs.sync_dir(dir).context("sync directory", dir))
+            .inspect_err(|error| {
+                // What a failed sync did not write, a second one does not write either.
+                if !error.is_passing() {
+                    self.go_offline(error);
+                }
+            })
     }
 }
 
@@ -353,5 +373,5 @@ impl DeletedFiles {
 /// # Errors
 /// What the system says.
 pub fn remove_deleted_file(fs: &dyn FileSystem, path: &Path) -> Result<(), StorageError> {
-    crate::log::recovery::remove_if_present(fs, path)
+    remove_if_present(fs, path)
 }

@@ -61,6 +61,8 @@ pub(crate) struct LogShared {
 pub(crate) struct PendingRemovals {
     /// Base offsets, ascending.
     pub(crate) base_offsets: VecDeque<i64>,
+    /// Where the segments begin that stay, until everything that has to be durable before others go is so.
+    pub(crate) unsynced_before: Option<i64>,
     /// The names of the directory may belong to another log by now: nothing is renamed any more.
     pub(crate) ended: bool,
 }

@@ -1,11 +1,13 @@
 //! Owns the producer snapshots of one log on disk: writing, choosing and removing them, and the replay after one.
 //!
 //! Invariants: a snapshot named N holds the producer state before offset N; one that cannot be read is removed and an
-//! older one takes its place; with none, everything from the log start on is replayed. A snapshot is not synced: it has
-//! a checksum, and what is lost can be replayed. (Kafka's `ProducerStateManager`.)
+//! older one takes its place; with none, everything from the log start on is replayed. A snapshot is not synced when it is
+//! written: it has a checksum, and what is lost can be replayed. Before batches go that could be replayed, the snapshot
+//! that stands for them is synced, and it stays. (Kafka's `ProducerStateManager`.)
 
 use std::io::IoSlice;
 use std::path::Path;
+use std::sync::Arc;
 
 use protocol::record::BatchView;
 use protocol::types::Now;
@@ -27,7 +29,7 @@ const MAX_CONTROL_BATCH_BYTES: usize = 64 * 1024;
 
 impl LogWriter {
     /// Writes the producer state as it is at `offset`, the log end.
-    pub(super) fn write_snapshot(&self, offset: i64) -> Result<(), StorageError> {
+    pub(super) fn write_snapshot(&self, offset: i64) -> Result<Arc<dyn File>, StorageError> {
         let path = self.shared.path().join(snapshot_file_name(offset));
         let bytes = encode_snapshot(&self.producers);
         let file = self
@@ -35,7 +37,8 @@ impl LogWriter {
             .fs()
             .open(&path, OpenMode::Truncate)
             .context("create", &path)?;
-        file.write_at(&[IoSlice::new(&bytes)], 0).context("write", &path)
+        file.write_at(&[IoSlice::new(&bytes)], 0).context("write", &path)?;
+        Ok(file)
     }
 }
 
@@ -72,6 +75,35 @@ pub(super) fn remove_snapshots_of(
         remove_if_present(fs, &dir.join(snapshot_file_name(*offset)))?;
     }
     Ok(())
+}
+
+/// Makes the newest snapshot that is not above `offset` durable, but for its name; one for which there is no room goes
+/// and an older one takes its place.
+pub(super) fn sync_newest_snapshot(fs: &dyn FileSystem, dir: &Path, offset: i64) -> Result<(), StorageError> {
+    let snapshots = list_snapshots(fs, dir)?;
+    for snapshot in snapshots.iter().rev().filter(|snapshot| **snapshot <= offset) {
+        let path = dir.join(snapshot_file_name(*snapshot));
+        let file = fs.open(&path, OpenMode::ReadWrite).context("open", &path);
+        match file.and_then(|file| file.sync_data().context("sync", &path)) {
+            Err(error) if error.is_no_space() => {
+                tracing::warn!(snapshot = %path.display(), %error, "an older snapshot of the producers has to do");
+                remove_if_present(fs, &path)?;
+            }
+            // cut off meanwhile
+            Err(error) if error.is_not_found() => {}
+            synced => return synced,
+        }
+    }
+    Ok(())
+}
+
+/// Removes the snapshots that are older than the newest that is not above `offset`.
+pub(super) fn remove_snapshots_before(fs: &dyn FileSystem, dir: &Path, offset: i64) -> Result<(), StorageError> {
+    let snapshots = list_snapshots(fs, dir)?;
+    let newest = snapshots.iter().copied().rfind(|snapshot| *snapshot <= offset);
+    remove_snapshots_of(fs, dir, &snapshots, |snapshot| {
+        newest.is_some_and(|newest| snapshot < newest)
+    })
 }
 
 /// What restoring depends on besides the files.
@@ -152,7 +184,7 @@ fn replay_segment(
                 .locate(from, Patience::Disk)?
                 .map_or_else(|| active.range().end, |located| located.position);
             (
-                std::sync::Arc::clone(active.file()),
+                Arc::clone(active.file()),
                 ScanRange {
                     position,
                     ..active.range()
@@ -164,7 +196,7 @@ fn replay_segment(
             let located = sealed.locate(dir.fs.as_ref(), &dir.path, &files, from, Patience::Disk)?;
             let Some(located) = located else { return Ok(()) };
             (
-                std::sync::Arc::clone(files.log()),
+                Arc::clone(files.log()),
                 ScanRange {
                     position: located.position,
                     ..sealed.range()

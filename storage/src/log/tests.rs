@@ -11,6 +11,7 @@ mod opening;
 mod real_disk;
 mod recovery;
 mod removal;
+mod removal_producers;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

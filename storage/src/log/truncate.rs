@@ -257,7 +257,9 @@ impl LogWriter {
         let (fs, dir) = (self.shared.fs(), self.shared.path());
         let mut index = self.active.index().clone();
         write_index_files(fs, dir, self.active.base_offset(), &mut index, IndexSync::Now)?;
-        self.write_snapshot(log_end_offset)?;
+        // The records that it stands for may be gone, and older snapshots go now.
+        let snapshot = self.write_snapshot(log_end_offset)?;
+        snapshot.sync_data().context("sync the snapshot in", dir)?;
         self.shared.mark_names_dirty();
         self.shared.force_next_sync();
         Ok(())

@@ -462,3 +462,32 @@ fn batches_from_a_log_keep_their_place() {
     let longer = ValidatedBatch::from_log([&bytes[..], &[0]].concat().into());
     assert!(matches!(longer, Err(BatchError::Corrupt { .. })), "{longer:?}");
 }
+
+#[test]
+fn the_batches_of_a_request_are_unpacked_within_one_limit() {
+    let packed = |compression| {
+        let mut builder = BatchBuilder::new(TimestampType::CreateTime, compression);
+        builder.append(NOW_MS, Some(b"key"), Some(&[0; 10_000]), &[]);
+        builder.build_bytes()
+    };
+    let limits = ProduceLimits {
+        full_validation: true,
+        ..limits()
+    };
+    let mut left = 25_000;
+    let mut check =
+        |records: &Bytes| ValidatedBatch::for_produce_within(records.clone(), &limits, &mut left).map(|_| ());
+    let (zeros, plain) = (packed(Compression::Gzip), packed(Compression::None));
+    for records in [&zeros, &plain, &zeros, &plain] {
+        assert_eq!(check(records), Ok(()));
+    }
+    assert!(matches!(
+        check(&zeros),
+        Err(BatchError::DecompressedTooLarge { max_bytes: 1..5_000 })
+    ));
+    assert!(matches!(
+        check(&zeros),
+        Err(BatchError::DecompressedTooLarge { max_bytes: 0 })
+    ));
+    assert_eq!(check(&plain), Ok(()), "what is not packed costs nothing");
+}

@@ -227,6 +227,21 @@ fn the_least_partition_is_as_small_as_the_schema_says() {
 }
 
 #[test]
+fn elements_are_limited_over_the_whole_request() {
+    let topic = EncodedTopic::default().with_partitions(vec![EncodedPartition::default(); 9]);
+    let request = |topics, forgotten| {
+        Encoded::default()
+            .with_topics(vec![topic.clone(); topics])
+            .with_forgotten_topics_data(vec![EncodedForgotten::default(); forgotten])
+    };
+    let topics = guard::MAX_ELEMENTS / 10 - 1;
+    let left = guard::MAX_ELEMENTS - 10 * topics;
+    let read = |forgotten| FetchRequest::read(12, &encode(12, &request(topics, forgotten)));
+    assert!(read(left).is_ok());
+    assert_eq!(read(left + 1), Err(DecodeError::TooManyElements));
+}
+
+#[test]
 fn versions_outside_the_table_are_refused() {
     for version in [-1, 3, 19] {
         let unsupported = DecodeError::UnsupportedVersion {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::coordinator::group::record::{GroupMetadata, OffsetAndMetadata};
+use crate::coordinator::group::record::OffsetAndMetadata;
 
 /// What may be in a log.
 #[derive(Clone, Debug)]
@@ -137,7 +137,7 @@ proptest! {
         let mut rewrite = Rewrite::begin(shard.end_offset());
         let mut during = during.into_iter();
         loop {
-            let records = rewrite.next(&shard.hard, limit);
+            let records = rewrite.next(&shard.hard, limit, usize::MAX);
             prop_assert!(records.len() <= limit);
             if records.is_empty() {
                 break;
@@ -169,7 +169,7 @@ fn a_pass_writes_all_of_the_state_once() {
         let mut written = Hard::default();
         let mut count = 0;
         loop {
-            let records = rewrite.next(&shard.hard, limit);
+            let records = rewrite.next(&shard.hard, limit, usize::MAX);
             if records.is_empty() {
                 break;
             }
@@ -185,13 +185,35 @@ fn a_pass_writes_all_of_the_state_once() {
 }
 
 #[test]
+fn a_piece_ends_at_its_limit_of_bytes() {
+    let mut shard = Shard::default();
+    for partition in 0..10 {
+        shard.push(Entry::Write(None, offset_record("g", "t", partition, Some(9))));
+    }
+    let each = usize::try_from(size_in_log(&shard.hard)).expect("small") / 10;
+    for (max_bytes, expected) in [(0, 1), (1, 1), (3 * each, 3), (usize::MAX, 10)] {
+        let mut rewrite = Rewrite::begin(shard.end_offset());
+        let mut pieces = Vec::new();
+        loop {
+            let records = rewrite.next(&shard.hard, 100, max_bytes);
+            if records.is_empty() {
+                break;
+            }
+            pieces.push(records.len());
+        }
+        assert!(pieces[0].abs_diff(expected) <= 1, "{max_bytes}: {pieces:?}");
+        assert_eq!(pieces.iter().sum::<usize>(), 10, "{max_bytes}: {pieces:?}");
+    }
+}
+
+#[test]
 fn an_open_transaction_keeps_what_it_may_be_weighed_against() {
     let mut shard = Shard::default();
     shard.push(Entry::Write(None, offset_record("g", "t", 0, Some(1))));
     shard.push(Entry::Write(None, offset_record("g", "t", 1, Some(2))));
     shard.push(Entry::Write(Some(7), offset_record("g", "t", 1, Some(3))));
     let mut rewrite = Rewrite::begin(shard.end_offset());
-    let records = rewrite.next(&shard.hard, 100);
+    let records = rewrite.next(&shard.hard, 100, usize::MAX);
     assert_eq!(records, [offset_record("g", "t", 0, Some(1))]);
     assert_eq!(rewrite.needed_from(), 1, "the offset beside the open transaction");
 }
