@@ -91,7 +91,10 @@ impl LogWriter {
             .truncate(size_bytes)
             .context("truncate", self.active.path())?;
         if let Some((file, count)) = txn_index {
-            // Before the log goes on: a marker that was cut off must not speak for what gets its offset.
+            // Before the log goes on: a marker that was cut off must not speak for what gets its offset. But not before the
+            // cut is durable: a power loss would bring the marker back, and its entry would be missed.
+            let file_of_batches = self.active.file();
+            file_of_batches.sync_data().context("sync", self.active.path())?;
             TxnIndexBuilder::behind(file, self.active.txn_index_path(), count)?.finish()?;
         }
         for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
