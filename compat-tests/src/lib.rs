@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod batch;
 pub mod broker;
+pub mod checker;
 pub mod client;
 pub mod matrix;
 pub mod report;
