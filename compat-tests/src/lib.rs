@@ -4,6 +4,7 @@
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
 //! - `requests` and `admin` build what most tests ask;
+//! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -18,3 +19,4 @@ pub mod matrix;
 pub mod report;
 pub mod requests;
 pub mod wire;
+pub mod workload;
