@@ -8,7 +8,13 @@
 //! Kafka's `TransactionCoordinator`, KIP-98, KIP-360, KIP-890.
 
 pub mod api;
+pub mod config;
+mod deadlines;
+pub mod hard;
+pub mod machine;
+mod record;
 pub mod state;
+mod transition;
 
 use std::collections::BTreeMap;
 use std::future::Future;
