@@ -70,7 +70,8 @@ pub fn goes_together(api_key: i16) -> bool {
     api_key == protocol::api::PRODUCE
 }
 
-/// Handles consecutive requests of one connection and of an API that [`goes_together`]; one reply each, in order.
+/// Handles consecutive requests of one connection and of an API that [`goes_together`]; one reply each, in order, up to
+/// the first that closes the connection or holds it up. What stands behind that is not handled.
 pub fn handle_together(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
     produce::handle_all(requests)
 }
