@@ -11,6 +11,7 @@ pub mod group;
 pub mod partition_log;
 pub mod runtime;
 pub mod start;
+pub mod transaction;
 
 #[cfg(test)]
 mod tests;
