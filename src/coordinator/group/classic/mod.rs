@@ -94,6 +94,8 @@ pub(super) struct ClassicGroup {
     pending_members: BTreeSet<Arc<str>>,
     /// Members of this generation that have not sent SyncGroup.
     pending_sync: BTreeSet<Arc<str>>,
+    /// The generation whose assignment is in the log or on its way: what the leader said first counts.
+    assigned_generation: Option<i32>,
     /// How many members have a JoinGroup parked.
     awaiting_join: usize,
     /// How many members support each protocol.
@@ -126,6 +128,7 @@ impl ClassicGroup {
             static_members: BTreeMap::new(),
             pending_members: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
+            assigned_generation: None,
             awaiting_join: 0,
             supported_protocols: BTreeMap::new(),
             subscribed_topics: None,
