@@ -215,6 +215,9 @@ broker_config! {
         /// Member ids of one group that were given out to clients which have not joined with them yet.
         monedula_group_max_pending_members: i32 =
             acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// Offsets that open transactions have committed to the groups of one partition of `__consumer_offsets`; more are refused until a transaction ends.
+        monedula_group_max_pending_offsets: i32 =
+            acting("monedula.group.max.pending.offsets", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most groups on this broker.
         monedula_max_groups: i32 = acting("monedula.max.groups", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Most partitions of all topics together; creating more is refused.
