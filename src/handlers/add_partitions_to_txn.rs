@@ -258,7 +258,10 @@ mod tests {
                     .iter()
                     .map(|result| (result.partition_index, result.partition_error_code))
                     .collect();
-                assert_eq!((codes, topics[1].results_by_partition.len()), (vec![(4, 0), (4, 48)], 0));
+                assert_eq!(
+                    (codes, topics[1].results_by_partition.len()),
+                    (vec![(4, 0), (4, 48)], 0)
+                );
             }
         }
     }

@@ -78,6 +78,6 @@ mod tests {
             (&*known.transaction_state, &*known.topics[0].partitions),
             ("Ongoing", &[0, 3][..])
         );
-        assert_eq!((unknown.error_code, &***unknown.transactional_id), (105, "u"));
+        assert_eq!((unknown.error_code, &**unknown.transactional_id), (105, "u"));
     }
 }

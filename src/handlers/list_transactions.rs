@@ -76,7 +76,10 @@ mod tests {
         }
         let told = response(Ok(listed));
         assert_eq!(
-            (&*told.unknown_state_filters[0], &*told.transaction_states[0].transaction_state),
+            (
+                &*told.unknown_state_filters[0],
+                &*told.transaction_states[0].transaction_state
+            ),
             ("Nowhere", "PrepareCommit")
         );
     }

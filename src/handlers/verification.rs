@@ -104,8 +104,13 @@ mod tests {
     #[test]
     fn the_version_says_what_the_client_knows() {
         use TransactionSupport::{Abortable, AddsPartitions, Classic};
-        for (version, support) in [(3, Classic), (10, Classic), (11, Abortable), (12, AddsPartitions), (13, AddsPartitions)]
-        {
+        for (version, support) in [
+            (3, Classic),
+            (10, Classic),
+            (11, Abortable),
+            (12, AddsPartitions),
+            (13, AddsPartitions),
+        ] {
             assert_eq!(TransactionSupport::of_produce(version), support);
         }
         for (version, support) in [(0, Classic), (3, Classic), (4, Abortable), (5, AddsPartitions)] {
@@ -119,7 +124,10 @@ mod tests {
         for support in [Classic, Abortable, AddsPartitions] {
             let told = |code| support.translate(code);
             assert_eq!(told(ErrorCode::None), ErrorCode::None);
-            assert_eq!(told(ErrorCode::ConcurrentTransactions), ErrorCode::ConcurrentTransactions);
+            assert_eq!(
+                told(ErrorCode::ConcurrentTransactions),
+                ErrorCode::ConcurrentTransactions
+            );
             assert_eq!(told(ErrorCode::ProducerFenced), ErrorCode::InvalidProducerEpoch);
             let abortable = if support == Classic {
                 ErrorCode::InvalidTxnState
