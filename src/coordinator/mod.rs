@@ -28,10 +28,11 @@ use uuid::Uuid;
 use self::group::api::{CommitReply, CommitRequest, DeleteOffsetsReply, DeleteOffsetsRequest, FetchReply};
 use self::group::api::{FetchRequest, GroupDescription, HeartbeatRequest};
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
-use self::group::api::{Reply, Request, SyncReply, SyncRequest};
+use self::group::api::{Reply, Request, SyncReply, SyncRequest, TransactionalCommitRequest};
 use self::group::{GroupEvent, GroupShard};
 use self::runtime::{Answer, Parts, Shards};
 use self::start::StartGroups;
+use crate::partition::marker::Marker;
 
 /// Ids that go into the key of a record: their length is an int16 there.
 const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;
@@ -186,10 +187,40 @@ impl GroupCoordinator {
             match wait(pending).await {
                 Ok(Reply::Commit(reply)) => reply,
                 Ok(other) => wrong_kind(&other),
-                Err(error) => CommitReply {
-                    error,
-                    topics: Vec::new(),
-                },
+                Err(error) => CommitReply::error(error),
+            }
+        }
+    }
+
+    /// TxnOffsetCommit of topics and partitions that exist: answered when the offsets are in the log for good. They count
+    /// when the marker of the transaction's commit is written.
+    pub fn commit_transactional(
+        &self,
+        request: TransactionalCommitRequest,
+    ) -> impl Future<Output = CommitReply> + Send + use<> {
+        let group_id = Arc::clone(&request.commit.group_id);
+        let pending =
+            check_group_id(&group_id).and_then(|()| self.ask(&group_id, Request::CommitTransactional(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Commit(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => CommitReply::error(error),
+            }
+        }
+    }
+
+    /// Writes the marker that ends a producer's transaction in a partition of the offsets topic; answered when it is
+    /// committed. COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE and NOT_COORDINATOR: nothing is known, try again
+    /// (here or where the partition is led); other errors are final.
+    pub fn write_marker(&self, partition: i32, marker: Marker) -> impl Future<Output = ErrorCode> + Send + use<> {
+        let pending = self
+            .check_active()
+            .and_then(|()| self.shards.submit_marker(partition, marker));
+        async move {
+            match wait(pending).await {
+                Ok(()) => ErrorCode::None,
+                Err(error) => error,
             }
         }
     }
@@ -374,7 +405,7 @@ fn longest_text(request: &JoinRequest) -> usize {
 }
 
 /// The answer of a shard; a shard that went away without one has resigned.
-async fn wait(pending: Pending) -> Result<Reply, ErrorCode> {
+async fn wait<R>(pending: Result<oneshot::Receiver<Answer<R>>, ErrorCode>) -> Answer<R> {
     pending?.await.unwrap_or(Err(ErrorCode::NotCoordinator))
 }
 

@@ -67,6 +67,7 @@ fn group_config(config: &BrokerConfig, partitions: i32) -> GroupConfig {
         group_initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
         group_max_size: count(config.group_max_size),
         group_max_pending_members: count(config.monedula_group_max_pending_members),
+        group_max_pending_offsets: count(config.monedula_group_max_pending_offsets),
         offset_metadata_max_bytes: count(config.offset_metadata_max_bytes),
         offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,

@@ -17,6 +17,8 @@ pub struct GroupConfig {
     pub group_max_size: usize,
     /// Member ids given out to clients that have not come back with them, per group (`monedula.group.max.pending.members`).
     pub group_max_pending_members: usize,
+    /// Offsets of open transactions in one shard (`monedula.group.max.pending.offsets`).
+    pub group_max_pending_offsets: usize,
     /// How long a JoinGroup of a new member may be parked: it has no heartbeat that could tell that the client is gone.
     pub new_member_join_timeout_ms: i64,
     /// `offset.metadata.max.bytes`: the client's own text of one offset, in UTF-16 units as in Kafka.
@@ -36,6 +38,7 @@ impl Default for GroupConfig {
             group_initial_rebalance_delay_ms: 3_000,
             group_max_size: usize::try_from(i32::MAX).unwrap_or(usize::MAX),
             group_max_pending_members: 10_000,
+            group_max_pending_offsets: 50_000,
             new_member_join_timeout_ms: 5 * 60 * 1_000,
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,

@@ -14,8 +14,8 @@ use protocol::types::ProducerId;
 
 use super::record::{self, GroupMetadata, Names, OffsetAndMetadata, Record};
 use super::rewrite::{self, Rewrite};
-use crate::coordinator::runtime::machine::{EncodedRecord, HardState};
-use crate::coordinator::wire::{RecordDecodeError, RecordEncodeError};
+use crate::coordinator::runtime::machine::{Decoded, EncodedRecord, HardState};
+use crate::coordinator::wire::RecordEncodeError;
 
 /// What the log says about all groups of a shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Hard {
     groups: BTreeMap<Arc<str>, HardGroup>,
     /// Where the open transactions of each producer have offsets.
     open_transactions: BTreeMap<ProducerId, BTreeSet<(Arc<str>, TopicPartition)>>,
+    /// How many offsets those are.
+    pending_count: usize,
     /// Offset of the last replayed record; -1 = none.
     last_written_offset: i64,
     /// Offset of the last record that removed a whole group; -1 = none.
@@ -60,6 +62,7 @@ impl Default for Hard {
         Self {
             groups: BTreeMap::new(),
             open_transactions: BTreeMap::new(),
+            pending_count: 0,
             last_written_offset: -1,
             last_removal_offset: -1,
         }
@@ -103,6 +106,26 @@ impl Hard {
         self.groups.is_empty()
     }
 
+    /// How many offsets are in open transactions.
+    pub fn pending_count(&self) -> usize {
+        self.pending_count
+    }
+
+    /// These producers have no offset at this place any more.
+    fn forget_pending(&mut self, producers: impl IntoIterator<Item = ProducerId>, place: (Arc<str>, TopicPartition)) {
+        for producer_id in producers {
+            let Some(places) = self.open_transactions.get_mut(&producer_id) else {
+                continue;
+            };
+            if places.remove(&place) {
+                self.pending_count -= 1;
+            }
+            if places.is_empty() {
+                self.open_transactions.remove(&producer_id);
+            }
+        }
+    }
+
     fn remove_if_empty(&mut self, group_id: &str, offset: i64) {
         let empty = self.groups.get(group_id).is_some_and(HardGroup::is_empty);
         if empty {
@@ -116,7 +139,7 @@ impl HardState for Hard {
     type Record = Record;
     type Rewrite = Rewrite;
 
-    fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<Option<Record>, RecordDecodeError> {
+    fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Decoded<Record> {
         let mut names = Names::default();
         move |key, value| record::decode(&mut names, key, value)
     }
@@ -148,8 +171,9 @@ impl HardState for Hard {
                 ..
             } => {
                 if let Some(group) = self.groups.get_mut(&group_id) {
-                    group.remove_offset(&topic, partition);
+                    let producers = group.remove_offset(&topic, partition);
                     group.last_written_offset = offset;
+                    self.forget_pending(producers, (group_id, (topic, partition)));
                 }
             }
             Record::OffsetCommit {
@@ -168,11 +192,10 @@ impl HardState for Hard {
                     None => group.put_offset(topic, partition, committed),
                     Some(producer_id) => {
                         let key = (topic, partition);
-                        group
-                            .pending_offsets
-                            .entry(key.clone())
-                            .or_default()
-                            .insert(producer_id, committed);
+                        let producers = group.pending_offsets.entry(key.clone()).or_default();
+                        if producers.insert(producer_id, committed).is_none() {
+                            self.pending_count += 1;
+                        }
                         self.open_transactions
                             .entry(producer_id)
                             .or_default()
@@ -185,7 +208,9 @@ impl HardState for Hard {
 
     fn replay_marker(&mut self, offset: i64, producer_id: ProducerId, committed: bool) {
         self.last_written_offset = self.last_written_offset.max(offset);
-        for (group_id, key) in self.open_transactions.remove(&producer_id).unwrap_or_default() {
+        let ended = self.open_transactions.remove(&producer_id).unwrap_or_default();
+        self.pending_count -= ended.len();
+        for (group_id, key) in ended {
             let Some(group) = self.groups.get_mut(&group_id) else {
                 continue;
             };
@@ -304,13 +329,15 @@ impl HardGroup {
         }
     }
 
-    fn remove_offset(&mut self, topic: &Arc<str>, partition: i32) {
+    /// Gives the producers whose pending offsets went with it.
+    fn remove_offset(&mut self, topic: &Arc<str>, partition: i32) -> impl Iterator<Item = ProducerId> + use<> {
         if let Some(partitions) = self.offsets.get_mut(topic) {
             partitions.remove(&partition);
             if partitions.is_empty() {
                 self.offsets.remove(topic);
             }
         }
-        self.pending_offsets.remove(&(Arc::clone(topic), partition));
+        let pending = self.pending_offsets.remove(&(Arc::clone(topic), partition));
+        pending.into_iter().flat_map(BTreeMap::into_keys)
     }
 }

@@ -214,7 +214,9 @@ impl Machine for GroupShard {
             | Request::Describe(_)
             | Request::List(_)
             | Request::DeleteGroups(_)
-            | Request::DeleteOffsets(_) => Sees::All,
+            | Request::DeleteOffsets(_)
+            // Its records are a batch of their own anyway, and what is pending has a limit.
+            | Request::CommitTransactional(_) => Sees::All,
             Request::Join(_) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_) | Request::Commit(_) => {
                 Sees::Nothing
             }
@@ -251,6 +253,11 @@ impl Machine for GroupShard {
             Request::Commit(request) => {
                 out = Outcome::of(&request.group_id);
                 let reply = self.on_commit(cx, request, &mut out);
+                out.replies.push((token, Reply::Commit(reply)));
+            }
+            Request::CommitTransactional(request) => {
+                out = Outcome::of(&request.commit.group_id);
+                let reply = self.on_transactional_commit(cx, request, &mut out);
                 out.replies.push((token, Reply::Commit(reply)));
             }
             Request::Fetch(request) => {

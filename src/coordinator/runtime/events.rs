@@ -1,6 +1,6 @@
-//! What reaches a shard: requests of clients, and news from inside the broker.
+//! What reaches a shard: requests of clients, markers of transactions, and news from inside the broker.
 //!
-//! Invariants: a request is refused when the mailbox is full, news waits until there is room; nobody who may still send
+//! Invariants: a request or a marker is refused when the mailbox is full, news waits until there is room; nobody who may still send
 //! news keeps a shard alive.
 
 use protocol::error_code::ErrorCode;
@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::machine::Machine;
 use super::release::{Client, answer};
+use crate::partition::marker::Marker;
 
 /// Something for a shard to do.
 #[derive(Debug)]
@@ -16,13 +17,17 @@ pub(super) enum Message<M: Machine> {
     Request(Box<M::Request>, Client<M::Reply>),
     /// News that nobody waits for.
     Event(M::Event),
+    /// The marker that ends a producer's transaction in the shard's log, and whoever waits until it is committed.
+    Marker(Marker, Client<()>),
 }
 
 impl<M: Machine> Message<M> {
     /// For a shard that has ended.
     pub(super) fn refuse(self, error: ErrorCode) {
-        if let Self::Request(_, client) = self {
-            answer(client, Err(error));
+        match self {
+            Self::Request(_, client) => answer(client, Err(error)),
+            Self::Marker(_, client) => answer(client, Err(error)),
+            Self::Event(_) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use protocol::record::control::{EndTxnMarker, TransactionResult};
 use protocol::record::{BatchError, BatchView, batches};
 
 use super::log::{CoordinatorLog, CoordinatorReadError};
-use super::machine::HardState;
+use super::machine::{Decoded, HardState};
 use crate::coordinator::wire::RecordDecodeError;
 
 /// Memory that the records of one compressed batch may take; far above what any coordinator writes.
@@ -72,7 +72,7 @@ impl<S: HardState> Loaded<S> {
     fn replay(
         &mut self,
         batch: &BatchView<'_>,
-        decode: &mut impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<Option<S::Record>, RecordDecodeError>,
+        decode: &mut impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Decoded<S::Record>,
     ) -> Result<(), LoadError> {
         let header = &batch.header;
         let in_batch = |source| LoadError::Batch {

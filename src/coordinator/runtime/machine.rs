@@ -18,6 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::types::{Now, ProducerEpoch, ProducerId};
+use storage::producer::VerificationGuard;
 use uuid::Uuid;
 
 use crate::coordinator::wire::{RecordDecodeError, RecordEncodeError};
@@ -35,6 +36,10 @@ pub struct EncodedRecord {
     pub value: Option<Bytes>,
 }
 
+/// A record, or why it cannot be read; `None` for one of a kind that is not known and may be passed over. A log with
+/// such records is never rewritten.
+pub type Decoded<R> = Result<Option<R>, RecordDecodeError>;
+
 /// What the records of a log say. The default is what an empty log says.
 pub trait HardState: Debug + Default + Send + 'static {
     /// A record of the internal topic.
@@ -43,9 +48,8 @@ pub trait HardState: Debug + Default + Send + 'static {
     /// A pass over the state that writes it to the log again, so that the log can begin later.
     type Rewrite: Debug + Send;
 
-    /// A decoder of the records of one log (key, value); it may remember names that come again. `None` for a record of
-    /// a kind that is not known and may be passed over; the log is never rewritten then.
-    fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<Option<Self::Record>, RecordDecodeError>;
+    /// A decoder of the records (key, value) of one log; it may remember names that come again.
+    fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Decoded<Self::Record>;
 
     /// The record as it stands in the log.
     ///
@@ -214,6 +218,8 @@ pub struct TransactionProducer {
     pub producer_id: ProducerId,
     /// Its epoch.
     pub producer_epoch: ProducerEpoch,
+    /// Lets the transaction begin in this log; `None` where it is open already.
+    pub guard: Option<VerificationGuard>,
 }
 
 impl<M: Machine> Default for Outcome<M> {

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use protocol::record::control::{EndTxnMarker, TransactionResult};
 use protocol::record::{ValidatedBatch, batches};
+use storage::producer::VerificationGuard;
 use tokio::sync::watch;
+
+use crate::partition::marker::Marker;
 
 use super::log::{CoordinatorAppendError, CoordinatorLog, CoordinatorReadError, LogOffsets, WaitFuture};
 
@@ -97,7 +101,12 @@ impl MemoryLog {
 }
 
 impl CoordinatorLog for MemoryLog {
-    fn append(&self, partition: i32, mut batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError> {
+    fn append(
+        &self,
+        partition: i32,
+        mut batch: ValidatedBatch,
+        _: Option<VerificationGuard>,
+    ) -> Result<i64, CoordinatorAppendError> {
         self.with(partition, |log| {
             if let Some(error) = log.append_error {
                 return Err(error);
@@ -110,6 +119,20 @@ impl CoordinatorLog for MemoryLog {
             }
             Ok(log.log_end_offset - 1)
         })
+    }
+
+    fn append_marker(&self, partition: i32, marker: &Marker) -> Result<i64, CoordinatorAppendError> {
+        let result = if marker.committed {
+            TransactionResult::Commit
+        } else {
+            TransactionResult::Abort
+        };
+        let content = EndTxnMarker {
+            result,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        let batch = content.build(marker.producer_id, marker.producer_epoch, 0);
+        self.append(partition, batch, None)
     }
 
     fn max_batch_bytes(&self, partition: i32) -> usize {

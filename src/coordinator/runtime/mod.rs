@@ -35,6 +35,7 @@ use self::log::CoordinatorLog;
 use self::machine::Machine;
 pub(super) use self::release::Answer;
 use self::shard::Place;
+use crate::partition::marker::Marker;
 
 /// How many shards load at the same time: each needs a blocking thread and a load buffer.
 const PARALLEL_LOADS: usize = 2;
@@ -286,6 +287,18 @@ impl<M: Machine> Shards<M> {
         send::<M>(&mailbox, request)
     }
 
+    /// Hands the shard a marker for its log; answered when it is committed.
+    pub(super) fn submit_marker(
+        &self,
+        partition: i32,
+        marker: Marker,
+    ) -> Result<oneshot::Receiver<Answer<()>>, ErrorCode> {
+        let mailbox = self.mailbox_of(partition)?;
+        let (client, answer) = oneshot::channel();
+        try_send(&mailbox, Message::Marker(marker, client))?;
+        Ok(answer)
+    }
+
     fn mailbox_of(&self, partition: i32) -> Result<mpsc::Sender<Message<M>>, ErrorCode> {
         let mut slots = self.slots();
         let slot = slots.get_mut(&partition).ok_or(ErrorCode::NotCoordinator)?;
@@ -351,9 +364,13 @@ fn send<M: Machine>(
     request: M::Request,
 ) -> Result<oneshot::Receiver<Answer<M::Reply>>, ErrorCode> {
     let (client, answer) = oneshot::channel();
-    match mailbox.try_send(Message::Request(Box::new(request), client)) {
-        Ok(()) => Ok(answer),
-        Err(mpsc::error::TrySendError::Full(_)) => Err(ErrorCode::CoordinatorNotAvailable),
-        Err(mpsc::error::TrySendError::Closed(_)) => Err(ErrorCode::NotCoordinator),
-    }
+    try_send(mailbox, Message::Request(Box::new(request), client))?;
+    Ok(answer)
+}
+
+fn try_send<M: Machine>(mailbox: &mpsc::Sender<Message<M>>, message: Message<M>) -> Result<(), ErrorCode> {
+    mailbox.try_send(message).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => ErrorCode::CoordinatorNotAvailable,
+        mpsc::error::TrySendError::Closed(_) => ErrorCode::NotCoordinator,
+    })
 }

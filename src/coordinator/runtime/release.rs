@@ -22,6 +22,8 @@ type Key = (i64, u64);
 #[derive(Debug)]
 enum Waiting<M: Machine> {
     Reply(Client<M::Reply>, M::Reply),
+    /// Whoever wants to know that a marker is committed.
+    Marker(Client<()>),
     Effect(M::Effect),
 }
 
@@ -51,6 +53,12 @@ impl<M: Machine> Releases<M> {
         self.deadlines.push_back((deadline_ms, key));
     }
 
+    /// The same for whoever had a marker written.
+    pub(super) fn wait_marker(&mut self, end_offset: i64, deadline_ms: i64, client: Client<()>) {
+        let key = self.insert(end_offset, Waiting::Marker(client));
+        self.deadlines.push_back((deadline_ms, key));
+    }
+
     /// Lets an effect wait until the log is committed up to `end_offset`.
     pub(super) fn wait_effect(&mut self, end_offset: i64, effect: M::Effect) {
         self.insert(end_offset, Waiting::Effect(effect));
@@ -72,6 +80,7 @@ impl<M: Machine> Releases<M> {
             }
             match entry.remove() {
                 Waiting::Reply(client, reply) => answer(client, Ok(reply)),
+                Waiting::Marker(client) => answer(client, Ok(())),
                 Waiting::Effect(effect) => effects.push(effect),
             }
         }
@@ -118,6 +127,7 @@ impl<M: Machine> Waiting<M> {
     fn fail(self, error: ErrorCode) {
         match self {
             Self::Reply(client, _) => answer(client, Err(error)),
+            Self::Marker(client) => answer(client, Err(error)),
             Self::Effect(effect) => tracing::debug!(?effect, "the shard ended before this was committed"),
         }
     }

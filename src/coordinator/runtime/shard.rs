@@ -24,6 +24,7 @@ use super::release::{Client, Releases, answer};
 use super::rewriting::Rewriting;
 use super::staging::{self, BatchLimits, Staged, Staging};
 use super::{Shared, Status, StatusCell};
+use crate::partition::marker::Marker;
 
 /// How many messages one wake-up takes out of the mailbox, so that one batch stays small and timers get their turn.
 const MAX_MESSAGES_PER_TURN: usize = 256;
@@ -32,6 +33,9 @@ const MAX_MESSAGES_PER_TURN: usize = 256;
 const MAX_REWRITTEN_PER_TURN: usize = 500;
 /// After how many bytes it writes no more of them: a group's metadata may take a megabyte.
 const MAX_REWRITTEN_BYTES_PER_TURN: usize = 256 * 1024;
+
+/// What a marker takes in the log.
+const MARKER_BYTES: u64 = 78;
 
 /// What a task is given of its partition.
 #[derive(Debug)]
@@ -257,6 +261,31 @@ impl<'a, M: Machine> Shard<'a, M> {
                     self.stage_all(outcomes);
                 }
             }
+            Message::Marker(marker, client) => self.on_marker(now, &marker, client),
+        }
+    }
+
+    /// Ends a producer's transaction in this log, behind everything that is on its way.
+    fn on_marker(&mut self, now: Now, marker: &Marker, client: Client<()>) {
+        self.flush(now);
+        if self.must_reload {
+            return answer(client, Err(ErrorCode::NotCoordinator));
+        }
+        match self.shared.log.append_marker(self.place.partition, marker) {
+            Ok(offset) => {
+                self.machine
+                    .hard_mut()
+                    .replay_marker(offset, marker.producer_id, marker.committed);
+                self.rewriting.on_appended(MARKER_BYTES);
+                let deadline_ms = now.mono_ms + self.shared.limits.commit_timeout_ms;
+                self.releases.wait_marker(offset + 1, deadline_ms, client);
+            }
+            Err(error) => {
+                let partition = self.place.partition;
+                tracing::warn!(coordinator = M::NAME, partition, ?marker, %error, "a marker could not be appended");
+                self.must_reload = error == CoordinatorAppendError::Storage;
+                answer(client, Err(error.into()));
+            }
         }
     }
 
@@ -307,12 +336,13 @@ impl<'a, M: Machine> Shard<'a, M> {
     }
 
     /// Appends the records of a batch; `None` when there are none.
-    fn append(&mut self, now: Now, batch: &[Staged<M>]) -> Result<Option<i64>, CoordinatorAppendError> {
-        let Some(batch) = staging::build(batch, now.wall_ms) else {
+    fn append(&mut self, now: Now, staged: &[Staged<M>]) -> Result<Option<i64>, CoordinatorAppendError> {
+        let Some(batch) = staging::build(staged, now.wall_ms) else {
             return Ok(None);
         };
         let size_bytes = batch.size_bytes() as u64;
-        let last_offset = self.shared.log.append(self.place.partition, batch)?;
+        let guard = staged.iter().find_map(|staged| staged.producer?.guard);
+        let last_offset = self.shared.log.append(self.place.partition, batch, guard)?;
         self.rewriting.on_appended(size_bytes);
         Ok(Some(last_offset))
     }
@@ -337,9 +367,14 @@ impl<'a, M: Machine> Shard<'a, M> {
 
     fn on_refused(&mut self, now: Now, batch: Vec<Staged<M>>, error: CoordinatorAppendError) {
         let partition = self.place.partition;
-        tracing::warn!(coordinator = M::NAME, partition, %error, "records could not be appended");
         self.must_reload = error == CoordinatorAppendError::Storage;
-        self.rewriting.on_refused(now.mono_ms);
+        if matches!(error, CoordinatorAppendError::Refused(_)) {
+            // The producer is an old one, or has no transaction: its own affair.
+            tracing::debug!(coordinator = M::NAME, partition, %error, "a transactional batch was refused");
+        } else {
+            tracing::warn!(coordinator = M::NAME, partition, %error, "records could not be appended");
+            self.rewriting.on_refused(now.mono_ms);
+        }
         for staged in batch {
             let result = match &staged.encoded {
                 _ if staged.records.is_empty() => Ok(()),
