@@ -16,8 +16,6 @@ pub struct TransactionConfig {
     pub transaction_abort_timed_out_transaction_cleanup_interval_ms: i64,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`: how often ids that expired are looked for.
     pub transaction_remove_expired_transaction_cleanup_interval_ms: i64,
-    /// Ids over all shards of this broker (`monedula.max.transactional.ids`).
-    pub max_transactional_ids: usize,
     /// Partitions of one transaction (`monedula.transaction.max.partitions`).
     pub max_partitions: usize,
 }
@@ -30,7 +28,6 @@ impl Default for TransactionConfig {
             transactional_id_expiration_ms: 7 * 24 * 60 * 60 * 1_000,
             transaction_abort_timed_out_transaction_cleanup_interval_ms: 10_000,
             transaction_remove_expired_transaction_cleanup_interval_ms: 60 * 60 * 1_000,
-            max_transactional_ids: 100_000,
             max_partitions: 10_000,
         }
     }

@@ -72,7 +72,7 @@ impl Record {
 }
 
 /// At most so many bytes are in the record of an id with these partitions, key and value, whatever its state.
-pub fn size_bound(transactional_id: &str, partitions: &Partitions) -> usize {
+pub(super) fn size_bound(transactional_id: &str, partitions: &Partitions) -> usize {
     let of_topic = |(topic, indexes): (&Arc<str>, &std::collections::BTreeSet<i32>)| {
         TOPIC_BYTES + topic.len() + size_of::<i32>() * indexes.len()
     };
@@ -136,7 +136,7 @@ fn compact_length(value: &mut Writer, length: usize) -> Result<(), RecordEncodeE
 ///
 /// # Errors
 /// When it cannot be understood for certain.
-pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, RecordDecodeError> {
+pub(super) fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Record>, RecordDecodeError> {
     let mut key = Reader::new(key.ok_or_else(|| RecordDecodeError("a record without a key".to_owned()))?);
     if key.int16()? != KEY_VERSION {
         return Ok(None);

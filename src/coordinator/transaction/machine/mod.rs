@@ -196,14 +196,15 @@ impl TransactionMachine {
         let id = &request.transactional_id;
         let step = match self.hard.get(id) {
             Some(Logged { transaction, .. }) => transition::initialize(transaction, request, cx.now.wall_ms),
-            None => transition::create(request, cx.now.wall_ms).and_then(|transaction| match cx.count_new_key() {
-                Ok(()) => Ok(InitStep::Begin(transaction)),
-                Err(()) => Err(ErrorCode::PolicyViolation.into()),
-            }),
+            None if cx.keys_left == 0 => Err(ErrorCode::PolicyViolation.into()),
+            None => transition::create(request, cx.now.wall_ms).map(InitStep::Begin),
         };
         match step {
             Ok(InitStep::Begin(transaction)) => {
                 let given = (transaction.producer_id, transaction.producer_epoch);
+                if self.hard.get(id).is_none() {
+                    cx.count_new_key().expect("one is left");
+                }
                 Outcome {
                     records: vec![Record::new(id, transaction)],
                     ..answer(id, token, Reply::Init(Ok(given)))
