@@ -8,9 +8,11 @@
 //! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
 
 pub mod group;
+pub mod markers;
 pub mod partition_log;
 pub mod runtime;
 pub mod start;
+pub mod transaction;
 mod wire;
 
 #[cfg(test)]
