@@ -3,7 +3,7 @@
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
-//! - `requests` and `admin` build what most tests ask;
+//! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
@@ -18,5 +18,6 @@ pub mod client;
 pub mod matrix;
 pub mod report;
 pub mod requests;
+pub mod transactions;
 pub mod wire;
 pub mod workload;
