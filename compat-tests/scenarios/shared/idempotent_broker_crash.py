@@ -1,5 +1,6 @@
 """An idempotent producer over kill -9 and restarts of the broker: every record once, in order."""
 # broker: own
+# only: kafka-python >= 2.3
 from _helpers import *
 
 worker = Worker()

@@ -1,4 +1,5 @@
 """What a transaction writes to several partitions is there for read_committed consumers once it is committed, and not before."""
+# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()

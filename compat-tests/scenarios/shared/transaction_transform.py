@@ -1,4 +1,5 @@
 """Consume, transform, produce, with the offsets in the transaction; one transaction is aborted in between and done again."""
+# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()

@@ -1,5 +1,6 @@
 """Consume, transform, produce, and kill -9 of the broker in the middle of a transaction: exactly the right records."""
 # broker: own group.initial.rebalance.delay.ms=0 group.min.session.timeout.ms=1000
+# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()

@@ -1,4 +1,5 @@
 """Consume, transform, produce, and kill -9 of the client in the middle of a transaction: a second one takes over, exactly."""
+# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()
