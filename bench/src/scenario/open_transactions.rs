@@ -42,7 +42,7 @@ impl Producer {
     }
 
     /// Begins a transaction with a record.
-    fn begin(&mut self, stream: &mut TcpStream, batch: &Bytes) -> Result<(), Failure> {
+    fn begin(&self, stream: &mut TcpStream, batch: &Bytes) -> Result<(), Failure> {
         let mut batch = BytesMut::from(&batch[..]);
         stamp(&mut batch, Flow::V2, self.identity, 0);
         let version = Flow::V2.produce_version();

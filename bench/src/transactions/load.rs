@@ -110,11 +110,11 @@ pub(crate) struct Producers {
 }
 
 impl Producers {
-    /// Connects, and gets an id for each. Producers of a flow have the same transactional ids wherever they write.
+    /// Connects, and gets an id for each; transactional ones are named after the topic.
     pub(crate) fn connect(address: &str, topic: &str, plan: Plan, batch: &Bytes) -> Result<Self, Failure> {
         let mut stream = connect(address)?;
         let producers = (0..plan.producers).map(|index| {
-            let name = format!("{:?}-{index}", plan.flow);
+            let name = format!("{topic}-{index}");
             let partition = if plan.is_shared { 0 } else { i32::try_from(index)? };
             if plan.flow.is_transactional() {
                 calls::find_coordinator(&mut stream, &name)?;
