@@ -355,8 +355,8 @@ fn start_groups(
     // the count that the topic was made with holds, whatever the configuration says now
     let count = i32::try_from(topic.partitions.len()).expect("partition counts are int32 on the wire");
     let groups = GroupCoordinator::start(StartGroups::new(config, count, log, env.clone(), Handle::current()));
-    for partition in 0..count {
-        groups.on_elected(partition);
+    for (partition, state) in (0..).zip(&topic.partitions) {
+        groups.on_elected(partition, state.leader_epoch);
     }
     groups
 }

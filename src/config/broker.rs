@@ -216,6 +216,9 @@ broker_config! {
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most topics; creating more is refused.
         monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
+        /// Producer ids that one partition remembers, and verifications of transactions that it has under way; those that were idle longest are forgotten, never one with an open transaction.
+        monedula_partition_max_producer_ids: i32 =
+            acting("monedula.partition.max.producer.ids", Int, Some("100000"), Low, ClusterWide, AtLeast(1));
         /// Most users, client ids, pairs of them, and addresses together that have quotas; more are refused.
         monedula_quota_max_entities: i32 =
             acting("monedula.quota.max.entities", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
@@ -283,6 +286,9 @@ broker_config! {
         socket_send_buffer_bytes: i32 =
             acting("socket.send.buffer.bytes", Int, Some("-1"), High, ReadOnly, Any)
                 .differs("102400", "a fixed size ends the system's own sizing, which follows the connection and costs fewer wake-ups");
+        /// Whether a partition takes the first records of a transaction only after the coordinator has confirmed the transaction.
+        transaction_partition_verification_enable: bool =
+            acting("transaction.partition.verification.enable", Boolean, Some("true"), Low, ClusterWide, Any);
     }
     resolved {
         /// Addresses that clients are told, as name://host:port per listener; without it, a client is told the address that it dialled itself.

@@ -11,6 +11,7 @@ pub mod group;
 pub mod partition_log;
 pub mod runtime;
 pub mod start;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ use self::group::api::{CommitReply, CommitRequest, DeleteOffsetsReply, DeleteOff
 use self::group::api::{FetchRequest, GroupDescription, HeartbeatRequest};
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
 use self::group::api::{Reply, Request, SyncReply, SyncRequest};
-use self::runtime::Shards;
+use self::group::{GroupEvent, GroupShard};
+use self::runtime::{Answer, Parts, Shards};
 use self::start::StartGroups;
 
 /// Ids that go into the key of a record: their length is an int16 there.
@@ -40,7 +42,7 @@ const MAX_MEMBER_TEXT_BYTES: usize = i16::MAX as usize - 37;
 /// The groups that this broker coordinates.
 #[derive(Debug)]
 pub struct GroupCoordinator {
-    shards: Shards,
+    shards: Shards<GroupShard>,
     is_active: AtomicBool,
 }
 
@@ -50,13 +52,30 @@ pub type DescribedGroup = (Arc<str>, Result<Option<GroupDescription>, ErrorCode>
 /// A group to delete, and how it went.
 pub type DeletedGroup = (Arc<str>, ErrorCode);
 
-type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
+type Pending = Result<oneshot::Receiver<Answer<Reply>>, ErrorCode>;
 
 impl GroupCoordinator {
     /// A coordinator without partitions; they come with [`Self::on_elected`].
     pub fn start(parts: StartGroups) -> Arc<Self> {
+        let StartGroups {
+            config,
+            limits,
+            log,
+            clock,
+            entropy,
+            runtime,
+        } = parts;
+        let shards = Shards::new(Parts {
+            config,
+            limits,
+            log,
+            clock,
+            entropy,
+            runtime,
+            perform: Arc::new(|effect, _| match effect {}),
+        });
         Arc::new(Self {
-            shards: Shards::new(parts),
+            shards,
             is_active: AtomicBool::new(true),
         })
     }
@@ -66,10 +85,10 @@ impl GroupCoordinator {
         partition_of(group_id, self.shards.config().offsets_topic_num_partitions)
     }
 
-    /// This broker became leader of a partition of the offsets topic.
-    pub fn on_elected(&self, partition: i32) {
+    /// This broker became leader of a partition of the offsets topic, under this epoch.
+    pub fn on_elected(&self, partition: i32, leader_epoch: i32) {
         if self.is_active.load(Ordering::Acquire) {
-            self.shards.on_elected(partition);
+            self.shards.on_elected(partition, leader_epoch);
         }
     }
 
@@ -80,7 +99,7 @@ impl GroupCoordinator {
 
     /// Topics (name and id) were deleted; their offsets go too.
     pub fn on_topics_deleted(&self, topics: &[(Arc<str>, Uuid)]) {
-        self.shards.on_topics_deleted(&Arc::from(topics));
+        self.shards.tell_all(&GroupEvent::TopicsDeleted(Arc::from(topics)));
     }
 
     /// Stops: what waits is answered NOT_COORDINATOR, what comes later COORDINATOR_NOT_AVAILABLE.

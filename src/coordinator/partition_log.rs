@@ -13,6 +13,7 @@ use crate::coordinator::runtime::log::{
     CoordinatorAppendError, CoordinatorLog, CoordinatorReadError, LogOffsets, WaitFuture,
 };
 use crate::env::Env;
+use crate::partition::append::AppendOptions;
 use crate::partition::partition::{Partition, PartitionError};
 use crate::partition::read::Isolation;
 use crate::partition::registry::PartitionRegistry;
@@ -39,8 +40,12 @@ impl PartitionLog {
 impl CoordinatorLog for PartitionLog {
     fn append(&self, partition: i32, batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError> {
         let partition = self.partition(partition).ok_or(CoordinatorAppendError::NotLeader)?;
+        let options = AppendOptions {
+            all_replicas: true,
+            guard: None,
+        };
         let mut results = partition
-            .append_as_leader(vec![batch], true, self.env.now())
+            .append_as_leader(vec![batch], options, self.env.now())
             .map_err(|e| append_error(&e))?;
         let appended = results
             .pop()

@@ -24,7 +24,7 @@ use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::{Reply, message};
-use crate::partition::append::LeaderAppend;
+use crate::partition::append::{AppendOptions, LeaderAppend};
 use crate::partition::partition::{Partition, PartitionError};
 use crate::partition::registry::HostedTopic;
 
@@ -110,10 +110,11 @@ impl Appends {
     fn run(self) -> Vec<(Place, Appended)> {
         let mut outcomes = Vec::with_capacity(self.by_partition.len());
         for append in self.by_partition {
-            match append
-                .partition
-                .append_as_leader(append.batches, append.all_replicas, append.now)
-            {
+            let options = AppendOptions {
+                all_replicas: append.all_replicas,
+                guard: None,
+            };
+            match append.partition.append_as_leader(append.batches, options, append.now) {
                 Ok(results) => outcomes.extend(append.places.into_iter().zip(results).map(|(place, result)| {
                     let outcome = result
                         .map(|done| (Arc::clone(&append.partition), done))

@@ -5,7 +5,7 @@
 
 use crate::config::check::Check;
 use crate::config::key::Importance::{High, Low};
-use crate::config::key::UpdateMode::{ClusterWide, ReadOnly};
+use crate::config::key::UpdateMode::ReadOnly;
 use crate::config::key::{ConfigKey, accepted};
 use crate::config::value::ConfigType::{Boolean, Int, Short};
 
@@ -21,8 +21,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Time between two searches for transactions that timed out."),
     accepted("transaction.max.timeout.ms", Int, Some("900000"), High, ReadOnly, Check::AtLeast(1),
         "Longest transaction timeout that a client may ask for."),
-    accepted("transaction.partition.verification.enable", Boolean, Some("true"), Low, ClusterWide, Check::Any,
-        "Whether a partition asks the coordinator about a transaction before it takes its records."),
     accepted("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), Low, ReadOnly, Check::AtLeast(1),
         "Time between two searches for expired transactional ids."),
     accepted("transaction.state.log.load.buffer.size", Int, Some("5242880"), High, ReadOnly, Check::AtLeast(1),

@@ -10,10 +10,7 @@ use protocol::error_code::ErrorCode;
 use uuid::Uuid;
 
 use super::record::OffsetAndMetadata;
-
-/// Names one request that is answered later; the machine parks it, the runtime holds the way to the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReplyToken(pub u64);
+pub use crate::coordinator::runtime::machine::ReplyToken;
 
 /// A request to the shard that owns a group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The hard state of a shard: exactly what its records say.
 //!
-//! Invariants: it changes only in [`Hard::replay`] and [`Hard::replay_transaction_end`], so that the state after a restart
+//! Invariants: it changes only in `replay` and `replay_marker`, so that the state after a restart
 //! is the fold of the log; replaying the same records at the same offsets always gives the same state. Offsets committed
 //! in a transaction stay hidden until the transaction's end marker. A group goes with the tombstone of its metadata, not
 //! with its last offset: who deletes the offsets of a group one by one can still delete the group. Sources: `OffsetMetadataManager.replay`,
@@ -12,7 +12,10 @@ use std::sync::Arc;
 
 use protocol::types::ProducerId;
 
-use super::record::{GroupMetadata, OffsetAndMetadata, Record};
+use super::record::{self, GroupMetadata, Names, OffsetAndMetadata, Record};
+use super::rewrite::{self, Rewrite};
+use crate::coordinator::runtime::machine::{EncodedRecord, HardState};
+use crate::coordinator::wire::{RecordDecodeError, RecordEncodeError};
 
 /// What the log says about all groups of a shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,18 +103,29 @@ impl Hard {
         self.groups.is_empty()
     }
 
-    /// Offset of the last record that the state of `group_id` depends on (`None`: of any group); -1 = none.
-    pub fn last_written_offset(&self, group_id: Option<&str>) -> i64 {
-        let Some(group_id) = group_id else {
-            return self.last_written_offset;
-        };
-        self.groups
-            .get(group_id)
-            .map_or(self.last_removal_offset, |group| group.last_written_offset)
+    fn remove_if_empty(&mut self, group_id: &str, offset: i64) {
+        let empty = self.groups.get(group_id).is_some_and(HardGroup::is_empty);
+        if empty {
+            self.groups.remove(group_id);
+            self.last_removal_offset = self.last_removal_offset.max(offset);
+        }
+    }
+}
+
+impl HardState for Hard {
+    type Record = Record;
+    type Rewrite = Rewrite;
+
+    fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<Option<Record>, RecordDecodeError> {
+        let mut names = Names::default();
+        move |key, value| record::decode(&mut names, key, value)
     }
 
-    /// Applies a record that stands at `offset` of the log; `transaction` names the producer of a transactional one.
-    pub(in crate::coordinator) fn replay(&mut self, offset: i64, transaction: Option<ProducerId>, record: Record) {
+    fn encode(record: &Record) -> Result<EncodedRecord, RecordEncodeError> {
+        record.encode()
+    }
+
+    fn replay(&mut self, offset: i64, producer_id: Option<ProducerId>, record: Record) {
         self.last_written_offset = self.last_written_offset.max(offset);
         let group_id = Arc::clone(record.group_id());
         match record {
@@ -150,7 +164,7 @@ impl Hard {
                     value,
                     record_offset: offset,
                 };
-                match transaction {
+                match producer_id {
                     None => group.put_offset(topic, partition, committed),
                     Some(producer_id) => {
                         let key = (topic, partition);
@@ -169,13 +183,7 @@ impl Hard {
         }
     }
 
-    /// Applies the marker at `offset` that ends the open transaction of a producer.
-    pub(in crate::coordinator) fn replay_transaction_end(
-        &mut self,
-        offset: i64,
-        producer_id: ProducerId,
-        committed: bool,
-    ) {
+    fn replay_marker(&mut self, offset: i64, producer_id: ProducerId, committed: bool) {
         self.last_written_offset = self.last_written_offset.max(offset);
         for (group_id, key) in self.open_transactions.remove(&producer_id).unwrap_or_default() {
             let Some(group) = self.groups.get_mut(&group_id) else {
@@ -195,12 +203,33 @@ impl Hard {
         }
     }
 
-    fn remove_if_empty(&mut self, group_id: &str, offset: i64) {
-        let empty = self.groups.get(group_id).is_some_and(HardGroup::is_empty);
-        if empty {
-            self.groups.remove(group_id);
-            self.last_removal_offset = self.last_removal_offset.max(offset);
-        }
+    fn last_written_offset(&self, key: Option<&str>) -> i64 {
+        let Some(group_id) = key else {
+            return self.last_written_offset;
+        };
+        self.groups
+            .get(group_id)
+            .map_or(self.last_removal_offset, |group| group.last_written_offset)
+    }
+
+    fn key_count(&self) -> usize {
+        self.len()
+    }
+
+    fn size_in_log(&self) -> u64 {
+        rewrite::size_in_log(self)
+    }
+
+    fn begin_rewrite(log_end_offset: i64) -> Rewrite {
+        Rewrite::begin(log_end_offset)
+    }
+
+    fn rewrite_next(&self, rewrite: &mut Rewrite, max_records: usize, max_bytes: usize) -> Vec<Record> {
+        rewrite.next(self, max_records, max_bytes)
+    }
+
+    fn needed_from(rewrite: &Rewrite) -> i64 {
+        rewrite.needed_from()
     }
 }
 

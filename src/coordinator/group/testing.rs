@@ -18,7 +18,8 @@ use super::api::{
 use super::config::GroupConfig;
 use super::hard::Hard;
 use super::record::{Names, Record};
-use super::{Cx, GroupShard, Outcome, reads_log};
+use super::{Cx, GroupEvent, GroupShard, Outcome};
+use crate::coordinator::runtime::machine::{HardState, Machine, Sees};
 
 /// Wall clock at the monotonic time 0.
 pub(super) const WALL_START_MS: i64 = 1_000_000;
@@ -36,6 +37,8 @@ pub(super) struct World {
     /// Outcomes of one wake-up of the runtime, whose records are not yet in the log; `None`: each is written at once.
     pub(super) held: Option<Vec<Outcome>>,
     pub(super) next_token: u64,
+    /// How many groups may be made by one event.
+    pub(super) groups_left: usize,
     next_uuid: u128,
 }
 
@@ -52,6 +55,7 @@ impl World {
             answered: Vec::new(),
             held: None,
             next_token: 0,
+            groups_left: 100_000,
             next_uuid: 0,
         };
         world.restart();
@@ -60,7 +64,7 @@ impl World {
 
     /// Hands in a request.
     pub(super) fn request(&mut self, request: &Request) -> ReplyToken {
-        if reads_log(request) {
+        if GroupShard::sees(request) == Sees::All {
             self.flush();
         }
         let token = ReplyToken(self.next_token);
@@ -117,7 +121,8 @@ impl World {
     }
 
     pub(super) fn topics_deleted(&mut self, topics: &[(Arc<str>, Uuid)]) {
-        for outcome in self.shard.on_topics_deleted(topics) {
+        let event = GroupEvent::TopicsDeleted(topics.into());
+        for outcome in self.with_cx(|shard, cx| shard.on_event(cx, event)) {
             self.apply(outcome);
         }
     }
@@ -128,12 +133,14 @@ impl World {
             *next_uuid += 1;
             Uuid::from_u128(*next_uuid)
         };
-        call(&mut self.shard, &mut test_cx(&self.config, self.now_ms, &mut uuid))
+        let mut cx = test_cx(&self.config, self.now_ms, &mut uuid);
+        cx.keys_left = self.groups_left;
+        call(&mut self.shard, &mut cx)
     }
 
     fn apply(&mut self, outcome: Outcome) {
         let Outcome {
-            group_id,
+            key,
             records,
             before,
             replies,
@@ -150,7 +157,7 @@ impl World {
             for record in records {
                 let offset = i64::try_from(self.log.len()).expect("short log");
                 self.log.push(record.clone());
-                self.shard.replay(offset, None, record);
+                self.shard.hard_mut().replay(offset, None, record);
             }
         }
         for (token, reply) in replies {
@@ -161,7 +168,7 @@ impl World {
             self.answered.push((token, reply));
         }
         if let Some(on_append) = on_append {
-            let group_id = group_id.expect("a continuation belongs to a group");
+            let group_id = key.expect("a continuation belongs to a group");
             let outcome = self.with_cx(|shard, cx| shard.on_append(cx, &group_id, on_append, result));
             self.apply(outcome);
         }
@@ -186,7 +193,8 @@ fn test_cx<'a>(config: &'a GroupConfig, now_ms: i64, uuid: &'a mut dyn FnMut() -
         now,
         config,
         uuid,
-        groups_left: config.max_groups,
+        keys_left: 0,
+        coordinator_epoch: 0,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::coordinator::group::api::{
 };
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::testing::{World, join_request, protocol};
+use crate::coordinator::runtime::machine::Machine;
 
 /// How many clients there are; the last ones are static.
 const CLIENTS: usize = 5;

@@ -16,6 +16,7 @@ use crate::coordinator::group::api::{
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::record::Record;
 use crate::coordinator::group::testing::{World, join_request, options, protocol};
+use crate::coordinator::runtime::machine::Machine;
 
 struct Script {
     world: World,
@@ -29,8 +30,12 @@ fn check(script: &str) {
 }
 
 fn check_with(config: GroupConfig, script: &str) {
+    check_in(World::new(config), script);
+}
+
+fn check_in(world: World, script: &str) {
     let mut run = Script {
-        world: World::new(config),
+        world,
         ids: BTreeMap::new(),
         labels: BTreeMap::new(),
     };
@@ -1022,12 +1027,10 @@ fn ids_are_given_out_up_to_a_limit() {
 
 #[test]
 fn groups_are_made_up_to_a_limit() {
-    let config = GroupConfig {
-        max_groups: 0,
-        ..GroupConfig::default()
-    };
-    check_with(
-        config,
+    let mut world = World::new(GroupConfig::default());
+    world.groups_left = 0;
+    check_in(
+        world,
         "
         newA join
             newA join: GROUP_MAX_SIZE_REACHED -

@@ -90,7 +90,7 @@ impl GroupShard {
                 ErrorCode::IllegalGeneration
             });
         }
-        cx.count_new_group().map_err(|()| ErrorCode::PolicyViolation)
+        cx.count_new_key().map_err(|()| ErrorCode::PolicyViolation)
     }
 }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::coordinator::group::record::OffsetAndMetadata;
+use crate::coordinator::runtime::machine::HardState;
 
 /// What may be in a log.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ fn apply(hard: &mut Hard, index: usize, entry: Entry) {
     let offset = i64::try_from(index).expect("a short log");
     match entry {
         Entry::Write(transaction, record) => hard.replay(offset, transaction, record),
-        Entry::EndTransaction(producer_id, committed) => hard.replay_transaction_end(offset, producer_id, committed),
+        Entry::EndTransaction(producer_id, committed) => hard.replay_marker(offset, producer_id, committed),
     }
 }
 
