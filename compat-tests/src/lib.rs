@@ -4,6 +4,10 @@
 //! - `client` and `installer` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
 //!   them, and `report` writes what came of it;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
+//! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
+//!   `report` writes what came of it;
+//! - `requests` and `admin` build what most tests ask;
+//! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -13,6 +17,7 @@
 pub mod admin;
 pub mod batch;
 pub mod broker;
+pub mod checker;
 pub mod client;
 pub mod installer;
 pub mod matrix;
@@ -20,3 +25,4 @@ pub mod report;
 pub mod requests;
 pub mod transactions;
 pub mod wire;
+pub mod workload;
