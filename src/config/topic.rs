@@ -55,6 +55,7 @@ pub fn resolve_topic(overrides: &BTreeMap<String, String>, broker: &BrokerConfig
         compact: policy.iter().any(|word| word == "compact"),
         delete: policy.iter().any(|word| word == "delete"),
         producer_id_expiration_ms: i64::from(broker.producer_id_expiration_ms),
+        max_producer_ids: usize::try_from(broker.monedula_partition_max_producer_ids).unwrap_or(1),
     };
     let min_insync_replicas = i32::try_from(values.long("min.insync.replicas")).expect("the config is an int");
     TopicConfig {

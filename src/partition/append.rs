@@ -4,8 +4,10 @@
 //! leader's commit rule; waiters are woken after the lock is released.
 
 use protocol::record::ValidatedBatch;
-use protocol::types::Now;
-use storage::log::append::Appended;
+use protocol::types::{LeaderEpoch, Now};
+use storage::log::append::{AppendError, Appended};
+use storage::log::writer::LogWriter;
+use storage::producer::{Verification, VerificationGuard};
 
 use crate::partition::partition::{Partition, PartitionError};
 
@@ -18,27 +20,57 @@ pub struct LeaderAppend {
     pub committed: bool,
 }
 
+/// What an append asks for besides its batches.
+#[derive(Debug, Clone, Copy)]
+pub struct AppendOptions {
+    /// The producer asked for acks=all, so too few in-sync replicas refuse the write.
+    pub all_replicas: bool,
+    /// What [`Partition::begin_verification`] gave for the one batch of this call.
+    pub guard: Option<VerificationGuard>,
+}
+
 impl Partition {
-    /// Appends validated batches. `all_replicas`: the producer asked for acks=all, so too few in-sync replicas refuse
-    /// the write. One result per batch, in order.
+    /// Appends validated batches. One result per batch, in order. A transactional batch that is neither part of an open
+    /// transaction nor comes with its guard gets `INVALID_TXN_STATE`.
     ///
     /// # Errors
     /// For all batches at once: `NotLeader`, `NotEnoughReplicas`. Per batch: what the log says.
     pub fn append_as_leader(
         &self,
         batches: Vec<ValidatedBatch>,
-        all_replicas: bool,
+        options: AppendOptions,
         now: Now,
     ) -> Result<Vec<Result<LeaderAppend, PartitionError>>, PartitionError> {
-        let durable = self.settings.load().acks_are_durable();
+        assert!(
+            options.guard.is_none() || batches.len() == 1,
+            "a guard lets one batch begin a transaction"
+        );
+        let verification = if self.settings.load().transaction_verification {
+            Verification::Required(options.guard)
+        } else {
+            Verification::Off
+        };
         let bytes = batches.iter().map(ValidatedBatch::size_bytes).sum();
+        self.append_locked(options.all_replicas, bytes, |log, leader_epoch| {
+            log.append_verified(batches, leader_epoch, verification, now)
+        })
+    }
+
+    /// Lets `write` append under the lock, moves the high watermark by the commit rule and tells those who wait of `bytes` more.
+    pub(super) fn append_locked(
+        &self,
+        all_replicas: bool,
+        bytes: usize,
+        write: impl FnOnce(&mut LogWriter, LeaderEpoch) -> Vec<Result<Appended, AppendError>>,
+    ) -> Result<Vec<Result<LeaderAppend, PartitionError>>, PartitionError> {
+        let durable = self.settings.load().acks_are_durable();
         let mut guard = self.lock();
         let writer = &mut *guard;
         if all_replicas && !writer.leader.has_enough_replicas() {
             return Err(PartitionError::NotEnoughReplicas);
         }
         let log = writer.log.as_mut().ok_or(PartitionError::NotLeader)?;
-        let results = log.append(batches, writer.leader.leader_epoch(), now);
+        let results = write(log, writer.leader.leader_epoch());
         let mut moved = None;
         if !durable {
             moved = writer.leader.on_local_progress(self.reader.watermarks().log_end_offset);

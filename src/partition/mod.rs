@@ -5,6 +5,7 @@ pub mod cold_reads;
 pub mod deletion;
 pub mod fetch_wait;
 pub mod hosting;
+pub mod marker;
 pub mod offsets;
 #[allow(clippy::module_inception, reason = "the module's main type has the module's name")]
 pub mod partition;

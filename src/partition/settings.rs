@@ -19,6 +19,8 @@ pub struct PartitionSettings {
     pub recompression: Option<Recompression>,
     /// `monedula.record.validation=full`: compressed batches are opened and every record is checked.
     pub full_validation: bool,
+    /// `transaction.partition.verification.enable`
+    pub transaction_verification: bool,
     /// Most bytes a compressed batch may have when opened, in bytes.
     pub max_decompressed_bytes: usize,
 }

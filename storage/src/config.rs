@@ -7,6 +7,8 @@
 
 use protocol::record::TimestampType;
 
+use crate::producer::DEFAULT_MAX_PRODUCER_IDS;
+
 /// Settings of one log, immutable; a change replaces the whole value ([`crate::log::writer::LogWriter::set_config`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
@@ -46,6 +48,9 @@ pub struct LogConfig {
     pub delete: bool,
     /// `producer.id.expiration.ms` (a broker config).
     pub producer_id_expiration_ms: i64,
+    /// `monedula.partition.max.producer.ids` (a broker config): producer ids that are remembered, and verifications of
+    /// transactions that are under way.
+    pub max_producer_ids: usize,
 }
 
 impl Default for LogConfig {
@@ -70,6 +75,7 @@ impl Default for LogConfig {
             compact: false,
             delete: true,
             producer_id_expiration_ms: 86_400_000,
+            max_producer_ids: DEFAULT_MAX_PRODUCER_IDS,
         }
     }
 }

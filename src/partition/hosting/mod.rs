@@ -241,6 +241,7 @@ impl Inner {
             min_insync_replicas: usize::try_from(resolved.min_insync_replicas).unwrap_or(1),
             recompression: resolved.recompression,
             full_validation: config.is_full_record_validation(),
+            transaction_verification: config.transaction_partition_verification_enable,
             max_decompressed_bytes: usize::try_from(max_decompressed).unwrap_or(usize::MAX),
         })
     }

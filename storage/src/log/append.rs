@@ -8,8 +8,16 @@ use protocol::record::{BatchHeader, BatchView, NO_SEQUENCE, ValidatedBatch};
 
 use crate::error::StorageError;
 use crate::producer::{
-    AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerError, ProducerMarker, ProducerStates,
+    AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerError, ProducerMarker, ProducerStates, Verification,
 };
+
+/// What holds for the batches of one call besides their own content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendRules {
+    pub(crate) verification: Verification,
+    /// Of the request that a marker comes from.
+    pub(crate) transaction_version: i16,
+}
 
 /// Where a batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +75,16 @@ pub(crate) fn check_producer(
     pending: &mut PendingAppend,
     states: &ProducerStates,
     batch: &ValidatedBatch,
-    header: &BatchHeader,
+    rules: AppendRules,
 ) -> Result<Checked, AppendError> {
+    let header = batch.header();
     if !header.has_producer_id() {
         return Ok(Checked::New);
     }
     if header.attributes.is_control() {
         let view = BatchView::parse(batch.bytes()).map_err(malformed)?;
         if let Some(marker) = marker_of(header, &view).map_err(malformed)? {
-            pending.check_marker(states, &marker, AppendOrigin::Coordinator, 0)?;
+            pending.check_marker(states, &marker, AppendOrigin::Coordinator, rules.transaction_version)?;
         }
         return Ok(Checked::New);
     }
@@ -85,7 +94,7 @@ pub(crate) fn check_producer(
     } else {
         AppendOrigin::Client
     };
-    Ok(pending.check(states, &producer_batch(header), origin)?)
+    Ok(pending.check(states, &producer_batch(header), origin, rules.verification)?)
 }
 
 /// Takes a batch that is in the log already into the producer states.

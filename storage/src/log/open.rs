@@ -119,6 +119,7 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
         log_start_offset,
         log_end_offset,
         producer_id_expiration_ms: open.config.producer_id_expiration_ms,
+        max_producer_ids: open.config.max_producer_ids,
         now: open.now,
     };
     let producers = restore_producers(&dir, &recovered.segments, &snapshots, limits)?;

@@ -112,6 +112,7 @@ pub(super) struct RestoreLimits {
     pub(super) log_start_offset: i64,
     pub(super) log_end_offset: i64,
     pub(super) producer_id_expiration_ms: i64,
+    pub(super) max_producer_ids: usize,
     pub(super) now: Now,
 }
 
@@ -122,7 +123,7 @@ pub(super) fn restore_producers(
     snapshots: &[i64],
     limits: RestoreLimits,
 ) -> Result<ProducerStates, StorageError> {
-    let mut states = ProducerStates::default();
+    let mut states = ProducerStates::new(limits.max_producer_ids.max(1));
     let mut from = limits.log_start_offset;
     for offset in snapshots
         .iter()

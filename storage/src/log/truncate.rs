@@ -92,6 +92,7 @@ impl LogWriter {
             log_start_offset,
             log_end_offset: end_offset,
             producer_id_expiration_ms: self.config.producer_id_expiration_ms,
+            max_producer_ids: self.config.max_producer_ids,
             now: self.last_seen,
         };
         let snapshots = list_snapshots(shared.fs(), shared.path())?;

@@ -14,11 +14,11 @@ use crate::config::LogConfig;
 use crate::error::{IoContext, StorageError};
 use crate::flush::Urgency;
 use crate::io::file_system::OpenMode;
-use crate::log::append::{AppendError, Appended, check_producer};
+use crate::log::append::{AppendError, AppendRules, Appended, check_producer};
 use crate::log::checkpoint::CheckpointState;
 use crate::log::shared::LogShared;
 use crate::log::watermarks::Watermarks;
-use crate::producer::{Checked, PendingAppend, ProducerStates};
+use crate::producer::{BeginVerification, Checked, PendingAppend, ProducerStates, Verification, VerificationGuard};
 use crate::segment::SegmentList;
 use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
@@ -93,6 +93,64 @@ impl LogWriter {
         leader_epoch: i32,
         now: Now,
     ) -> Vec<Result<Appended, AppendError>> {
+        self.append_verified(batches, leader_epoch, Verification::Off, now)
+    }
+
+    /// As [`Self::append`]; what begins a transaction here has to be verified.
+    pub fn append_verified(
+        &mut self,
+        batches: Vec<ValidatedBatch>,
+        leader_epoch: i32,
+        verification: Verification,
+        now: Now,
+    ) -> Vec<Result<Appended, AppendError>> {
+        let rules = AppendRules {
+            verification,
+            transaction_version: 0,
+        };
+        self.append_all(batches, leader_epoch, rules, now)
+    }
+
+    /// Appends the marker that ends a producer's transaction here. `transaction_version` is that of the request which
+    /// wants it. Does not move the high watermark.
+    ///
+    /// # Errors
+    /// Old epochs of the producer or of the coordinator; storage errors.
+    pub fn append_marker(
+        &mut self,
+        marker: ValidatedBatch,
+        leader_epoch: i32,
+        transaction_version: i16,
+        now: Now,
+    ) -> Result<Appended, AppendError> {
+        let rules = AppendRules {
+            verification: Verification::Off,
+            transaction_version,
+        };
+        let mut results = self.append_all(vec![marker], leader_epoch, rules, now);
+        results.pop().expect("one result per batch")
+    }
+
+    /// Before a transactional batch is written, see [`ProducerStates::begin_verification`].
+    ///
+    /// # Errors
+    /// An old epoch of the producer.
+    pub fn begin_verification(
+        &mut self,
+        request: &BeginVerification,
+    ) -> Result<Option<VerificationGuard>, AppendError> {
+        let offset = self.shared.marks.load().log_end_offset;
+        let now_ms = self.last_seen.wall_ms;
+        Ok(self.producers.begin_verification(request, offset, now_ms)?)
+    }
+
+    fn append_all(
+        &mut self,
+        batches: Vec<ValidatedBatch>,
+        leader_epoch: i32,
+        rules: AppendRules,
+        now: Now,
+    ) -> Vec<Result<Appended, AppendError>> {
         self.last_seen = now;
         let mut results: Vec<Result<Appended, AppendError>> = Vec::with_capacity(batches.len());
         let mut failure = self
@@ -113,7 +171,7 @@ impl LogWriter {
                 failure = Some(error);
                 continue;
             }
-            results.push(self.stage(&mut run, batch, leader_epoch, now));
+            results.push(self.stage(&mut run, batch, leader_epoch, rules, now));
         }
         if failure.is_none()
             && let Err(error) = self.write_run(&mut run)
@@ -171,6 +229,7 @@ impl LogWriter {
     /// sooner than before.
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
         let old = std::mem::replace(&mut self.config, config);
+        self.producers.set_max_producer_ids(self.config.max_producer_ids);
         let is_sooner = self.config.flush_ms < old.flush_ms || self.config.flush_messages < old.flush_messages;
         if is_sooner && self.shared.is_dirty() {
             self.shared.request_sync(Urgency::Now);
@@ -198,6 +257,7 @@ impl LogWriter {
 
     /// Forgets producer ids that have not written for `producer.id.expiration.ms`. Returns how many.
     pub fn remove_expired_producers(&mut self, now: Now) -> usize {
+        self.last_seen = now;
         self.producers
             .remove_expired(now.wall_ms, self.config.producer_id_expiration_ms)
     }
@@ -289,6 +349,7 @@ impl LogWriter {
         run: &mut Run,
         mut batch: ValidatedBatch,
         leader_epoch: i32,
+        rules: AppendRules,
         now: Now,
     ) -> Result<Appended, AppendError> {
         let size_bytes = batch.size_bytes();
@@ -302,7 +363,7 @@ impl LogWriter {
         let log_append_time_ms = self.log_append_time_ms(now);
         batch.assign(run.next_offset, leader_epoch, log_append_time_ms);
         let header = *batch.header();
-        let checked = check_producer(&mut run.pending, &self.producers, &batch, &header)?;
+        let checked = check_producer(&mut run.pending, &self.producers, &batch, rules)?;
         if let Checked::Duplicate {
             base_offset,
             last_offset,

@@ -48,6 +48,18 @@ pub enum ProducerError {
         /// Offset the batch would have got.
         offset: i64,
     },
+    /// A transactional batch whose producer has no transaction open here and does not show that it may begin one.
+    #[error(
+        "transactional batch of producer {producer_id} epoch {producer_epoch} at offset {offset} is part of no open transaction"
+    )]
+    NotVerified {
+        /// The producer id.
+        producer_id: i64,
+        /// Epoch in the batch.
+        producer_epoch: i16,
+        /// Offset the batch would have got.
+        offset: i64,
+    },
     /// A marker of a transaction coordinator that has been replaced.
     #[error(
         "marker for producer {producer_id} at offset {offset} comes from coordinator epoch {coordinator_epoch}, \
@@ -71,7 +83,7 @@ impl ProducerError {
         match self {
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-            Self::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
+            Self::InvalidTxnState { .. } | Self::NotVerified { .. } => ErrorCode::InvalidTxnState,
             Self::TransactionCoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
         }
     }

@@ -10,12 +10,17 @@ pub mod entry;
 pub mod error;
 pub mod pending;
 pub mod snapshot;
+pub mod verification;
 
 use std::collections::BTreeMap;
 
 pub use entry::{ProducerEntry, WrittenBatch};
 pub use error::ProducerError;
 pub use pending::{AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerMarker};
+pub use verification::{BeginVerification, Verification, VerificationGuard};
+
+use pending::Settled;
+use verification::Verifications;
 
 /// Producer ids remembered per partition; above it the idlest are forgotten. An entry takes about 200 bytes; a
 /// client that asks for a new producer id per batch must not fill the memory within the expiration time.
@@ -44,6 +49,7 @@ pub struct ProducerStates {
     ongoing: BTreeMap<i64, i64>,
     /// Ended transactions whose marker is not below the high watermark: first offset to marker offset.
     unreplicated: BTreeMap<i64, i64>,
+    verifications: Verifications,
     max_producer_ids: usize,
     /// Number of entries at which the oldest ones are dropped next.
     evict_at: usize,
@@ -66,6 +72,7 @@ impl ProducerStates {
             entries: BTreeMap::new(),
             ongoing: BTreeMap::new(),
             unreplicated: BTreeMap::new(),
+            verifications: Verifications::default(),
             max_producer_ids,
             evict_at: max_producer_ids,
         }
@@ -97,6 +104,33 @@ impl ProducerStates {
             .is_some_and(|entry| entry.producer_epoch == producer_epoch && entry.current_txn_first_offset.is_some())
     }
 
+    /// Before a transactional batch is written: `None` when the producer's transaction is open here in this epoch, else the
+    /// guard that the append has to show once the transaction's coordinator has confirmed it.
+    ///
+    /// # Errors
+    /// `InvalidProducerEpoch` when the producer has a newer epoch.
+    pub fn begin_verification(
+        &mut self,
+        request: &BeginVerification,
+        offset: i64,
+        now_ms: i64,
+    ) -> Result<Option<VerificationGuard>, ProducerError> {
+        if let Some(entry) = self.entry(request.producer_id)
+            && request.producer_epoch < entry.producer_epoch
+        {
+            return Err(ProducerError::InvalidProducerEpoch {
+                producer_id: request.producer_id,
+                producer_epoch: request.producer_epoch,
+                current_epoch: entry.producer_epoch,
+                offset,
+            });
+        }
+        if self.has_ongoing_transaction(request.producer_id, request.producer_epoch) {
+            return Ok(None);
+        }
+        Ok(Some(self.verifications.begin(request, now_ms, self.max_producer_ids)))
+    }
+
     /// First offset that belongs to a transaction which is open, or ended by a marker not yet below the high
     /// watermark: the last stable offset is never above it.
     pub fn first_unstable_offset(&self) -> Option<i64> {
@@ -118,6 +152,17 @@ impl ProducerStates {
     pub fn commit(&mut self, pending: PendingAppend) -> Vec<CompletedTxn> {
         for (producer_id, entry) in pending.entries {
             self.entries.insert(producer_id, entry);
+        }
+        for settled in pending.settled {
+            match settled {
+                Settled::Batch { producer_id } => self.verifications.on_batch(producer_id),
+                Settled::Marker {
+                    producer_id,
+                    producer_epoch,
+                } => {
+                    self.verifications.on_marker(producer_id, producer_epoch);
+                }
+            }
         }
         for (first_offset, producer_id) in pending.started {
             self.ongoing.insert(first_offset, producer_id);
@@ -146,7 +191,7 @@ impl ProducerStates {
     /// Takes in a data batch that is in the log already (start-up, replication): nothing is refused.
     pub fn replay(&mut self, batch: &ProducerBatch) {
         let mut pending = PendingAppend::new();
-        let checked = pending.check(self, batch, AppendOrigin::Replication);
+        let checked = pending.check(self, batch, AppendOrigin::Replication, Verification::Off);
         assert!(checked == Ok(Checked::New), "replication refuses nothing");
         self.commit(pending);
     }
@@ -172,9 +217,10 @@ impl ProducerStates {
     }
 
     /// Forgets producer ids whose last write is `producer_id_expiration_ms` old, unless a transaction is open.
-    /// Returns how many.
+    /// Returns how many. Verifications that nobody used go after the same time.
     pub fn remove_expired(&mut self, now_ms: i64, producer_id_expiration_ms: i64) -> usize {
         let before = self.entries.len();
+        self.verifications.remove_expired(now_ms, producer_id_expiration_ms);
         self.entries
             .retain(|_, entry| !is_expired(entry, now_ms, producer_id_expiration_ms));
         self.evict_at = self.max_producer_ids;
@@ -193,6 +239,12 @@ impl ProducerStates {
     /// Forgets everything (truncation; a snapshot is loaded next).
     pub fn clear(&mut self) {
         *self = Self::new(self.max_producer_ids);
+    }
+
+    /// Another limit for the number of producer ids; it acts with the next append.
+    pub fn set_max_producer_ids(&mut self, max_producer_ids: usize) {
+        self.max_producer_ids = max_producer_ids.max(1);
+        self.evict_at = self.max_producer_ids;
     }
 
     /// Above the limit, forgets the eighth that has not written for longest, so that the scan is rare. Entries with

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::ProducerStates;
-use super::entry::{NO_PRODUCER_EPOCH, ProducerEntry, WrittenBatch};
+use super::entry::{NO_PRODUCER_EPOCH, NO_SEQUENCE, ProducerEntry, WrittenBatch};
 use super::error::ProducerError;
+use super::verification::{OpenVerification, Verification};
 
 /// Who appends, which decides how much is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,21 @@ pub(super) struct EndedTxn {
     pub(super) aborted: bool,
 }
 
+/// What ends an open verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Batch { producer_id: i64 },
+    Marker { producer_id: i64, producer_epoch: i16 },
+}
+
+impl Settled {
+    fn producer_id(self) -> i64 {
+        match self {
+            Self::Batch { producer_id } | Self::Marker { producer_id, .. } => producer_id,
+        }
+    }
+}
+
 /// Changes of one append call that are not applied yet.
 #[derive(Debug, Default)]
 pub struct PendingAppend {
@@ -91,6 +107,7 @@ pub struct PendingAppend {
     /// (first offset, producer id) of the transactions begun.
     pub(super) started: Vec<(i64, i64)>,
     pub(super) ended: Vec<EndedTxn>,
+    pub(super) settled: Vec<Settled>,
 }
 
 impl PendingAppend {
@@ -111,6 +128,7 @@ impl PendingAppend {
         states: &ProducerStates,
         batch: &ProducerBatch,
         origin: AppendOrigin,
+        verification: Verification,
     ) -> Result<Checked, ProducerError> {
         let known = self
             .entries
@@ -127,6 +145,15 @@ impl PendingAppend {
         }
         if let Some(entry) = known {
             check_epoch(entry, batch, origin)?;
+        }
+        if origin != AppendOrigin::Replication {
+            let open = self.open_verification(states, batch.producer_id);
+            check_verified(known, batch, open, verification)?;
+            if let (Some(open), AppendOrigin::Client) = (open, origin) {
+                check_verified_sequence(known, batch, open)?;
+            }
+        }
+        if let Some(entry) = known {
             if origin == AppendOrigin::Client {
                 check_sequence(entry, batch)?;
             }
@@ -166,6 +193,17 @@ impl PendingAppend {
             entry.current_txn_first_offset = Some(batch.base_offset);
             self.started.push((batch.base_offset, batch.producer_id));
         }
+        let producer_id = batch.producer_id;
+        if batch.is_transactional && states.verifications.get(producer_id).is_some() {
+            self.settled.push(Settled::Batch { producer_id });
+        }
+    }
+
+    /// The producer's verification, unless this call has ended it.
+    fn open_verification<'a>(&self, states: &'a ProducerStates, producer_id: i64) -> Option<&'a OpenVerification> {
+        let open = states.verifications.get(producer_id)?;
+        let is_settled = self.settled.iter().any(|settled| settled.producer_id() == producer_id);
+        (!is_settled).then_some(open)
     }
 
     /// Checks a transaction marker. `transaction_version` is that of the request that wrote it (2: the epoch must be
@@ -195,6 +233,12 @@ impl PendingAppend {
         let entry = self.entry_mut(states, marker.producer_id);
         let first_offset = entry.current_txn_first_offset;
         entry.end_transaction(marker.producer_epoch, marker.coordinator_epoch, marker.timestamp_ms);
+        if states.verifications.get(marker.producer_id).is_some() {
+            self.settled.push(Settled::Marker {
+                producer_id: marker.producer_id,
+                producer_epoch: marker.producer_epoch,
+            });
+        }
         // A marker of a transaction without data here concerns nobody's last stable offset.
         if let Some(first_offset) = first_offset {
             self.ended.push(EndedTxn {
@@ -228,6 +272,51 @@ fn check_epoch(entry: &ProducerEntry, batch: &ProducerBatch, origin: AppendOrigi
         });
     }
     Ok(())
+}
+
+/// A transaction begins only with the guard of its open verification.
+fn check_verified(
+    known: Option<&ProducerEntry>,
+    batch: &ProducerBatch,
+    open: Option<&OpenVerification>,
+    verification: Verification,
+) -> Result<(), ProducerError> {
+    let Verification::Required(guard) = verification else {
+        return Ok(());
+    };
+    let is_open = known
+        .is_some_and(|entry| entry.producer_epoch == batch.producer_epoch && entry.current_txn_first_offset.is_some());
+    let is_verified = guard.is_some() && open.map(|open| open.guard) == guard;
+    if !batch.is_transactional || is_open || is_verified {
+        return Ok(());
+    }
+    Err(ProducerError::NotVerified {
+        producer_id: batch.producer_id,
+        producer_epoch: batch.producer_epoch,
+        offset: batch.base_offset,
+    })
+}
+
+/// While a transaction waits to begin, a batch must not overtake one that comes before it; where every transaction has an
+/// epoch of its own, the first batch that this partition knows of has sequence number 0.
+fn check_verified_sequence(
+    known: Option<&ProducerEntry>,
+    batch: &ProducerBatch,
+    open: &OpenVerification,
+) -> Result<(), ProducerError> {
+    let is_unknown = known.is_none_or(|entry| entry.batches().is_empty());
+    let skips = open.supports_epoch_bump && batch.base_sequence != 0 && is_unknown;
+    if !skips && batch.base_sequence <= open.lowest_sequence {
+        return Ok(());
+    }
+    Err(ProducerError::OutOfOrderSequence {
+        producer_id: batch.producer_id,
+        producer_epoch: batch.producer_epoch,
+        current_epoch: known.map_or(NO_PRODUCER_EPOCH, |entry| entry.producer_epoch),
+        offset: batch.base_offset,
+        base_sequence: batch.base_sequence,
+        last_sequence: known.map_or(NO_SEQUENCE, ProducerEntry::last_sequence),
+    })
 }
 
 fn check_marker_epoch(

@@ -3,6 +3,7 @@
 
 mod model;
 mod replay;
+mod verification;
 
 use super::entry::NO_SEQUENCE;
 use super::snapshot::{SnapshotError, decode_snapshot, encode_snapshot, snapshot_file_name, snapshot_offset};
@@ -44,7 +45,7 @@ fn marker(producer_id: i64, offset: i64) -> ProducerMarker {
 /// Checks and, when accepted, commits one batch.
 fn append(states: &mut ProducerStates, batch: &ProducerBatch) -> Result<Checked, ProducerError> {
     let mut pending = PendingAppend::new();
-    let checked = pending.check(states, batch, AppendOrigin::Client)?;
+    let checked = pending.check(states, batch, AppendOrigin::Client, Verification::Off)?;
     states.commit(pending);
     Ok(checked)
 }
@@ -155,19 +156,20 @@ fn batches_of_one_call_follow_each_other_and_a_failed_write_changes_nothing() {
     let mut pending = PendingAppend::new();
     assert!(pending.is_empty());
     assert_eq!(
-        pending.check(&states, &batch(1, 1, 2), AppendOrigin::Client),
+        pending.check(&states, &batch(1, 1, 2), AppendOrigin::Client, Verification::Off),
         Ok(Checked::New)
     );
     assert!(is_out_of_order(pending.check(
         &states,
         &batch(5, 3, 1),
-        AppendOrigin::Client
+        AppendOrigin::Client,
+        Verification::Off
     )));
     assert_eq!(
-        pending.check(&states, &batch(3, 3, 1), AppendOrigin::Client),
+        pending.check(&states, &batch(3, 3, 1), AppendOrigin::Client, Verification::Off),
         Ok(Checked::New)
     );
-    let duplicate = pending.check(&states, &batch(1, 4, 2), AppendOrigin::Client);
+    let duplicate = pending.check(&states, &batch(1, 4, 2), AppendOrigin::Client, Verification::Off);
     assert!(
         matches!(
             duplicate,
@@ -183,10 +185,10 @@ fn batches_of_one_call_follow_each_other_and_a_failed_write_changes_nothing() {
     assert_eq!(states, before);
     let mut pending = PendingAppend::new();
     pending
-        .check(&states, &batch(1, 1, 2), AppendOrigin::Client)
+        .check(&states, &batch(1, 1, 2), AppendOrigin::Client, Verification::Off)
         .expect("accepted");
     pending
-        .check(&states, &batch(3, 3, 1), AppendOrigin::Client)
+        .check(&states, &batch(3, 3, 1), AppendOrigin::Client, Verification::Off)
         .expect("accepted");
     states.commit(pending);
     assert_eq!(states.entry(1).map(ProducerEntry::last_sequence), Some(3));
@@ -197,13 +199,14 @@ fn unknown_producers_of_one_call_follow_each_other_too() {
     let states = ProducerStates::default();
     let mut pending = PendingAppend::new();
     assert_eq!(
-        pending.check(&states, &batch(9, 0, 1), AppendOrigin::Client),
+        pending.check(&states, &batch(9, 0, 1), AppendOrigin::Client, Verification::Off),
         Ok(Checked::New)
     );
     assert!(is_out_of_order(pending.check(
         &states,
         &batch(11, 1, 1),
-        AppendOrigin::Client
+        AppendOrigin::Client,
+        Verification::Off
     )));
 }
 
@@ -350,7 +353,12 @@ fn a_marker_and_the_next_transaction_fit_in_one_call() {
         .expect("accepted");
     // Offset 2 is a record without producer id.
     pending
-        .check(&states, &transactional(1, 1, 3), AppendOrigin::Client)
+        .check(
+            &states,
+            &transactional(1, 1, 3),
+            AppendOrigin::Client,
+            Verification::Off,
+        )
         .expect("accepted");
     let completed = states.commit(pending);
     assert_eq!(
@@ -391,11 +399,16 @@ fn coordinators_write_without_sequences_but_not_with_old_epochs() {
     };
     for offset in 0..3 {
         let mut pending = PendingAppend::new();
-        let checked = pending.check(&states, &commit(2, offset), AppendOrigin::Coordinator);
+        let checked = pending.check(
+            &states,
+            &commit(2, offset),
+            AppendOrigin::Coordinator,
+            Verification::Off,
+        );
         assert_eq!(checked, Ok(Checked::New), "the same sequences are no duplicate");
         states.commit(pending);
     }
-    let refused = PendingAppend::new().check(&states, &commit(1, 3), AppendOrigin::Coordinator);
+    let refused = PendingAppend::new().check(&states, &commit(1, 3), AppendOrigin::Coordinator, Verification::Off);
     assert!(matches!(refused, Err(ProducerError::InvalidProducerEpoch { .. })));
 }
 

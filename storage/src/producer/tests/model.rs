@@ -126,10 +126,10 @@ fn explore_pending(history: &mut Vec<ProducerBatch>, log: &mut Vec<Written>, dep
             let mut pending = PendingAppend::new();
             for earlier in &*history {
                 pending
-                    .check(&states, earlier, AppendOrigin::Client)
+                    .check(&states, earlier, AppendOrigin::Client, Verification::Off)
                     .expect("accepted before");
             }
-            let result = observed(pending.check(&states, &one, AppendOrigin::Client));
+            let result = observed(pending.check(&states, &one, AppendOrigin::Client, Verification::Off));
             assert_eq!(result, answer(log, producer_id, 0, sequence), "{log:?} then {one:?}");
             if result == Answer::New && depth > 1 {
                 log.push(Written {
