@@ -15,24 +15,30 @@ use super::group::api::{
     JoinReply, JoinRequest, LeaveRequest, LeavingMember, ListRequest, MemberProtocol, SyncRequest,
 };
 use super::group::config::GroupConfig;
-use super::runtime::Limits;
 use super::runtime::log::CoordinatorAppendError;
 use super::runtime::memory_log::MemoryLog;
+use super::runtime::{Clock, Limits};
 use super::{GroupCoordinator, StartGroups, partition_of};
 
+mod real_log;
 mod rewriting;
+mod transactions;
 
 const PARTITIONS: i32 = 4;
 
-fn start(limits: Limits, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
+/// A clock that goes with the time of tokio.
+fn virtual_clock() -> Clock {
     let started = Instant::now();
-    let clock = move || {
+    Arc::new(move || {
         let mono_ms = i64::try_from(started.elapsed().as_millis()).expect("short test");
         Now {
             mono_ms,
             wall_ms: 1_000_000 + mono_ms,
         }
-    };
+    })
+}
+
+fn start(limits: Limits, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
     GroupCoordinator::start(StartGroups {
         config: GroupConfig {
             offsets_topic_num_partitions: PARTITIONS,
@@ -40,7 +46,7 @@ fn start(limits: Limits, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
         },
         limits,
         log: Arc::<MemoryLog>::clone(log),
-        clock: Arc::new(clock),
+        clock: virtual_clock(),
         entropy: Arc::new(Uuid::new_v4),
         runtime: Handle::current(),
     })

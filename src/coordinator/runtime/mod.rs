@@ -17,6 +17,8 @@ mod staging;
 
 #[cfg(test)]
 pub(super) mod memory_log;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

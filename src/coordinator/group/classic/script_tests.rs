@@ -15,8 +15,10 @@ use crate::coordinator::group::api::{
 };
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::record::Record;
-use crate::coordinator::group::testing::{World, join_request, options, protocol};
+use crate::coordinator::group::testing::{Entry, World, commit_of, in_transaction, join_request, options, protocol};
 use crate::coordinator::runtime::machine::Machine;
+
+mod transactional_commits;
 
 struct Script {
     world: World,
@@ -78,8 +80,14 @@ impl Script {
             }
             _ => panic!("unknown event {line:?}"),
         }
-        for record in &self.world.log.clone()[records..] {
-            effects.push(self.tell_record(record));
+        for entry in self.world.log.clone().split_off(records) {
+            match entry {
+                Entry::Record(None, record) => effects.push(self.tell_record(&record)),
+                Entry::Record(Some(producer_id), record) => {
+                    effects.push(format!("transaction {producer_id}, {}", self.tell_record(&record)));
+                }
+                Entry::Marker(..) => {}
+            }
         }
         for (token, reply) in self.world.answered.clone().split_off(answers) {
             let label = self.labels[&token].clone();
@@ -159,6 +167,17 @@ impl Script {
                 knows_group_id_not_found: number("v", 9) >= 9,
                 topics: vec![one_offset()],
             }),
+            "txn-commit" => {
+                let commit = CommitRequest {
+                    group_id,
+                    generation_id,
+                    member_id,
+                    group_instance_id,
+                    topics: vec![one_offset()],
+                    ..commit_of("t", 0, 0)
+                };
+                Request::CommitTransactional(in_transaction(7, commit))
+            }
             "describe" => Request::Describe(vec![group_id]),
             _ => panic!("unknown request {command:?}"),
         }
