@@ -57,7 +57,10 @@ impl Pipeline {
     /// # Panics
     /// When there is one already: nothing is handled behind it.
     pub fn hold(&mut self, future: ReplyFuture) {
-        assert!(!self.is_held(), "nothing is handled behind a request that holds up others");
+        assert!(
+            !self.is_held(),
+            "nothing is handled behind a request that holds up others"
+        );
         self.held = Some(future);
     }
 
