@@ -225,6 +225,9 @@ broker_config! {
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most topics; creating more is refused.
         monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
+        /// Most transactional ids on this broker; producers with further ones are refused.
+        monedula_max_transactional_ids: i32 =
+            acting("monedula.max.transactional.ids", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Producer ids that one partition remembers, and verifications of transactions that it has under way; those that were idle longest are forgotten, never one with an open transaction.
         monedula_partition_max_producer_ids: i32 =
             acting("monedula.partition.max.producer.ids", Int, Some("100000"), Low, ClusterWide, AtLeast(1));
@@ -240,6 +243,9 @@ broker_config! {
         /// How produced batches are checked: `fast` trusts what the checksum covers inside compressed batches, `full` decompresses them and walks every record.
         monedula_record_validation: String =
             acting("monedula.record.validation", Text, Some("fast"), Low, ReadOnly, OneOf(&["fast", "full"]));
+        /// Most partitions of one transaction; adding more is refused.
+        monedula_transaction_max_partitions: i32 =
+            acting("monedula.transaction.max.partitions", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
         /// Partitions of a topic that is created without saying how many.
         num_partitions: i32 = acting("num.partitions", Int, Some("1"), Medium, ReadOnly, AtLeast(1));
         /// Threads per log directory that recover logs at the start and flush them at the stop.
@@ -295,7 +301,7 @@ broker_config! {
         socket_send_buffer_bytes: i32 =
             acting("socket.send.buffer.bytes", Int, Some("-1"), High, ReadOnly, Any)
                 .differs("102400", "a fixed size ends the system's own sizing, which follows the connection and costs fewer wake-ups");
-        /// Milliseconds between two looks for transactions that timed out.
+        /// Milliseconds after which the abort of a transaction that timed out is tried again; transactions are aborted as soon as their timeout is over.
         transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = acting(
             "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
         /// Longest transaction timeout that a client may ask for.

@@ -8,6 +8,7 @@
 //! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
 
 pub mod group;
+pub mod markers;
 pub mod partition_log;
 pub mod runtime;
 pub mod start;

@@ -65,6 +65,10 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
+    pub(in crate::coordinator) fn int8(&mut self) -> Result<i8, RecordDecodeError> {
+        self.array().map(i8::from_be_bytes)
+    }
+
     pub(in crate::coordinator) fn int16(&mut self) -> Result<i16, RecordDecodeError> {
         self.array().map(i16::from_be_bytes)
     }
@@ -193,6 +197,10 @@ impl Writer {
 
     pub(in crate::coordinator) fn finish(self) -> Bytes {
         self.bytes.freeze()
+    }
+
+    pub(in crate::coordinator) fn int8(&mut self, value: i8) {
+        self.bytes.put_i8(value);
     }
 
     pub(in crate::coordinator) fn int16(&mut self, value: i16) {

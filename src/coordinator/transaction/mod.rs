@@ -1,75 +1,109 @@
 //! The transaction coordinator: which producer has a transactional id, what its transaction covers, how it ended.
 //!
 //! Transactional ids are spread over the partitions of `__transaction_state` by a hash; the leader of a partition
-//! coordinates its ids. `state` is what the log says, this file what handlers call.
+//! coordinates its ids. `machine` is the pure machine of one partition, `record` its log's format; this file is what
+//! handlers call.
 //!
 //! Invariants: the coordinator never reads a clock; every call hands its request on before it returns, so the order of
 //! calls is the order in which the shard sees the requests; a producer id is asked for only when one is needed. Source:
 //! Kafka's `TransactionCoordinator`, KIP-98, KIP-360, KIP-890.
 
 pub mod api;
+pub mod config;
+mod deadlines;
+pub mod hard;
+pub mod machine;
+mod query;
+mod record;
+pub mod start;
 pub mod state;
+mod transition;
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use protocol::error_code::ErrorCode;
-use protocol::types::ProducerId;
+use protocol::types::{LeaderEpoch, PartitionIndex, ProducerId};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
-use self::api::{AddPartitionsRequest, EndRequest, InitRequest, ListFilter, ListQuery, ListedTransactions};
+use self::api::{AddPartitionsRequest, EndRequest, InitRequest, ListFilter, ListedTransactions};
 use self::api::{ProducerIdAndEpoch, Reply, Request, TransactionDescription};
-use self::state::TransactionState;
+use self::machine::{Effect, Event, TransactionMachine, WrittenMarkers};
+use self::start::{ProducerIdSource, StartTransactions, WriteMarkers};
 use super::partition_of;
+use super::runtime::events::EventSender;
+use super::runtime::{Answer, Parts, Perform, Shards};
 
 /// Ids go into the key of a record: their length is an int16 there.
 const MAX_TRANSACTIONAL_ID_BYTES: usize = i16::MAX as usize;
 
-/// A producer id that comes later.
-pub type ProducerIdFuture = Pin<Box<dyn Future<Output = Result<ProducerId, ErrorCode>> + Send>>;
-
-/// Where fresh producer ids come from.
-pub trait ProducerIdSource: Send + Sync + std::fmt::Debug {
-    /// An id that nobody has and nobody will get again; an error when there is none at the moment.
-    fn next(&self) -> ProducerIdFuture;
-}
-
 /// A description asked for: the id, and what is known of it.
 pub type DescribedTransaction = (Arc<str>, Result<TransactionDescription, ErrorCode>);
 
-type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
+type Pending = Result<oneshot::Receiver<Answer<Reply>>, ErrorCode>;
 
 /// The transactional ids that this broker coordinates.
 #[derive(Debug)]
 pub struct TransactionCoordinator {
+    shards: Arc<Shards<TransactionMachine>>,
     producer_ids: Arc<dyn ProducerIdSource>,
-    transaction_max_timeout_ms: i32,
     num_partitions: AtomicI32,
     is_active: AtomicBool,
 }
 
 impl TransactionCoordinator {
-    /// The partition of the topic of transaction state that the id belongs to. Tools that read the topic compute it as well.
-    pub fn partition_for(&self, transactional_id: &str) -> i32 {
+    /// A coordinator without partitions; they come with [`Self::on_elected`].
+    pub fn start(parts: StartTransactions) -> Arc<Self> {
+        let num_partitions = AtomicI32::new(parts.config.transaction_state_log_num_partitions);
+        let producer_ids = Arc::clone(&parts.producer_ids);
+        let perform = perform(parts.markers, parts.producer_ids, parts.runtime.clone());
+        let shards = Arc::new(Shards::new(Parts {
+            config: parts.config,
+            limits: parts.limits,
+            log: parts.log,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            runtime: parts.runtime,
+            perform,
+        }));
+        Arc::new(Self {
+            shards,
+            producer_ids,
+            num_partitions,
+            is_active: AtomicBool::new(true),
+        })
+    }
+
+    /// The partition of the topic of transaction state that the id belongs to. Tools that read the topic compute it as
+    /// well.
+    pub fn partition_for(&self, transactional_id: &str) -> PartitionIndex {
         partition_of(transactional_id, self.num_partitions.load(Ordering::Acquire))
     }
 
-    /// This broker became leader of a partition of the topic of transaction state.
-    pub fn on_elected(&self, _partition: i32, _leader_epoch: i32) {}
+    /// The topic of transaction state is there, and has so many partitions, whatever the configuration says. To be called
+    /// before any of them is elected.
+    pub fn on_topic_made(&self, num_partitions: i32) {
+        self.num_partitions.store(num_partitions, Ordering::Release);
+    }
+
+    /// This broker became leader of a partition of the topic of transaction state, under this epoch.
+    pub fn on_elected(&self, partition: PartitionIndex, leader_epoch: LeaderEpoch) {
+        if self.is_active.load(Ordering::Acquire) {
+            self.shards.on_elected(partition, leader_epoch);
+        }
+    }
 
     /// This broker leads a partition of the topic of transaction state no longer.
-    pub fn on_resigned(&self, _partition: i32) {}
-
-    /// Topics (name and id) were deleted: no transaction waits for their partitions.
-    pub fn on_topics_deleted(&self, _topics: &[(Arc<str>, Uuid)]) {}
+    pub fn on_resigned(&self, partition: PartitionIndex) {
+        self.shards.on_resigned(partition);
+    }
 
     /// Stops: what waits is answered NOT_COORDINATOR, what comes later COORDINATOR_NOT_AVAILABLE.
     pub async fn shutdown(&self) {
         self.is_active.store(false, Ordering::Release);
+        self.shards.shutdown().await;
     }
 
     /// InitProducerId with a transactional id: the producer id and epoch to use.
@@ -77,16 +111,26 @@ impl TransactionCoordinator {
         &self,
         request: InitRequest,
     ) -> impl Future<Output = Result<ProducerIdAndEpoch, ErrorCode>> + Send + use<> {
-        let timeouts_ms = 1..=self.transaction_max_timeout_ms;
-        let pending = check_id(&request.transactional_id).and_then(|()| {
-            if timeouts_ms.contains(&request.transaction_timeout_ms) {
-                self.ask(&Arc::clone(&request.transactional_id), Request::Init(request))
+        let timeouts_ms = 1..=self.shards.config().transaction_max_timeout_ms;
+        let is_allowed = timeouts_ms.contains(&request.transaction_timeout_ms);
+        let id = Arc::clone(&request.transactional_id);
+        let checked = check_id(&id).and_then(|()| {
+            if is_allowed {
+                Ok(())
             } else {
                 Err(ErrorCode::InvalidTransactionTimeout)
             }
         });
+        let asked = checked.map(|()| {
+            self.ask_with_producer_id(&id, move |fresh_producer_id| {
+                Request::Init(InitRequest {
+                    fresh_producer_id,
+                    ..request.clone()
+                })
+            })
+        });
         async move {
-            match wait(pending).await? {
+            match asked?.await? {
                 Reply::Init(result) => result,
                 other => wrong_kind(&other),
             }
@@ -95,8 +139,8 @@ impl TransactionCoordinator {
 
     /// AddPartitionsToTxn and AddOffsetsToTxn, of partitions that exist: answered when they are part of the transaction.
     pub fn add_partitions(&self, request: AddPartitionsRequest) -> impl Future<Output = ErrorCode> + Send + use<> {
-        let pending = check_id(&request.transactional_id)
-            .and_then(|()| self.ask(&Arc::clone(&request.transactional_id), Request::AddPartitions(request)));
+        let id = Arc::clone(&request.transactional_id);
+        let pending = check_id(&id).and_then(|()| self.ask(&id, Request::AddPartitions(request)));
         async move {
             match wait(pending).await {
                 Ok(Reply::AddPartitions(error)) | Err(error) => error,
@@ -112,8 +156,8 @@ impl TransactionCoordinator {
         request: AddPartitionsRequest,
     ) -> impl Future<Output = Vec<ErrorCode>> + Send + use<> {
         let count = request.partitions.len();
-        let pending = check_id(&request.transactional_id)
-            .and_then(|()| self.ask(&Arc::clone(&request.transactional_id), Request::Verify(request)));
+        let id = Arc::clone(&request.transactional_id);
+        let pending = check_id(&id).and_then(|()| self.ask(&id, Request::Verify(request)));
         async move {
             match wait(pending).await {
                 Ok(Reply::Verify(errors)) => errors,
@@ -123,16 +167,23 @@ impl TransactionCoordinator {
         }
     }
 
-    /// EndTxn: answered when the outcome is decided for good; markers follow. What the producer is to use next is told from
-    /// transaction version 2 on, else it is (-1, -1).
+    /// EndTxn: answered when the outcome is decided for good; markers follow. What the producer is to use next is told
+    /// from transaction version 2 on, else it is (-1, -1).
     pub fn end_transaction(
         &self,
         request: EndRequest,
     ) -> impl Future<Output = Result<ProducerIdAndEpoch, ErrorCode>> + Send + use<> {
-        let pending = check_id(&request.transactional_id)
-            .and_then(|()| self.ask(&Arc::clone(&request.transactional_id), Request::End(request)));
+        let id = Arc::clone(&request.transactional_id);
+        let asked = check_id(&id).map(|()| {
+            self.ask_with_producer_id(&id, move |fresh_producer_id| {
+                Request::End(EndRequest {
+                    fresh_producer_id,
+                    ..request.clone()
+                })
+            })
+        });
         async move {
-            match wait(pending).await? {
+            match asked?.await? {
                 Reply::End(result) => result,
                 other => wrong_kind(&other),
             }
@@ -142,39 +193,150 @@ impl TransactionCoordinator {
     /// DescribeTransactions, in the order asked; an id that is named twice is described once.
     pub fn describe(
         &self,
-        transactional_ids: Vec<Arc<str>>,
+        mut transactional_ids: Vec<Arc<str>>,
     ) -> impl Future<Output = Vec<DescribedTransaction>> + Send + use<> {
-        let _by_partition: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        transactional_ids.retain(|id| seen.insert(Arc::clone(id)));
+        let mut described: BTreeMap<Arc<str>, Result<TransactionDescription, ErrorCode>> = BTreeMap::new();
+        let mut by_partition: BTreeMap<PartitionIndex, Vec<Arc<str>>> = BTreeMap::new();
+        for id in &transactional_ids {
+            match check_id(id) {
+                Ok(()) => by_partition
+                    .entry(self.partition_for(id))
+                    .or_default()
+                    .push(Arc::clone(id)),
+                Err(error) => {
+                    described.insert(Arc::clone(id), Err(error));
+                }
+            }
+        }
+        let mut pending = Vec::new();
+        for (partition, ids) in by_partition {
+            let answer = self.ask_partition(partition, Request::Describe(ids.clone()));
+            pending.push((ids, answer));
+        }
         async move {
-            let described = transactional_ids
-                .into_iter()
-                .map(|id| (id, Err(ErrorCode::NotCoordinator)));
-            described.collect()
+            for (ids, answer) in pending {
+                match wait(answer).await {
+                    Ok(Reply::Describe(answers)) => described.extend(ids.into_iter().zip(answers)),
+                    Ok(other) => wrong_kind(&other),
+                    Err(error) => described.extend(ids.into_iter().map(|id| (id, Err(error)))),
+                }
+            }
+            let in_order = transactional_ids.into_iter();
+            in_order.filter_map(|id| described.remove_entry(&id)).collect()
         }
     }
 
-    /// ListTransactions: the ids of all partitions that are led here. While one of them is loading there is no list, because
-    /// it would be incomplete.
+    /// ListTransactions: the ids of all partitions that are led here. While one of them is loading there is no list,
+    /// because it would be incomplete.
     pub fn list(
         &self,
         filter: ListFilter,
     ) -> impl Future<Output = Result<ListedTransactions, ErrorCode>> + Send + use<> {
-        let query = query_of(&filter);
+        let query = self.check_active().and_then(|()| query::resolve(&filter));
+        let pending = query.and_then(|(query, unknown_states)| {
+            let answers = self.shards.submit_to_all(&Request::List(Arc::new(query)))?;
+            Ok((answers, unknown_states))
+        });
         async move {
-            query.map(|(_, unknown_states)| ListedTransactions {
+            let (answers, unknown_states) = pending?;
+            let mut transactions = Vec::new();
+            for answer in answers {
+                match wait(Ok(answer)).await {
+                    Ok(Reply::List(listed)) => transactions.extend(listed),
+                    Ok(other) => wrong_kind(&other),
+                    // The partition moved meanwhile; its new leader lists it.
+                    Err(ErrorCode::NotCoordinator) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(ListedTransactions {
                 unknown_states,
-                transactions: Vec::new(),
+                transactions,
             })
         }
     }
 
-    fn ask(&self, _transactional_id: &str, _request: Request) -> Pending {
+    fn check_active(&self) -> Result<(), ErrorCode> {
         if self.is_active.load(Ordering::Acquire) {
-            Err(ErrorCode::NotCoordinator)
+            Ok(())
         } else {
             Err(ErrorCode::CoordinatorNotAvailable)
         }
     }
+
+    fn ask(&self, transactional_id: &str, request: Request) -> Pending {
+        self.ask_partition(self.partition_for(transactional_id), request)
+    }
+
+    fn ask_partition(&self, partition: PartitionIndex, request: Request) -> Pending {
+        self.check_active()?;
+        self.shards.submit(partition, request)
+    }
+
+    /// Hands a request on, and once more with a fresh producer id when one is needed for it.
+    fn ask_with_producer_id<R>(
+        &self,
+        transactional_id: &str,
+        request: R,
+    ) -> impl Future<Output = Result<Reply, ErrorCode>> + Send + use<R>
+    where
+        R: Fn(Option<ProducerId>) -> Request + Send,
+    {
+        let partition = self.partition_for(transactional_id);
+        let pending = self.ask_partition(partition, request(None));
+        let (shards, producer_ids) = (Arc::clone(&self.shards), Arc::clone(&self.producer_ids));
+        async move {
+            match wait(pending).await? {
+                Reply::NeedsProducerId => {
+                    let fresh = producer_ids.next().await?;
+                    wait(shards.submit(partition, request(Some(fresh)))).await
+                }
+                reply => Ok(reply),
+            }
+        }
+    }
+}
+
+/// Does what the machines ask for. Markers have their places when this returns: those of a machine whose state is loaded
+/// anew must not be late.
+fn perform(
+    markers: Arc<dyn WriteMarkers>,
+    producer_ids: Arc<dyn ProducerIdSource>,
+    runtime: Handle,
+) -> Perform<TransactionMachine> {
+    Arc::new(move |effect, events: EventSender<TransactionMachine>| match effect {
+        Effect::WriteMarkers {
+            transactional_id,
+            prepare_offset,
+            marker,
+            partitions,
+        } => {
+            let write = |(topic, partition)| {
+                let written = markers.write(marker, &topic, partition);
+                (topic, partition, written)
+            };
+            let written: Vec<_> = partitions.into_iter().map(write).collect();
+            runtime.spawn(async move {
+                let mut results = Vec::with_capacity(written.len());
+                for (topic, partition, written) in written {
+                    results.push((topic, partition, written.await));
+                }
+                let written = WrittenMarkers {
+                    transactional_id,
+                    prepare_offset,
+                    results,
+                };
+                // A shard that has ended needs no news.
+                events.send(Event::MarkersWritten(written)).await
+            });
+        }
+        Effect::GetProducerId => {
+            let producer_id = producer_ids.next();
+            runtime.spawn(async move { events.send(Event::ProducerId(producer_id.await)).await });
+        }
+    })
 }
 
 fn check_id(transactional_id: &str) -> Result<(), ErrorCode> {
@@ -183,32 +345,6 @@ fn check_id(transactional_id: &str) -> Result<(), ErrorCode> {
     } else {
         Ok(())
     }
-}
-
-/// The filter with names resolved and the pattern compiled, and the names that are none.
-fn query_of(filter: &ListFilter) -> Result<(ListQuery, Vec<Arc<str>>), ErrorCode> {
-    let mut states = Vec::new();
-    let mut unknown = Vec::new();
-    for name in &filter.states {
-        match TransactionState::from_name(name) {
-            Some(state) => states.push(state),
-            None => unknown.push(Arc::clone(name)),
-        }
-    }
-    let mut producer_ids = filter.producer_ids.clone();
-    producer_ids.sort_unstable();
-    let compile = |pattern: &Arc<str>| {
-        let whole = format!("^(?:{pattern})$");
-        regex::Regex::new(&whole).map_err(|_| ErrorCode::InvalidRegularExpression)
-    };
-    let pattern = filter.id_pattern.as_ref().filter(|pattern| !pattern.is_empty());
-    let query = ListQuery {
-        states: (!filter.states.is_empty()).then_some(states),
-        producer_ids,
-        duration_ms: filter.duration_ms,
-        id_pattern: pattern.map(compile).transpose()?,
-    };
-    Ok((query, unknown))
 }
 
 /// The answer of a shard; a shard that went away without one has resigned.
