@@ -3,7 +3,7 @@
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
-//! - `requests` and `admin` build what most tests ask;
+//! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -16,4 +16,5 @@ pub mod client;
 pub mod matrix;
 pub mod report;
 pub mod requests;
+pub mod transactions;
 pub mod wire;
