@@ -37,6 +37,7 @@ pub const QUICK: &[&str] = &[
 pub struct Broker {
     address: SocketAddr,
     overrides: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
     directory: Option<TempDir>,
 }
@@ -44,10 +45,18 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker on an empty directory with `overrides` (`key=value`) and waits until it takes clients.
     pub fn start(overrides: &[&str]) -> Self {
+        Self::start_in(overrides, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_in(overrides: &[&str], environment: &[(&str, &str)]) -> Self {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let environment = environment.iter().map(owned).collect();
         if let Some(address) = external_address() {
             return Self {
                 address,
                 overrides: Vec::new(),
+                environment,
                 child: None,
                 directory: None,
             };
@@ -59,6 +68,7 @@ impl Broker {
         let mut broker = Self {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             overrides: overrides.iter().map(|&text| text.to_owned()).collect(),
+            environment,
             child: None,
             directory: Some(directory),
         };
@@ -114,6 +124,20 @@ impl Broker {
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "the broker still runs");
         self.launch();
+    }
+
+    /// Sends it a signal that it survives, such as SIGSTOP.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the broker runs");
+        kill_process(Pid::from_child(child), signal).expect("a process of ours");
+    }
+
+    /// Ends it and leaves its directory where it is; says where. `None` for an external one.
+    pub fn keep(&mut self) -> Option<PathBuf> {
+        if self.child.is_some() {
+            self.kill();
+        }
+        self.directory.take().map(TempDir::keep)
     }
 
     /// Whether the process still runs; always true for an external one.
@@ -173,6 +197,7 @@ impl Broker {
             .expect("a log file");
         let mut command = command(&settings);
         command.current_dir(self.home()).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdout(output.try_clone().expect("a file handle"))
             .stderr(output);
