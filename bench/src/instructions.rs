@@ -80,7 +80,7 @@ fn count(options: &Options, binary: &Path, kind: Kind, requests: u64, output: &P
         .arg(format!("--callgrind-out-file={}", output.display()))
         .arg(binary);
     let directory = options.path("instructions");
-    let (mut target, _) = Target::start_broker(&mut command, free_port()?, &directory, false)?;
+    let (mut target, _) = Target::start_broker(command, free_port()?, &directory, false)?;
     play(&target, kind, requests)?;
     target.stop()?;
     let text = std::fs::read_to_string(output)?;

@@ -203,14 +203,20 @@ pub fn add_partitions(connection: &mut Connection, producer: &Producer, partitio
     });
 }
 
-/// Adds a group's offsets; the answer's code.
-pub fn add_offsets(connection: &mut Connection, version: i16, producer: &Producer, group: &str) -> i16 {
-    let request = AddOffsetsToTxnRequest::default()
+/// An AddOffsetsToTxn request.
+pub fn add_offsets_request(producer: &Producer, group: &str) -> AddOffsetsToTxnRequest {
+    AddOffsetsToTxnRequest::default()
         .with_transactional_id(transactional_id(&producer.transactional_id))
         .with_producer_id(producer.id.into())
         .with_producer_epoch(producer.epoch)
-        .with_group_id(group_id(group));
-    connection.call(version, &request).error_code
+        .with_group_id(group_id(group))
+}
+
+/// Adds a group's offsets; the answer's code.
+pub fn add_offsets(connection: &mut Connection, version: i16, producer: &Producer, group: &str) -> i16 {
+    connection
+        .call(version, &add_offsets_request(producer, group))
+        .error_code
 }
 
 /// A TxnOffsetCommit request of one offset, without a member.
@@ -243,14 +249,18 @@ pub fn txn_commit(
     response.topics[0].partitions[0].error_code
 }
 
-/// Ends a transaction once.
-pub fn try_end(connection: &mut Connection, version: i16, producer: &Producer, committed: bool) -> EndTxnResponse {
-    let request = EndTxnRequest::default()
+/// An EndTxn request.
+pub fn end_request(producer: &Producer, committed: bool) -> EndTxnRequest {
+    EndTxnRequest::default()
         .with_transactional_id(transactional_id(&producer.transactional_id))
         .with_producer_id(producer.id.into())
         .with_producer_epoch(producer.epoch)
-        .with_committed(committed);
-    connection.call(version, &request)
+        .with_committed(committed)
+}
+
+/// Ends a transaction once.
+pub fn try_end(connection: &mut Connection, version: i16, producer: &Producer, committed: bool) -> EndTxnResponse {
+    connection.call(version, &end_request(producer, committed))
 }
 
 /// Ends a transaction, keeping the epoch, and waits until its markers are written.
