@@ -58,12 +58,15 @@ class Client:
         self.producer.produce(topic, data, partition=partition, on_delivery=delivered)
 
     def flush(self):
-        left = self.producer.flush(self.left())
+        try:
+            why = self.producer.flush(self.left())
+        except KafkaException as failure:
+            why = failure
         reports, self.reports = self.reports, []
         offsets = [offset for _, offset in reports]
-        wrong = [error for error, _ in reports if error is not None]
-        if left or wrong:
-            raise Failed(str(wrong[:1]), offsets)
+        why = why or next((error for error, _ in reports if error is not None), None)
+        if why:
+            raise Failed(str(why), offsets)
         return offsets
 
     def init(self):

@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** an operation is finished exactly once in the history, whatever became of the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Scope};
@@ -289,7 +289,7 @@ impl<'a> Crew<'a> {
                     Some("planned") => planned = Some(line["value"].clone()),
                     _ => {
                         let dies = line["die"] == true;
-                        self.finish(worker.process, &function, &committing, line);
+                        self.finish(worker.process, command, (&committing, planned), line);
                         return !dies;
                     }
                 },
@@ -301,16 +301,8 @@ impl<'a> Crew<'a> {
                     deadline = Instant::now() + PATIENCE;
                 }
                 Reply::Ended => {
-                    let transaction = function == "txn" || function == "pipe";
-                    let outcome = if transaction && committing.is_null() {
-                        "fail"
-                    } else {
-                        "info"
-                    };
-                    let steps = planned.unwrap_or_else(|| unfinished(command));
-                    let line =
-                        json!({"type": outcome, "begin": begin, "time": now(), "value": steps, "error": "it died"});
-                    self.finish(worker.process, &function, &committing, line);
+                    let line = json!({"type": "info", "begin": begin, "time": now(), "value": [], "error": "it died"});
+                    self.finish(worker.process, command, (&committing, planned), line);
                     return false;
                 }
             }
@@ -336,7 +328,18 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn finish(&self, process: u32, function: &Value, committing: &Value, mut line: Value) {
+    /// Completes what is known of an operation and writes it down.
+    fn finish(&self, process: u32, command: &Value, known: (&Value, Option<Value>), mut line: Value) {
+        let (committing, planned) = known;
+        let function = &command["f"];
+        let transaction = function == "txn" || function == "pipe";
+        if transaction && line["type"] == "info" && committing.is_null() {
+            // Nobody asked for its commit, whatever went wrong.
+            line["type"] = json!("fail");
+        }
+        if line["type"] != "ok" {
+            add_unknown_sends(&mut line["value"], planned.unwrap_or_else(|| sends_of(command)));
+        }
         let fields = line.as_object_mut().expect("a reply is an object");
         fields.remove("id");
         fields.insert("f".to_owned(), function.clone());
@@ -388,8 +391,8 @@ impl<'a> Crew<'a> {
     }
 }
 
-/// What an operation may have sent when nobody can say more.
-fn unfinished(command: &Value) -> Value {
+/// What an operation may have sent.
+fn sends_of(command: &Value) -> Value {
     let steps = command["value"].as_array().map_or(&[][..], Vec::as_slice);
     let sends = steps.iter().filter_map(|step| match command["f"].as_str() {
         Some("send") => Some(json!(["send", step[0], step[1], null])),
@@ -397,6 +400,22 @@ fn unfinished(command: &Value) -> Value {
         _ => None,
     });
     sends.collect()
+}
+
+/// Adds the sends that the client did not tell of: they may be in the log all the same.
+fn add_unknown_sends(steps: &mut Value, possible: Value) {
+    let (Value::Array(steps), Value::Array(possible)) = (steps, possible) else {
+        return;
+    };
+    let told: BTreeSet<u64> = steps
+        .iter()
+        .filter(|step| step[0] == "send")
+        .filter_map(|step| step[2].as_u64())
+        .collect();
+    let untold = possible
+        .into_iter()
+        .filter(|step| step[2].as_u64().is_some_and(|value| !told.contains(&value)));
+    steps.extend(untold);
 }
 
 /// Takes the accidents out of an operation, for the time of healing.
