@@ -14,7 +14,8 @@ has taken the transactional id over, else `other`; NAME is the library's own. Ot
     poll NAME COUNT MS                  answers with COUNT records as PARTITION:VALUE, with fewer once MS have gone by
     transform IN OUT GROUP ID STALL     for ever: what the group reads from IN goes to the same partition of OUT with a `!`, its
                                         offsets in the same transaction, MAX_RECORDS at a time; prints `committed COUNT` after
-                                        each transaction. Answers only when the library says that only a new producer helps.
+                                        each transaction. Answers only with the error that leaves the library no way but to
+                                        begin with a new producer and a new consumer.
                                         The first transaction that holds the value STALL is held when all of it is sent:
                                         prints `stalled`, reads `commit` or `abort`, and goes on accordingly
 """

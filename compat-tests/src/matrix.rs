@@ -36,7 +36,7 @@ pub struct Scenario {
     /// The settings of the broker of its own, where it needs one.
     pub own_broker: Option<Vec<String>>,
     /// Whether it is played through a client's worker.
-    shared: bool,
+    pub shared: bool,
     only_from: Vec<(String, Vec<u32>)>,
     exceptions: Vec<(String, String)>,
 }
@@ -54,6 +54,7 @@ pub enum Outcome {
 pub struct Run {
     pub client: Client,
     pub scenario: String,
+    pub shared: bool,
     pub outcome: Outcome,
     pub duration: Duration,
 }
@@ -139,6 +140,7 @@ impl Scenario {
         Run {
             client: client.clone(),
             scenario: self.name.clone(),
+            shared: self.shared,
             outcome,
             duration: started.elapsed(),
         }

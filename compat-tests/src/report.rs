@@ -1,7 +1,8 @@
-//! The report of the matrix: client × version × scenarios passed, in Markdown.
+//! The report of the matrix: client × version × scenarios passed, and shared scenario × client, in Markdown.
 //!
 //! **Invariant:** what did not run is named with its reason; nothing is counted as passed that did not run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::client::Client;
@@ -26,6 +27,7 @@ pub fn markdown(runs: &[Run], left_out: &[(Client, String, String)]) -> String {
         );
         line(&mut text, &row);
     }
+    shared(&mut text, runs);
     text.push_str("\n| client | scenario | outcome | seconds |\n|---|---|---|--:|\n");
     for run in runs {
         let outcome = match &run.outcome {
@@ -45,6 +47,33 @@ pub fn markdown(runs: &[Run], left_out: &[(Client, String, String)]) -> String {
     text
 }
 
+/// What came of the scenarios that every client with a worker plays; why something is missing stands in the list below it.
+fn shared(text: &mut String, runs: &[Run]) {
+    let shared: Vec<&Run> = runs.iter().filter(|run| run.shared).collect();
+    let mut clients = Client::all();
+    clients.retain(|client| shared.iter().any(|run| run.client == *client));
+    let scenarios: BTreeSet<&str> = shared.iter().map(|run| run.scenario.as_str()).collect();
+    if scenarios.is_empty() {
+        return;
+    }
+    let names: Vec<String> = clients.iter().map(Client::to_string).collect();
+    line(text, &format!("\n| shared scenario | {} |", names.join(" | ")));
+    line(text, &format!("|---|{}", "---|".repeat(names.len())));
+    for scenario in scenarios {
+        let outcome = |client: &Client| {
+            let run = shared.iter().find(|run| run.client == *client && run.scenario == scenario);
+            match run.map(|run| (&run.outcome, run.duration.as_secs_f64())) {
+                Some((Outcome::Passed, seconds)) => format!("{seconds:.1} s"),
+                Some((Outcome::Failed(_), _)) => "**failed**".to_owned(),
+                Some((Outcome::Skipped(_), _)) => "skipped".to_owned(),
+                None => "–".to_owned(),
+            }
+        };
+        let cells: Vec<String> = clients.iter().map(outcome).collect();
+        line(text, &format!("| {scenario} | {} |", cells.join(" | ")));
+    }
+}
+
 fn line(text: &mut String, row: &str) {
     writeln!(text, "{row}").expect("writing to a string does not fail");
 }
@@ -60,6 +89,7 @@ mod tests {
         let run = |scenario: &str, outcome| Run {
             client: client.clone(),
             scenario: scenario.to_owned(),
+            shared: scenario == "good",
             outcome,
             duration: Duration::from_secs(2),
         };
@@ -73,6 +103,7 @@ mod tests {
             text.contains(&format!("| {} | {} | 1 | 1 | 0 | 1 | 4 |", client.name, client.version)),
             "{text}"
         );
+        assert!(text.contains("| good | 2.0 s |"), "{text}");
         assert!(text.contains("bad | **failed**: the reason"), "{text}");
     }
 }

@@ -121,6 +121,7 @@ fn unavailable((client, scenario): &Test, why: &Unavailable) -> Run {
     Run {
         client: client.clone(),
         scenario: scenario.name.clone(),
+        shared: scenario.shared,
         outcome,
         duration: Default::default(),
     }

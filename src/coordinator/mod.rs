@@ -200,8 +200,9 @@ impl GroupCoordinator {
         request: TransactionalCommitRequest,
     ) -> impl Future<Output = CommitReply> + Send + use<> {
         let group_id = Arc::clone(&request.commit.group_id);
-        let pending =
-            check_group_id(&group_id).and_then(|()| self.ask(&group_id, Request::CommitTransactional(request)));
+        let pending = check_group_id(&group_id)
+            .and_then(|()| check_producer(&request))
+            .and_then(|()| self.ask(&group_id, Request::CommitTransactional(request)));
         async move {
             match wait(pending).await {
                 Ok(Reply::Commit(reply)) => reply,
@@ -215,9 +216,13 @@ impl GroupCoordinator {
     /// committed. COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE and NOT_COORDINATOR: nothing is known, try again
     /// (here or where the partition is led); other errors are final.
     pub fn write_marker(&self, partition: i32, marker: Marker) -> impl Future<Output = ErrorCode> + Send + use<> {
-        let pending = self
-            .check_active()
-            .and_then(|()| self.shards.submit_marker(partition, marker));
+        let pending = if marker.producer_id < 0 || marker.producer_epoch < 0 {
+            // Kafka fails to build such a marker.
+            Err(ErrorCode::UnknownServerError)
+        } else {
+            self.check_active()
+                .and_then(|()| self.shards.submit_marker(partition, marker))
+        };
         async move {
             match wait(pending).await {
                 Ok(()) => ErrorCode::None,
@@ -379,6 +384,17 @@ fn check_group_id(group_id: &str) -> Result<(), ErrorCode> {
         Err(ErrorCode::InvalidGroupId)
     } else {
         check_group_id_length(group_id)
+    }
+}
+
+/// A batch of nobody would be in no transaction, and no marker could end it.
+fn check_producer(request: &TransactionalCommitRequest) -> Result<(), ErrorCode> {
+    if request.producer_id < 0 {
+        Err(ErrorCode::InvalidProducerIdMapping)
+    } else if request.producer_epoch < 0 {
+        Err(ErrorCode::InvalidProducerEpoch)
+    } else {
+        Ok(())
     }
 }
 

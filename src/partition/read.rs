@@ -6,6 +6,7 @@
 use protocol::types::Offset;
 use storage::log::read_plan::{FileSlice, ReadError, ReadPlan};
 use storage::log::reader::LogReader;
+use storage::log::txn_index::AbortedTxn;
 use storage::log::watermarks::Watermarks;
 
 use crate::partition::partition::{Partition, PartitionError};
@@ -32,6 +33,8 @@ pub struct PartitionRead {
     pub readable: bool,
     /// There is more to read, but in another segment: the reader should come back at once.
     pub goes_on: bool,
+    /// For a read-committed reader, the aborted transactions that have records among these, by first offset.
+    pub aborted: Vec<AbortedTxn>,
 }
 
 impl PartitionRead {
@@ -66,8 +69,12 @@ impl Partition {
         min_one_batch: bool,
     ) -> Result<PartitionRead, PartitionError> {
         let read = self.read_with(fetch_offset, isolation, |reader, end_offset| {
-            let plan = reader.plan_read(fetch_offset, end_offset, max_bytes, min_one_batch);
-            plan.map(Some)
+            let plan = reader.plan_read(fetch_offset, end_offset, max_bytes, min_one_batch)?;
+            let aborted = match isolation {
+                Isolation::ReadCommitted => reader.aborted_transactions(&plan, fetch_offset, end_offset)?,
+                _ => Vec::new(),
+            };
+            Ok(Some((plan, aborted)))
         });
         read.map(|read| read.expect("a read that may wait is made"))
     }
@@ -84,7 +91,14 @@ impl Partition {
         min_one_batch: bool,
     ) -> Result<Option<PartitionRead>, PartitionError> {
         self.read_with(fetch_offset, isolation, |reader, end_offset| {
-            reader.plan_read_nowait(fetch_offset, end_offset, max_bytes, min_one_batch)
+            let Some(plan) = reader.plan_read_nowait(fetch_offset, end_offset, max_bytes, min_one_batch)? else {
+                return Ok(None);
+            };
+            let aborted = match isolation {
+                Isolation::ReadCommitted => reader.aborted_transactions_nowait(&plan, fetch_offset, end_offset)?,
+                _ => Some(Vec::new()),
+            };
+            Ok(aborted.map(|aborted| (plan, aborted)))
         })
     }
 
@@ -92,7 +106,7 @@ impl Partition {
         &self,
         fetch_offset: Offset,
         isolation: Isolation,
-        plan: impl FnOnce(&LogReader, Offset) -> Result<Option<ReadPlan>, ReadError>,
+        plan: impl FnOnce(&LogReader, Offset) -> Result<Option<(ReadPlan, Vec<AbortedTxn>)>, ReadError>,
     ) -> Result<Option<PartitionRead>, PartitionError> {
         self.check_open()?;
         let watermarks = self.watermarks();
@@ -105,14 +119,16 @@ impl Partition {
             records: None,
             readable: fetch_offset < end_offset,
             goes_on: false,
+            aborted: Vec::new(),
         };
         if !read.readable {
             return Ok(Some(read));
         }
         match plan(&self.reader, end_offset) {
-            Ok(Some(plan)) => {
+            Ok(Some((plan, aborted))) => {
                 read.records = plan.slice;
                 read.goes_on = plan.goes_on;
+                read.aborted = aborted;
                 Ok(Some(read))
             }
             Ok(None) => Ok(None),

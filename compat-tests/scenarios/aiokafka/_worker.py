@@ -86,7 +86,7 @@ class Library:
         session = {"session_timeout_ms": SESSION_TIMEOUT_MS, "heartbeat_interval_ms": 300}
         consumer = open_consumer(source, group_id=group, isolation_level="read_committed", **session)
         await consumer.start()
-        producer = await open_producer(identity, 30000)
+        producer = await open_producer(identity, 60000)
         try:
             while True:
                 batches = await consumer.getmany(timeout_ms=200, max_records=MAX_RECORDS)

@@ -97,31 +97,35 @@ class Library:
         session = {"session.timeout.ms": SESSION_TIMEOUT_MS, "heartbeat.interval.ms": 300}
         consumer = open_consumer(group_id=group, isolation_level="read_committed", **session)
         consumer.subscribe([source])
-        producer = open_producer(identity, 30000)
-        while True:
-            messages = [message for message in consumer.consume(MAX_RECORDS, timeout=0.2) if not message.error()]
-            if not messages:
-                continue
-            producer.begin_transaction()
-            try:
-                for message in messages:
-                    producer.produce(target, message.value() + b"!", partition=message.partition())
-                offsets = {message.partition(): message.offset() + 1 for message in messages}
-                offsets = [TopicPartition(source, partition, offset) for partition, offset in offsets.items()]
-                again(producer.send_offsets_to_transaction, offsets, consumer.consumer_group_metadata())
-                producer.flush()
-                if stall.asked_to_abort([message.value().decode() for message in messages]):
-                    again(producer.abort_transaction)
-                    rewind(consumer)
-                    continue
-                again(producer.commit_transaction)
-                print("committed", len(messages), flush=True)
-            except KafkaException as error:
-                if not error.args[0].txn_requires_abort():
-                    consumer.close()
-                    raise
+        producer = open_producer(identity, 60000)
+        try:
+            while True:
+                messages = [message for message in consumer.consume(MAX_RECORDS, timeout=0.2) if not message.error()]
+                if messages:
+                    self._transform(consumer, producer, messages, target, stall)
+        finally:
+            consumer.close()
+
+    def _transform(self, consumer, producer, messages, target, stall):
+        producer.begin_transaction()
+        try:
+            for message in messages:
+                producer.produce(target, message.value() + b"!", partition=message.partition())
+            offsets = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
+            offsets = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+            again(producer.send_offsets_to_transaction, offsets, consumer.consumer_group_metadata())
+            producer.flush()
+            if stall.asked_to_abort([message.value().decode() for message in messages]):
                 again(producer.abort_transaction)
                 rewind(consumer)
+                return
+            again(producer.commit_transaction)
+            print("committed", len(messages), flush=True)
+        except KafkaException as error:
+            if not error.args[0].txn_requires_abort():
+                raise
+            again(producer.abort_transaction)
+            rewind(consumer)
 
 
 def rewind(consumer):

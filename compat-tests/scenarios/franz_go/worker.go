@@ -190,7 +190,7 @@ func transform(source, target, group, id, stall string) error {
 		bootstrap, isolation("committed"), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(source), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(300*time.Millisecond), kgo.RequireStableFetchOffsets(),
-		kgo.TransactionalID(id), kgo.TransactionTimeout(30*time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.TransactionalID(id), kgo.TransactionTimeout(time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	)
 	if err != nil {
 		return err

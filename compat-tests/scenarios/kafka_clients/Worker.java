@@ -181,7 +181,7 @@ final class Worker {
                 "session.timeout.ms", SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms", 300);
         try (KafkaConsumer<String, String> consumer = openConsumer(settings);
-                KafkaProducer<String, String> producer = openProducer(identity, "30000")) {
+                KafkaProducer<String, String> producer = openProducer(identity, "60000")) {
             consumer.subscribe(List.of(source));
             while (true) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(200));

@@ -82,33 +82,37 @@ class Library:
             group_id=group, isolation_level="read_committed", max_poll_records=MAX_RECORDS, **session
         )
         consumer.subscribe([source])
-        producer = open_producer(identity, 30000)
-        while True:
-            batches = consumer.poll(timeout_ms=200)
-            records = [record for batch in batches.values() for record in batch]
-            if not records:
-                continue
-            try:
-                producer.begin_transaction()
-                for record in records:
-                    producer.send(target, record.value + b"!", partition=record.partition)
-                offsets = {
-                    partition: OffsetAndMetadata(batch[-1].offset + 1, "", -1) for partition, batch in batches.items()
-                }
-                producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
-                producer.flush()
-                if stall.asked_to_abort([record.value.decode() for record in records]):
-                    producer.abort_transaction()
-                    rewind(consumer)
-                    continue
-                producer.commit_transaction()
-                print("committed", len(records), flush=True)
-            except ProducerFencedError:
-                consumer.close()
-                raise
-            except KafkaError:
+        producer = open_producer(identity, 60000)
+        try:
+            while True:
+                batches = consumer.poll(timeout_ms=200)
+                if batches:
+                    self._transform(consumer, producer, batches, target, stall)
+        finally:
+            consumer.close()
+
+    def _transform(self, consumer, producer, batches, target, stall):
+        records = [record for batch in batches.values() for record in batch]
+        try:
+            producer.begin_transaction()
+            for record in records:
+                producer.send(target, record.value + b"!", partition=record.partition)
+            offsets = {
+                partition: OffsetAndMetadata(batch[-1].offset + 1, "", -1) for partition, batch in batches.items()
+            }
+            producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
+            producer.flush()
+            if stall.asked_to_abort([record.value.decode() for record in records]):
                 producer.abort_transaction()
                 rewind(consumer)
+                return
+            producer.commit_transaction()
+            print("committed", len(records), flush=True)
+        except ProducerFencedError:
+            raise
+        except KafkaError:
+            producer.abort_transaction()
+            rewind(consumer)
 
 
 def rewind(consumer):

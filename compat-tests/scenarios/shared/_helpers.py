@@ -70,6 +70,17 @@ class Worker:
             values.setdefault(int(partition), []).append(value)
         return values
 
+    def await_records(self, name, count, transform):
+        """Polls until `count` records have come, while `transform` is started again where it has to be."""
+
+        def enough():
+            transform.revive()
+            self.seen += sum(map(len, self.poll(name, count - self.seen, ms=500).values()))
+            return self.seen == count
+
+        self.seen = 0
+        until(enough, f"{count} records", pause_s=0)
+
     def finish(self, topic, partitions):
         """Writes a last record into each partition, after which no consumer has to wait for more."""
         self.ask("producer", "last", "-", 0)
@@ -92,37 +103,30 @@ class Worker:
 
 
 class Transform:
-    """A worker that carries out `transform` with a transactional id and a group, restarted where its library asks for that."""
+    """A worker that carries out `transform` with a transactional id and a group, started again where its library asks for it."""
 
     def __init__(self, source, target, group, identity):
         self.words = ("transform", source, target, group, identity)
         self.worker = Worker()
+        self.lines_read = 0
 
     def start(self, stall="-"):
         self.worker.tell(*self.words, stall)
         return self
 
     def wait_for_stall(self):
-        self._wait_for("stalled", lambda _: True)
+        line = self.worker.wait_for("stalled", "error")
+        equal(line, "stalled")
 
-    def wait_for_records(self, count):
-        """Until so many records are in transactions that were committed from now on."""
-        left = [count]
-
-        def enough(line):
-            left[0] -= int(line.split()[1])
-            return left[0] <= 0
-
-        self._wait_for("committed", enough)
-
-    def _wait_for(self, word, wanted):
-        while True:
-            line = self.worker.wait_for(word, "error")
-            if line.startswith("error"):
+    def revive(self):
+        """What its supervisor would do: a transform that has ended with an error begins anew, with the same names."""
+        lines = self.worker.program.lines
+        while self.lines_read < len(lines):
+            line = lines[self.lines_read]
+            self.lines_read += 1
+            if line.startswith("error "):
                 print("started again after:", line, flush=True)
                 self.start()
-            elif wanted(line):
-                return
 
     def kill(self):
         self.worker.program.kill()
@@ -135,3 +139,15 @@ def numbered(partitions, first, count):
 
 def transformed(partitions):
     return [[value + "!" for value in values] for values in partitions]
+
+
+def together(*parts):
+    """What the parts (lists of lists) hold by partition, one after the other."""
+    return [sum(values, []) for values in zip(*parts, strict=True)]
+
+
+def exactly(found, expected):
+    """That each partition holds what it should, nothing lost, doubled or out of order."""
+    for partition, (values, wanted) in enumerate(zip(found, expected, strict=True)):
+        lost, foreign = [value for value in wanted if value not in values], [value for value in values if value not in wanted]
+        assert values == wanted, f"partition {partition}: lost {lost}, foreign {foreign}, all: {values}"

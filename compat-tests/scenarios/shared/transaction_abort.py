@@ -10,6 +10,6 @@ for values, end in ((first, "commit"), (aborted, "abort"), (last, "commit")):
     worker.send("writer", topic, values)
     worker.ask(end, "writer")
 worker.finish(topic, 3)
-equal(worker.read(topic, 3), [early + late for early, late in zip(first, last)])
-equal(worker.read(topic, 3, "uncommitted"), [sum(values, []) for values in zip(first, aborted, last)])
+exactly(worker.read(topic, 3), together(first, last))
+exactly(worker.read(topic, 3, "uncommitted"), together(first, aborted, last))
 done()

@@ -28,5 +28,5 @@ for zombie, tries in (("at-its-commit", ("commit ZOMBIE",)), ("on-and-on", GOES_
     worker.send(heir, topic, [[heir], []])
     worker.ask("commit", heir)
 worker.finish(topic, 2)
-equal(worker.read(topic, 2), [["heir-of-at-its-commit", "heir-of-on-and-on"], []])
+exactly(worker.read(topic, 2), [["heir-of-at-its-commit", "heir-of-on-and-on"], []])
 done()

@@ -199,6 +199,32 @@ async fn a_shard_that_is_not_there_refuses_markers_and_commits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_has_no_transaction() {
+    let (log, groups) = fresh();
+    let partition = groups.partition_for("g");
+    for (producer_id, producer_epoch, error) in [
+        (-1, 0, ErrorCode::InvalidProducerIdMapping),
+        (i64::MIN, 0, ErrorCode::InvalidProducerIdMapping),
+        (7, -1, ErrorCode::InvalidProducerEpoch),
+    ] {
+        let request = TransactionalCommitRequest {
+            producer_epoch,
+            ..in_transaction(producer_id, commit("g", 5))
+        };
+        assert_eq!(error_of(&groups.commit_transactional(request).await), error);
+        let marker = Marker {
+            producer_epoch,
+            ..marker(producer_id, true)
+        };
+        assert_eq!(
+            groups.write_marker(partition, marker).await,
+            ErrorCode::UnknownServerError
+        );
+    }
+    assert_eq!(log.size(partition), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_log_refuses_concerns_its_producer_only() {
     let (log, groups) = fresh();
     assert_eq!(commit_transactional(&groups, 8, commit("g", 5)).await, NONE);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
-use protocol::wire::fetch_response::{EpochEndOffset, FetchedPartition};
+use protocol::wire::fetch_response::{AbortedTransaction, EpochEndOffset, FetchedPartition};
 use storage::log::read_plan::FileSlice;
 use storage::log::watermarks::Watermarks;
 
@@ -141,8 +141,15 @@ impl Looked {
             records,
             readable,
             goes_on,
+            aborted,
         } = read;
         self.found(limits, &watermarks);
+        if let Some(told) = &mut self.answer.aborted_transactions {
+            told.extend(aborted.iter().map(|txn| AbortedTransaction {
+                producer_id: txn.producer_id,
+                first_offset: txn.first_offset,
+            }));
+        }
         self.records = records;
         self.readable = readable;
         self.goes_on = goes_on;

@@ -8,7 +8,8 @@ use protocol::record::{BatchHeader, BatchView, NO_SEQUENCE, ValidatedBatch};
 
 use crate::error::StorageError;
 use crate::producer::{
-    AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerError, ProducerMarker, ProducerStates, Verification,
+    AppendOrigin, Checked, CompletedTxn, PendingAppend, ProducerBatch, ProducerError, ProducerMarker, ProducerStates,
+    Verification,
 };
 
 /// What holds for the batches of one call besides their own content.
@@ -97,16 +98,20 @@ pub(crate) fn check_producer(
     Ok(pending.check(states, &producer_batch(header), origin, rules.verification)?)
 }
 
-/// Takes a batch that is in the log already into the producer states.
-pub(crate) fn replay_producer(states: &mut ProducerStates, header: &BatchHeader, marker: Option<&ProducerMarker>) {
+/// Takes a batch that is in the log already into the producer states. The transaction that it ends, if it is a marker.
+pub(crate) fn replay_producer(
+    states: &mut ProducerStates,
+    header: &BatchHeader,
+    marker: Option<&ProducerMarker>,
+) -> Option<CompletedTxn> {
     if !header.has_producer_id() {
-        return;
+        return None;
     }
     if !header.attributes.is_control() {
         states.replay(&producer_batch(header));
-    } else if let Some(marker) = marker {
-        states.replay_marker(marker);
+        return None;
     }
+    states.replay_marker(marker?)
 }
 
 /// The transaction marker in a control batch, if it is one. `header` holds the offsets.

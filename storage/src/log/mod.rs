@@ -17,6 +17,7 @@ pub(crate) mod shared;
 mod snapshots;
 mod time_lookup;
 mod truncate;
+pub mod txn_index;
 pub mod watermarks;
 pub mod writer;
 

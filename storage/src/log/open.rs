@@ -24,9 +24,8 @@ use crate::log::recovery::{
     FoundSegment, Recovered, RecoveryInput, RecoveryReport, recover, remove_if_present, remove_segment_files,
 };
 use crate::log::shared::{LogShared, SharedStart};
-use crate::log::snapshots::{
-    RestoreLimits, remove_snapshots, remove_snapshots_of, restore_producers, snapshot_offsets,
-};
+use crate::log::snapshots::{RestoreLimits, remove_snapshots, remove_snapshots_of, snapshot_offsets};
+use crate::log::txn_index::{RecoveredTxns, TxnRecovery, indexed_segments};
 use crate::log::watermarks::Watermarks;
 use crate::log::writer::LogWriter;
 use crate::segment::SegmentDir;
@@ -116,17 +115,36 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
     remove_snapshots_of(fs.as_ref(), &open.dir, &snapshots, |offset| offset > log_end_offset)?;
     snapshots.retain(|offset| *offset <= log_end_offset);
     let limits = RestoreLimits {
-        log_start_offset,
+        newest_snapshot: log_end_offset,
         log_end_offset,
         producer_id_expiration_ms: open.config.producer_id_expiration_ms,
         max_producer_ids: open.config.max_producer_ids,
         now: open.now,
     };
-    let producers = restore_producers(&dir, &recovered.segments, &snapshots, limits)?;
+    let txns = TxnRecovery {
+        dir: &dir,
+        segments: &recovered.segments,
+        indexed: &indexed_segments(&entries),
+        scanned_from: recovered.scanned_from,
+        trusted_to: if open.clean_shutdown {
+            i64::MAX
+        } else {
+            open.recovery_point
+        },
+        has_new_markers: recovered.has_new_markers,
+    };
+    let RecoveredTxns {
+        mut producers,
+        has_aborted,
+        names_changed,
+    } = txns.run(&snapshots, limits)?;
+    let high_watermark = open.high_watermark.clamp(log_start_offset, log_end_offset);
+    producers.on_high_watermark(high_watermark);
     let unstable = producers.first_unstable_offset();
     let start = SharedStart {
         dir,
-        marks: Watermarks::clamped(log_start_offset, open.high_watermark, log_end_offset, unstable),
+        marks: Watermarks::clamped(log_start_offset, high_watermark, log_end_offset, unstable),
+        has_aborted,
         segments: recovered.segments,
         epochs_dirty: epochs != known_epochs,
         epochs,
@@ -135,6 +153,7 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
         names_dirty: metadata_is_new
             || names_are_unsynced
             || recovered.names_changed
+            || names_changed
             || removed > 0
             || found.is_empty(),
         dir_is_new: names_are_unsynced,
@@ -295,6 +314,8 @@ fn begin_at(dir: &SegmentDir, base_offset: i64, now: Now) -> Result<Recovered, S
             active: Arc::new(active),
         },
         report: RecoveryReport::default(),
+        scanned_from: base_offset,
+        has_new_markers: false,
         names_changed: true,
         index_files_complete: false,
     })

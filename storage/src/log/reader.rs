@@ -1,6 +1,7 @@
 //! Owns the reading side of one log: which bytes answer a fetch, where the log ends, which epoch an offset belongs to.
 //!
-//! Invariants: no call waits for the writer or takes a lock that is held while the disk is touched; every answer is
+//! Invariants: no call waits for the writer, and none that may not wait for the disk takes a lock that is held while the
+//! disk is touched; every answer is
 //! bounded by one consistent set of watermarks. Clones are cheap and see the same log. Sources: Kafka's
 //! `LocalLog.read`,
 //! `LeaderEpochFileCache`.
@@ -169,7 +170,7 @@ impl LogReader {
         Ok(wanted.nothing())
     }
 
-    fn check_range(&self, offset: i64) -> Result<Watermarks, ReadError> {
+    pub(super) fn check_range(&self, offset: i64) -> Result<Watermarks, ReadError> {
         let marks = self.watermarks();
         let (log_start_offset, log_end_offset) = (marks.log_start_offset, marks.log_end_offset);
         if offset < log_start_offset || offset > log_end_offset {

@@ -72,6 +72,10 @@ pub(super) struct RecoveryInput {
 pub(super) struct Recovered {
     pub(super) segments: SegmentList,
     pub(super) report: RecoveryReport,
+    /// Base offset of the first segment whose batches were looked at.
+    pub(super) scanned_from: i64,
+    /// There are transaction markers behind the recovery point.
+    pub(super) has_new_markers: bool,
     /// Names in the directory were changed.
     pub(super) names_changed: bool,
     /// The index files of the active segment are complete: it was closed and not changed since.
@@ -101,6 +105,8 @@ pub(super) fn recover(
         input,
         report: RecoveryReport::default(),
         sealed: Vec::new(),
+        scanned_from: None,
+        has_new_markers: false,
     };
     let mut newest: Option<(i64, Scanned)> = None;
     for (place, segment) in found.iter().enumerate() {
@@ -142,6 +148,8 @@ struct Recovery<'a> {
     input: RecoveryInput,
     report: RecoveryReport,
     sealed: Vec<Arc<SealedSegment>>,
+    scanned_from: Option<i64>,
+    has_new_markers: bool,
 }
 
 impl Recovery<'_> {
@@ -153,6 +161,7 @@ impl Recovery<'_> {
         epochs: &mut EpochCache,
     ) -> Result<Scanned, StorageError> {
         let (fs, base_offset) = (self.dir.fs.as_ref(), segment.base_offset);
+        self.scanned_from.get_or_insert(base_offset);
         let path = segment_path(&self.dir.path, base_offset, LOG_SUFFIX);
         let file = fs.open(&path, OpenMode::ReadWrite).context("open", &path)?;
         let farthest = base_offset.saturating_add(i64::from(i32::MAX) + 1);
@@ -236,6 +245,7 @@ impl Recovery<'_> {
                         why,
                     }));
                 }
+                self.has_new_markers |= placed.header.attributes.is_control() && placed.header.has_producer_id();
                 // Epochs of unsynced batches may be missing in the checkpoint.
                 let epoch = placed.header.partition_leader_epoch;
                 if epoch > epochs.latest().map_or(NO_LEADER_EPOCH, |latest| latest.epoch) {
@@ -286,10 +296,11 @@ impl Recovery<'_> {
                 removed_segments = self.report.removed_segments, "log cut at its first bad batch"
             );
         }
-        // Entries behind the cut must not come back at the next start.
+        // Entries behind the cut must not come back at the next start. Those of the transaction index are looked at when
+        // the producers are restored.
         let is_cut = newest.surplus_bytes > 0 || self.report.removed_segments > 0;
         if is_cut {
-            for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
+            for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
                 remove_if_present(fs, &segment_path(dir, base_offset, suffix))?;
             }
         }
@@ -303,6 +314,8 @@ impl Recovery<'_> {
         Ok(Recovered {
             segments,
             report: self.report,
+            scanned_from: self.scanned_from.unwrap_or(base_offset),
+            has_new_markers: self.has_new_markers,
             names_changed: is_cut,
             index_files_complete,
         })

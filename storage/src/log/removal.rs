@@ -222,7 +222,7 @@ impl LogWriter {
             .open(&path, OpenMode::Truncate)
             .context("create", &path)?;
         self.shared.mark_names_dirty();
-        let sealed = Arc::new(SealedSegment::just_sealed(&old.index(), old.base_offset(), false));
+        let sealed = Arc::new(SealedSegment::just_sealed(&old, false));
         let index = ActiveIndex::new(next_offset);
         let active = ActiveSegment::new(self.shared.path(), next_offset, now.wall_ms, file, index);
         let mut segments = SegmentList::clone(&self.shared.segments.load());

@@ -50,6 +50,10 @@ pub(crate) struct LogShared {
     offline: AtomicBool,
     /// The last write found no room on the disk.
     lacks_room: AtomicBool,
+    /// There are, or were, aborted transactions: readers look for them.
+    has_aborted: AtomicBool,
+    /// Held while the transaction index of a sealed segment is looked at for the first time.
+    txn_index_check: Mutex<()>,
     /// Held during a sync and during anything that takes synced bytes away.
     sync_lock: Mutex<()>,
     /// Held while files of removed segments are renamed. Taken after `sync_lock` where both are.
@@ -78,6 +82,7 @@ pub(crate) struct SharedStart {
     pub(crate) metadata_dirty: bool,
     pub(crate) names_dirty: bool,
     pub(crate) dir_is_new: bool,
+    pub(crate) has_aborted: bool,
     pub(crate) flusher: FlusherHandle,
 }
 
@@ -112,6 +117,8 @@ impl LogShared {
             is_retrying: AtomicBool::new(false),
             offline: AtomicBool::new(false),
             lacks_room: AtomicBool::new(false),
+            has_aborted: AtomicBool::new(start.has_aborted),
+            txn_index_check: Mutex::new(()),
             sync_lock: Mutex::new(()),
             removals: Mutex::new(PendingRemovals::default()),
         }
@@ -148,6 +155,22 @@ impl LogShared {
 
     pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
         self.lacks_room.store(lacks_room, Ordering::Relaxed);
+    }
+
+    /// Whether readers have to look for aborted transactions.
+    pub(crate) fn has_aborted(&self) -> bool {
+        self.has_aborted.load(Ordering::Acquire)
+    }
+
+    /// There are aborted transactions from now on.
+    pub(crate) fn set_has_aborted(&self) {
+        self.has_aborted.store(true, Ordering::Release);
+    }
+
+    /// Lets one thread at a time look at an index that nobody has looked at. Never waited for on a thread that may not
+    /// wait for the disk.
+    pub(crate) fn check_txn_index(&self) -> MutexGuard<'_, ()> {
+        self.txn_index_check.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Error for every call on an offline log.
@@ -301,6 +324,11 @@ impl LogShared {
             .file()
             .sync_data()
             .context("sync", segments.active.path())
+            .map_err(SyncFailure::Final)?;
+        segments
+            .active
+            .txn_index()
+            .sync(&segments.active.txn_index_path())
             .map_err(SyncFailure::Final)?;
         Self::while_dirty(&self.epochs_dirty, || {
             // The directory is synced below.

@@ -20,7 +20,7 @@ use crate::log::append::{marker_of, replay_producer};
 use crate::log::recovery::remove_if_present;
 use crate::log::writer::LogWriter;
 use crate::producer::snapshot::{decode_snapshot, encode_snapshot, snapshot_file_name, snapshot_offset};
-use crate::producer::{ProducerStates, is_expired};
+use crate::producer::{CompletedTxn, ProducerStates, is_expired};
 use crate::segment::file::{HeaderScan, LOG_SUFFIX, PlacedHeader, ScanRange, read_exact_at, segment_path};
 use crate::segment::{SegmentDir, SegmentList, SegmentRef};
 
@@ -109,36 +109,51 @@ pub(super) fn remove_snapshots_before(fs: &dyn FileSystem, dir: &Path, offset: i
 /// What restoring depends on besides the files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RestoreLimits {
-    pub(super) log_start_offset: i64,
+    /// Snapshots above are of no use.
+    pub(super) newest_snapshot: i64,
+    /// Where the log, or the part of it that is replayed, ends.
     pub(super) log_end_offset: i64,
     pub(super) producer_id_expiration_ms: i64,
     pub(super) max_producer_ids: usize,
     pub(super) now: Now,
 }
 
-/// Producer state at the log end: newest usable one of the snapshots (ascending) and the batches behind it.
+/// What becomes of the transactions that end while batches are replayed.
+pub(super) type OnEnded<'a> = dyn FnMut(&CompletedTxn) -> Result<(), StorageError> + 'a;
+
+/// Producer state at the log end: newest usable one of the snapshots (ascending) and the batches behind it. Those before
+/// the log start are replayed too, while they are there: what they ended would seem to be open.
 pub(super) fn restore_producers(
     dir: &SegmentDir,
     segments: &SegmentList,
     snapshots: &[i64],
     limits: RestoreLimits,
+    ended: &mut OnEnded<'_>,
 ) -> Result<ProducerStates, StorageError> {
+    let first_base_offset = segments.first_base_offset();
     let mut states = ProducerStates::new(limits.max_producer_ids.max(1));
-    let mut from = limits.log_start_offset;
+    let mut from = first_base_offset;
     for offset in snapshots
         .iter()
         .copied()
         .rev()
-        .filter(|offset| *offset <= limits.log_end_offset)
+        .filter(|offset| *offset <= limits.log_end_offset.min(limits.newest_snapshot))
     {
         if load_snapshot(dir, offset, &mut states, limits)? {
-            from = offset.max(limits.log_start_offset);
+            if offset < first_base_offset {
+                // What was removed of the log had no undecided records: what began there has ended, perhaps there.
+                states.forget_transactions_before(first_base_offset);
+            }
+            from = offset.max(first_base_offset);
             break;
         }
     }
     for index in segments.index_for(from).. {
         let Some(segment) = segments.get(index) else { break };
-        replay_segment(dir, segment, from, &mut states)?;
+        if segment.base_offset() >= limits.log_end_offset {
+            break;
+        }
+        replay_segment(dir, segment, from, &mut states, ended)?;
     }
     Ok(states)
 }
@@ -176,6 +191,7 @@ fn replay_segment(
     segment: SegmentRef<'_>,
     from: i64,
     states: &mut ProducerStates,
+    ended: &mut OnEnded<'_>,
 ) -> Result<(), StorageError> {
     let path = segment_path(&dir.path, segment.base_offset(), LOG_SUFFIX);
     let (file, range) = match segment {
@@ -211,7 +227,9 @@ fn replay_segment(
             true => read_marker(file.as_ref(), &path, &placed)?,
             false => None,
         };
-        replay_producer(states, &placed.header, marker.as_ref());
+        if let Some(completed) = replay_producer(states, &placed.header, marker.as_ref()) {
+            ended(&completed)?;
+        }
     }
     Ok(())
 }

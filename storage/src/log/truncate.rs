@@ -12,13 +12,13 @@ use crate::io::file_system::OpenMode;
 use crate::log::checkpoint::CheckpointState;
 use crate::log::recovery::{remove_if_present, remove_segment_files};
 use crate::log::snapshots::{RestoreLimits, list_snapshots, remove_snapshots, restore_producers};
+use crate::log::watermarks::Watermarks;
 use crate::log::writer::LogWriter;
 use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
-use crate::segment::file::{
-    HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path,
-};
+use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
 use crate::segment::sealed::{IndexSync, write_index_files};
+use crate::segment::txn_index::TxnIndexBuilder;
 use crate::segment::{SegmentList, SegmentRef, scan_for_offset};
 
 impl LogWriter {
@@ -53,11 +53,24 @@ impl LogWriter {
         let segments = shared.segments.load_full();
         let keep = segments.index_for(offset);
         let (kept, end_offset) = self.cut_segment(&segments, keep, offset)?;
+        let txn_index = self.kept_txn_index(&segments, keep, end_offset)?;
+        if let Some((file, count)) = &txn_index {
+            let path = kept.txn_index_path();
+            kept.txn_index().resume(Arc::clone(file), &path, *count)?;
+        }
         let marks = shared.marks.load();
         let log_start_offset = marks.log_start_offset;
         // Readers stop at the new end before anything is taken away.
+        // What was undecided may be so still: who reads only what is stable sees no more than before.
+        let high_watermark = marks.high_watermark.min(end_offset);
+        let stable = Some(marks.last_stable_offset);
+        shared.marks.store(Watermarks::clamped(
+            log_start_offset,
+            high_watermark,
+            end_offset,
+            stable,
+        ));
         self.producers.clear();
-        self.publish(log_start_offset, marks.high_watermark.min(end_offset), end_offset);
         shared.on_truncated(end_offset, &blocked);
         let size_bytes = u64::from(kept.index().size_bytes());
         self.install(SegmentList {
@@ -77,7 +90,11 @@ impl LogWriter {
             .file()
             .truncate(size_bytes)
             .context("truncate", self.active.path())?;
-        for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
+        if let Some((file, count)) = txn_index {
+            // Before the log goes on: a marker that was cut off must not speak for what gets its offset.
+            TxnIndexBuilder::behind(file, self.active.txn_index_path(), count)?.finish()?;
+        }
+        for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
             remove_if_present(
                 shared.fs(),
                 &segment_path(shared.path(), self.active.base_offset(), suffix),
@@ -89,15 +106,22 @@ impl LogWriter {
             shared.set_epochs(epochs);
         }
         let limits = RestoreLimits {
-            log_start_offset,
+            newest_snapshot: end_offset,
             log_end_offset: end_offset,
             producer_id_expiration_ms: self.config.producer_id_expiration_ms,
             max_producer_ids: self.config.max_producer_ids,
             now: self.last_seen,
         };
         let snapshots = list_snapshots(shared.fs(), shared.path())?;
-        self.producers = restore_producers(&shared.dir, &shared.segments.load(), &snapshots, limits)?;
-        self.publish(log_start_offset, marks.high_watermark.min(end_offset), end_offset);
+        self.producers = restore_producers(
+            &shared.dir,
+            &shared.segments.load(),
+            &snapshots,
+            limits,
+            &mut |_| Ok(()),
+        )?;
+        self.producers.on_high_watermark(high_watermark);
+        self.publish(log_start_offset, high_watermark, end_offset);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::io::file_system::OpenMode;
 use crate::log::append::{AppendError, AppendRules, Appended, check_producer};
 use crate::log::checkpoint::CheckpointState;
 use crate::log::shared::LogShared;
+use crate::log::txn_index::aborted_txns;
 use crate::log::watermarks::Watermarks;
 use crate::producer::{BeginVerification, Checked, PendingAppend, ProducerStates, Verification, VerificationGuard};
 use crate::segment::SegmentList;
@@ -25,6 +26,7 @@ use crate::segment::active_index::ActiveIndex;
 use crate::segment::file::{LOG_SUFFIX, segment_path};
 use crate::segment::roll::{NextBatch, RollReason, SegmentFill, roll_reason, segment_jitter_ms};
 use crate::segment::sealed::{IndexSync, SealedFiles, SealedSegment, write_index_files};
+use crate::segment::txn_index::AbortedTxn;
 
 /// Linux takes at most 1024 slices in one `pwritev`; half of that per call keeps the calls short. Even: a batch is two.
 const MAX_SLICES: usize = 512;
@@ -395,11 +397,14 @@ impl LogWriter {
         }
         let position = u64::from(self.active.index().size_bytes());
         let end = position + run.size_bytes as u64;
+        let aborted = aborted_txns(&self.producers.completed(&run.pending));
+        self.write_txn_index(&aborted)?;
         self.preallocate(end);
         if let Err(error) = self.write_batches(&run.batches, position) {
-            self.undo_write(position, &error);
+            self.undo_write(position, &aborted, &error);
             return Err(error);
         }
+        self.publish_txn_index(&aborted);
         let mut messages = 0;
         let mut index = self.active.index_mut();
         for batch in &run.batches {
@@ -432,7 +437,7 @@ impl LogWriter {
     }
 
     /// A write failed: the file is cut back to where it was. If even that fails, nobody knows what is in it.
-    fn undo_write(&mut self, position: u64, cause: &StorageError) {
+    fn undo_write(&mut self, position: u64, aborted: &[AbortedTxn], cause: &StorageError) {
         tracing::warn!(log = %self.shared.path().display(), error = %cause, "append failed");
         self.allocated_to = position;
         self.next_allocation_bytes = FIRST_PREALLOCATION_BYTES;
@@ -444,6 +449,7 @@ impl LogWriter {
         {
             self.shared.go_offline(&error);
         }
+        self.withdraw_txn_index(aborted);
     }
 
     /// Reserves disk blocks ahead of the tail: appends then do not wait for the file system's journal.
@@ -562,11 +568,9 @@ impl LogWriter {
         write_index_files(fs, dir, active.base_offset(), &mut index, IndexSync::Later)?;
         self.release_surplus()?;
         let active = &self.active;
-        self.shared.dir.keep_open(
-            active.base_offset(),
-            Arc::new(SealedFiles::new(Arc::clone(active.file()))),
-        );
-        Ok(Arc::new(SealedSegment::just_sealed(&index, active.base_offset(), true)))
+        let files = SealedFiles::new(Arc::clone(active.file())).with_txns(active.txn_index().file().cloned());
+        self.shared.dir.keep_open(active.base_offset(), Arc::new(files));
+        Ok(Arc::new(SealedSegment::just_sealed(active, true)))
     }
 
     /// Gives back disk blocks behind the end of the active segment.

@@ -19,7 +19,7 @@ pub use error::ProducerError;
 pub use pending::{AppendOrigin, Checked, PendingAppend, ProducerBatch, ProducerMarker};
 pub use verification::{BeginVerification, Verification, VerificationGuard};
 
-use pending::Settled;
+use pending::{EndedTxn, Settled};
 use verification::Verifications;
 
 /// Producer ids remembered per partition; above it the idlest are forgotten. An entry takes about 200 bytes; a
@@ -150,6 +150,7 @@ impl ProducerStates {
 
     /// Applies what was checked. Returns the transactions that ended, in log order.
     pub fn commit(&mut self, pending: PendingAppend) -> Vec<CompletedTxn> {
+        let completed = self.completed(&pending);
         for (producer_id, entry) in pending.entries {
             self.entries.insert(producer_id, entry);
         }
@@ -167,25 +168,33 @@ impl ProducerStates {
         for (first_offset, producer_id) in pending.started {
             self.ongoing.insert(first_offset, producer_id);
         }
-        let mut completed = Vec::with_capacity(pending.ended.len());
         for ended in pending.ended {
             self.ongoing.remove(&ended.first_offset);
+            self.unreplicated.insert(ended.first_offset, ended.last_offset);
+        }
+        self.evict();
+        completed
+    }
+
+    /// The transactions that end when this is committed, in log order.
+    pub fn completed(&self, pending: &PendingAppend) -> Vec<CompletedTxn> {
+        let mut gone = Vec::with_capacity(pending.ended.len());
+        let mut complete = |ended: &EndedTxn| {
+            gone.push(ended.first_offset);
+            let is_open = |offset: &i64| !gone.contains(offset);
+            let before = self.ongoing.keys().copied().find(is_open);
+            let begun = pending.started.iter().map(|(offset, _)| *offset).filter(is_open).min();
             // Transactions begun behind the marker in the same call do not hold it back further.
             let behind = ended.last_offset.saturating_add(1);
-            let last_stable_offset = self
-                .first_undecided_offset()
-                .map_or(behind, |offset| offset.min(behind));
-            self.unreplicated.insert(ended.first_offset, ended.last_offset);
-            completed.push(CompletedTxn {
+            CompletedTxn {
                 producer_id: ended.producer_id,
                 first_offset: ended.first_offset,
                 last_offset: ended.last_offset,
                 aborted: ended.aborted,
-                last_stable_offset,
-            });
-        }
-        self.evict();
-        completed
+                last_stable_offset: [before, begun].into_iter().flatten().fold(behind, i64::min),
+            }
+        };
+        pending.ended.iter().map(&mut complete).collect()
     }
 
     /// Takes in a data batch that is in the log already (start-up, replication): nothing is refused.
@@ -234,6 +243,16 @@ impl ProducerStates {
         }
         self.entries.insert(entry.producer_id, entry);
         self.evict();
+    }
+
+    /// Forgets the transactions that began before `offset`, not their producers: the log in which they ended is gone.
+    pub fn forget_transactions_before(&mut self, offset: i64) {
+        let later = self.ongoing.split_off(&offset);
+        for producer_id in std::mem::replace(&mut self.ongoing, later).into_values() {
+            if let Some(entry) = self.entries.get_mut(&producer_id) {
+                entry.current_txn_first_offset = None;
+            }
+        }
     }
 
     /// Forgets everything (truncation; a snapshot is loaded next).

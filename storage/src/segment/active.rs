@@ -10,7 +10,8 @@ use crate::error::StorageError;
 use crate::io::file_system::File;
 use crate::io::patience::Patience;
 use crate::segment::active_index::{ActiveIndex, Floor};
-use crate::segment::file::{LOG_SUFFIX, ScanRange, segment_path};
+use crate::segment::file::{LOG_SUFFIX, ScanRange, TXN_INDEX_SUFFIX, segment_path};
+use crate::segment::txn_index::ActiveTxnIndex;
 use crate::segment::{Located, scan_for_offset};
 
 /// The active segment.
@@ -23,6 +24,7 @@ pub(crate) struct ActiveSegment {
     /// What lies behind was written by this process, through the page cache.
     written_from: u32,
     index: RwLock<ActiveIndex>,
+    txn_index: ActiveTxnIndex,
 }
 
 /// What was appended last is in memory: a system that drops the newest pages first could not run a log.
@@ -37,7 +39,18 @@ impl ActiveSegment {
             file,
             written_from: index.size_bytes(),
             index: RwLock::new(index),
+            txn_index: ActiveTxnIndex::default(),
         }
+    }
+
+    /// The aborted transactions that have their marker in the segment.
+    pub(crate) fn txn_index(&self) -> &ActiveTxnIndex {
+        &self.txn_index
+    }
+
+    pub(crate) fn txn_index_path(&self) -> PathBuf {
+        let dir = self.path.parent().expect("a segment lies in a directory");
+        segment_path(dir, self.base_offset, TXN_INDEX_SUFFIX)
     }
 
     pub(crate) fn base_offset(&self) -> i64 {
@@ -103,6 +116,11 @@ impl ActiveSegment {
                 Ok(found.map_or(range.end, |located| located.position))
             }
         }
+    }
+
+    /// An offset that no batch before `position` reaches, near to the batch at `position`.
+    pub(crate) fn offset_behind(&self, position: u64) -> i64 {
+        self.index().offset_behind(position)
     }
 
     /// Whether everything from `position` on was appended by this process a short while ago.

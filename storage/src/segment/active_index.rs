@@ -191,6 +191,28 @@ impl ActiveIndex {
         Floor::ScanFrom(offset_index::floor_entry(&self.offsets, relative).map_or(0, |entry| entry.position))
     }
 
+    /// An offset that no batch before `position` reaches: that of a batch near there.
+    pub(crate) fn offset_behind(&self, position: u64) -> i64 {
+        let recent = self
+            .recent
+            .partition_point(|batch| u64::from(batch.position) < position);
+        if recent > 0
+            && let Some(batch) = self.recent.get(recent)
+        {
+            return self.base_offset + i64::from(batch.relative_base_offset);
+        }
+        let entry = self
+            .offsets
+            .partition_point(|entry| u64::from(entry.position) < position);
+        match (self.offsets.get(entry), self.recent.front()) {
+            (Some(entry), _) => self.base_offset + i64::from(entry.relative_offset),
+            (None, Some(batch)) if u64::from(batch.position) >= position => {
+                self.base_offset + i64::from(batch.relative_base_offset)
+            }
+            _ => self.next_offset,
+        }
+    }
+
     /// Where to begin to look for the first record at or behind a time: no batch before this position has one.
     pub(crate) fn position_before_time(&self, timestamp_ms: i64) -> u32 {
         let Some(entry) = time_index::floor_entry(&self.times, timestamp_ms) else {

@@ -11,6 +11,7 @@ pub(crate) mod offset_index;
 pub(crate) mod roll;
 pub(crate) mod sealed;
 pub(crate) mod time_index;
+pub(crate) mod txn_index;
 
 #[cfg(test)]
 pub(crate) mod test_batches;

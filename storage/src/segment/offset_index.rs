@@ -116,6 +116,27 @@ impl OffsetIndexFile {
             .last())
     }
 
+    /// The first entry of a batch that begins at or behind `position`.
+    pub(crate) fn first_at(
+        &self,
+        patience: Patience,
+        path: &Path,
+        position: u64,
+    ) -> Result<Option<OffsetEntry>, StorageError> {
+        let (mut low, mut high) = (0, self.entries);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if u64::from(self.entry(patience, path, middle)?.position) < position {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        (low < self.entries)
+            .then(|| self.entry(patience, path, low))
+            .transpose()
+    }
+
     /// Makes the file durable.
     pub(crate) fn sync(&self, path: &Path) -> Result<(), StorageError> {
         self.bytes.sync(path)

@@ -12,8 +12,11 @@ use crate::checkpoint::{replace, replace_unsynced};
 use crate::error::{IoContext, StorageError};
 use crate::io::file_system::{File, FileSystem, OpenMode};
 use crate::io::patience::Patience;
+use crate::segment::active::ActiveSegment;
 use crate::segment::active_index::ActiveIndex;
-use crate::segment::file::{HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, segment_path};
+use crate::segment::file::{
+    HeaderScan, INDEX_SUFFIX, LOG_SUFFIX, ScanRange, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path,
+};
 use crate::segment::index_bytes::IndexBytes;
 use crate::segment::offset_index::{OffsetEntry, OffsetIndexFile};
 use crate::segment::time_index::TimeIndexFile;
@@ -31,6 +34,8 @@ pub(crate) struct SealedSegment {
     has_no_timestamp: AtomicBool,
     /// Largest timestamp and the last offset of the batch that has it, once somebody asked.
     max_timestamp: OnceLock<Option<(i64, i64)>>,
+    /// Entries of the transaction index, once the file was looked at or when there is none.
+    txn_entries: OnceLock<u64>,
     /// It was taken out of its log: its files go, and no new ones are made.
     is_removed: AtomicBool,
 }
@@ -41,6 +46,7 @@ pub(crate) struct SealedFiles {
     log: Arc<dyn File>,
     offsets: OnceLock<OffsetIndexFile>,
     times: OnceLock<TimeIndexFile>,
+    txns: OnceLock<Arc<dyn File>>,
 }
 
 impl SealedFiles {
@@ -49,11 +55,20 @@ impl SealedFiles {
             log,
             offsets: OnceLock::new(),
             times: OnceLock::new(),
+            txns: OnceLock::new(),
         }
     }
 
     pub(crate) fn log(&self) -> &Arc<dyn File> {
         &self.log
+    }
+
+    /// The same with the opened file of the transaction index.
+    pub(crate) fn with_txns(self, txns: Option<Arc<dyn File>>) -> Self {
+        if let Some(txns) = txns {
+            self.txns.get_or_init(|| txns);
+        }
+        self
     }
 }
 
@@ -66,18 +81,81 @@ impl SealedSegment {
             index_unsynced: AtomicBool::new(index_unsynced),
             has_no_timestamp: AtomicBool::new(false),
             max_timestamp: OnceLock::new(),
+            txn_entries: OnceLock::new(),
             is_removed: AtomicBool::new(false),
         }
     }
 
     /// As [`Self::new`], of a segment whose largest timestamp is known, as [`Self::max_timestamp`] answers it.
-    pub(crate) fn just_sealed(index: &ActiveIndex, base_offset: i64, index_unsynced: bool) -> Self {
-        let sealed = Self::new(base_offset, index.next_offset(), index.size_bytes(), index_unsynced);
+    pub(crate) fn just_sealed(active: &ActiveSegment, index_unsynced: bool) -> Self {
+        let index = active.index();
+        let sealed = Self::new(
+            active.base_offset(),
+            index.next_offset(),
+            index.size_bytes(),
+            index_unsynced,
+        );
+        sealed.set_txn_entries(active.txn_index().count());
         sealed.max_timestamp.get_or_init(|| index.max_timestamp());
         sealed
             .has_no_timestamp
             .store(index.max_timestamp().is_none(), Ordering::Release);
         sealed
+    }
+
+    /// Entries of the transaction index; `None` when its file was not looked at yet.
+    pub(crate) fn txn_entries(&self) -> Option<u64> {
+        self.txn_entries.get().copied()
+    }
+
+    /// The transaction index was looked at, or is known not to be there.
+    pub(crate) fn set_txn_entries(&self, entries: u64) {
+        self.txn_entries.get_or_init(|| entries);
+    }
+
+    /// The file of the transaction index.
+    pub(crate) fn txn_file<'a>(
+        &self,
+        fs: &dyn FileSystem,
+        dir: &Path,
+        files: &'a SealedFiles,
+        patience: Patience,
+    ) -> Result<&'a Arc<dyn File>, StorageError> {
+        if files.txns.get().is_none() {
+            let path = segment_path(dir, self.base_offset, TXN_INDEX_SUFFIX);
+            if patience == Patience::MemoryOnly {
+                return Err(StorageError::io("open", path, std::io::ErrorKind::WouldBlock.into()));
+            }
+            let file = fs.open(&path, OpenMode::ReadWrite).context("open", &path)?;
+            drop(files.txns.set(file));
+        }
+        Ok(files.txns.get().expect("just set"))
+    }
+
+    /// An offset that no batch before `position` reaches, near to the batch at `position`.
+    pub(crate) fn offset_behind(
+        &self,
+        fs: &dyn FileSystem,
+        dir: &Path,
+        files: &SealedFiles,
+        position: u64,
+        patience: Patience,
+    ) -> Result<i64, StorageError> {
+        if position >= u64::from(self.size_bytes) {
+            return Ok(self.next_offset);
+        }
+        let path = segment_path(dir, self.base_offset, INDEX_SUFFIX);
+        if patience == Patience::MemoryOnly && files.offsets.get().is_none() {
+            return Err(StorageError::io("open", path, std::io::ErrorKind::WouldBlock.into()));
+        }
+        let entry = self.offsets(fs, dir, files)?.first_at(patience, &path, position)?;
+        let offset = entry.map(|entry| self.base_offset + i64::from(entry.relative_offset));
+        Ok(offset.unwrap_or(self.next_offset))
+    }
+
+    /// Whether it was taken out of its log.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Acquire)
     }
 
     /// The largest timestamp if somebody has asked before.
@@ -127,6 +205,13 @@ impl SealedSegment {
                 .map_err(SyncFailure::Again)?
                 .sync(&segment_path(dir, self.base_offset, TIME_INDEX_SUFFIX))
                 .map_err(SyncFailure::Final)?;
+            if self.txn_entries().is_some_and(|entries| entries > 0) {
+                self.txn_file(fs, dir, files, Patience::Disk)
+                    .map_err(SyncFailure::Again)?
+                    .sync_data()
+                    .context("sync", segment_path(dir, self.base_offset, TXN_INDEX_SUFFIX))
+                    .map_err(SyncFailure::Final)?;
+            }
             self.index_unsynced.store(false, Ordering::Release);
         }
         Ok(())
