@@ -28,6 +28,7 @@ mod samples;
 mod sequences;
 mod topic_checks;
 mod topics;
+mod txn_order;
 mod txn_table;
 mod versions;
 
