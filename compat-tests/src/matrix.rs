@@ -167,7 +167,9 @@ impl Scenario {
             let group = Pid::from_child(&child);
             let status = wait_for_exit(&mut child, PATIENCE);
             let _nobody_left = kill_process_group(group, Signal::KILL);
-            let text = listener.join().unwrap_or_else(|_| "the broker did not start again".to_owned());
+            let text = listener
+                .join()
+                .unwrap_or_else(|_| "the broker did not start again".to_owned());
             (status, text)
         });
         if status.is_none() {
@@ -234,12 +236,17 @@ mod tests {
         let text = "\"\"\"What it shows.\"\"\"\n# broker: own flush.ms=1 a=b\n# only: kafka-python >= 2.3\n# only: kcat >= 9\n\
                     # except: kafka-python 3.0.12: a bug\n# except: franz-go: no call for it\n";
         let scenario = Scenario::parse("name", Path::new("name.py"), text).expect("sound directives");
-        assert_eq!(scenario.own_broker, Some(vec!["flush.ms=1".to_owned(), "a=b".to_owned()]));
+        assert_eq!(
+            scenario.own_broker,
+            Some(vec!["flush.ms=1".to_owned(), "a=b".to_owned()])
+        );
         assert!(scenario.applies_to(&client("2.0.2")).is_err());
         assert_eq!(scenario.applies_to(&client("2.3.3")), Ok(()));
         assert_eq!(scenario.applies_to(&client("3.0.12")), Err("a bug".to_owned()));
         let mut others = Client::all().into_iter();
-        let other = others.find(|client| client.name == "franz-go").expect("a client of the table");
+        let other = others
+            .find(|client| client.name == "franz-go")
+            .expect("a client of the table");
         assert_eq!(scenario.applies_to(&other), Err("no call for it".to_owned()));
     }
 
