@@ -4,7 +4,7 @@ import time
 from _loop import Failed, Worker
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-PATIENCE_S = 30
+PATIENCE_S = 20
 
 
 class Client:
@@ -36,6 +36,7 @@ class Client:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": settings["role"] == "reader",
                 "session.timeout.ms": settings["session_timeout_ms"],
+                "max.poll.interval.ms": 12000,
                 "heartbeat.interval.ms": 400,
                 "fetch.wait.max.ms": 100,
                 "fetch.error.backoff.ms": 20,

@@ -7,7 +7,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, Topic
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
-PATIENCE_S = 30
+PATIENCE_S = 20
 logging.disable(logging.CRITICAL)
 
 
@@ -55,6 +55,7 @@ class Client:
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
                 session_timeout_ms=settings["session_timeout_ms"],
+                max_poll_interval_ms=12000,
                 heartbeat_interval_ms=400,
                 fetch_max_wait_ms=100,
                 partition_assignment_strategy=[RangePartitionAssignor],

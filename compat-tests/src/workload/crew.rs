@@ -22,7 +22,7 @@ use super::worker::{Living, Reply, Worker};
 use crate::client::Client;
 
 /// How long an operation may take. Everything in it waits for less.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Transactions are aborted by the broker after this.
 const TRANSACTION_TIMEOUT_MS: u64 = 5_000;
 

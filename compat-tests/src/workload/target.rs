@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::ApiVersionsRequest;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::broker::{Broker, QUICK, external_address, wait_for_exit};
+use crate::broker::{Broker, QUICK, Special, external_address, wait_for_exit};
 use crate::requests::{find_coordinator, unique};
 use crate::wire::Connection;
 
@@ -41,11 +41,16 @@ pub enum Target {
 }
 
 impl Target {
-    /// Starts it, or finds it; `environment` is for ours.
-    pub fn start(environment: &[(&str, &str)]) -> Self {
+    /// Starts ours.
+    pub fn ours(special: Option<Special>) -> Self {
+        let settings = [QUICK, SETTINGS].concat();
+        Self::Ours(Box::new(Broker::start_special(&settings, special)))
+    }
+
+    /// Starts it, or finds it.
+    pub fn start() -> Self {
         let Some(address) = external_address() else {
-            let settings = [QUICK, SETTINGS].concat();
-            return Self::Ours(Box::new(Broker::start_in(&settings, environment)));
+            return Self::ours(None);
         };
         let Some(program) = env::var_os("MONEDULA_EXACTLY_ONCE_COMMAND") else {
             return Self::Foreign(address);
