@@ -6,8 +6,8 @@
 //! **Invariant:** an operation is finished exactly once in the history, whatever became of the process.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,10 @@ use super::recorder::Recorder;
 use super::worker::{Living, Reply, Worker};
 use crate::client::Client;
 
-/// How long an operation may take. Everything in it waits for less.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long an operation may take. Clients give up earlier, as far as they give up at all.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long it may go on when the load is over.
+const LAST_PATIENCE: Duration = Duration::from_secs(25);
 /// Transactions are aborted by the broker after this.
 const TRANSACTION_TIMEOUT_MS: u64 = 5_000;
 
@@ -53,9 +55,9 @@ pub struct Crew<'a> {
     pub recorder: Recorder<'a>,
     pub lasting: &'a Lasting,
     pub living: Living,
-    /// No more load; pipelines go on.
-    pub load_is_over: AtomicBool,
-    pub pipes_are_over: AtomicBool,
+    /// No more load since then; pipelines go on.
+    load_over: OnceLock<Instant>,
+    pipes_over: OnceLock<Instant>,
     /// Threads that still drive a client: of load, and of pipelines.
     loading: AtomicUsize,
     piping: AtomicUsize,
@@ -79,8 +81,8 @@ impl<'a> Crew<'a> {
             recorder,
             lasting,
             living: Living::default(),
-            load_is_over: AtomicBool::new(false),
-            pipes_are_over: AtomicBool::new(false),
+            load_over: OnceLock::new(),
+            pipes_over: OnceLock::new(),
             loading: AtomicUsize::new(0),
             piping: AtomicUsize::new(0),
             last_offsets: Mutex::default(),
@@ -97,8 +99,14 @@ impl<'a> Crew<'a> {
         });
     }
 
-    /// Waits until no thread drives clients of the load, or of pipelines.
-    pub fn await_end(&self, pipes: bool) {
+    /// No client of the load, or of pipelines, begins anything any more.
+    pub fn call_off(&self, pipes: bool) {
+        self.over(pipes).get_or_init(Instant::now);
+    }
+
+    /// Ends the load, or the pipelines, and waits until no thread drives their clients.
+    pub fn end(&self, pipes: bool) {
+        self.call_off(pipes);
         let threads = if pipes { &self.piping } else { &self.loading };
         while threads.load(Ordering::SeqCst) > 0 {
             thread::sleep(Duration::from_millis(20));
@@ -114,12 +122,11 @@ impl<'a> Crew<'a> {
     }
 
     fn is_over(&self, role: Role) -> bool {
-        let over = if role == Role::Pipe {
-            &self.pipes_are_over
-        } else {
-            &self.load_is_over
-        };
-        over.load(Ordering::Relaxed)
+        self.over(role == Role::Pipe).get().is_some()
+    }
+
+    fn over(&self, pipes: bool) -> &OnceLock<Instant> {
+        if pipes { &self.pipes_over } else { &self.load_over }
     }
 
     fn live<'s>(&'s self, scope: &'s Scope<'s, '_>, mut seat: Seat, random: &mut Random) {
@@ -142,7 +149,7 @@ impl<'a> Crew<'a> {
         while !self.is_over(seat.role) {
             let mut command = operation(seat.role, fresh, random, &self.lasting.values);
             fresh = false;
-            if self.load_is_over.load(Ordering::Relaxed) {
+            if self.load_over.get().is_some() {
                 calm(&mut command);
             }
             let mut became_zombie = false;
@@ -171,7 +178,7 @@ impl<'a> Crew<'a> {
 
     /// Stops a client's time in mid-transaction, puts a successor in its seat, and lets it go on later.
     fn freeze<'s>(&'s self, scope: &'s Scope<'s, '_>, worker: &Worker<'_>, seat: &Seat, random: &mut Random) {
-        if self.load_is_over.load(Ordering::Relaxed) || !self.living.signal(worker.process, Signal::STOP) {
+        if self.load_over.get().is_some() || !self.living.signal(worker.process, Signal::STOP) {
             return;
         }
         self.recorder.disturb("zombies", Some(worker.process));
@@ -180,7 +187,7 @@ impl<'a> Crew<'a> {
         // Either the successor fences it, or its transaction times out; now and then it is back before both.
         let pause = random.milliseconds(500, TRANSACTION_TIMEOUT_MS + 2_500);
         let until = Instant::now() + pause;
-        while Instant::now() < until && !self.load_is_over.load(Ordering::Relaxed) {
+        while Instant::now() < until && !self.load_over.get().is_some() {
             thread::sleep(Duration::from_millis(50));
         }
         self.living.signal(worker.process, Signal::CONT);
@@ -266,10 +273,13 @@ impl<'a> Crew<'a> {
             "type": "invoke", "f": function, "process": worker.process, "time": begin, "value": command["value"],
         }));
         worker.tell(&with(command, "id", json!(begin)));
-        let (mut committing, mut planned) = (Value::Null, None);
+        let (mut committing, mut planned, mut killed) = (Value::Null, None, false);
         let mut deadline = Instant::now() + PATIENCE;
+        let over = self.over(function == "pipe");
         loop {
-            match worker.next(deadline) {
+            let last = over.get().filter(|_| !killed);
+            let last = last.map_or(deadline, |&over| deadline.min(over + LAST_PATIENCE));
+            match worker.next(last.min(Instant::now() + Duration::from_secs(1))) {
                 Reply::Line(line) => match line["type"].as_str() {
                     Some("waiting") => {
                         waiting(worker);
@@ -283,9 +293,11 @@ impl<'a> Crew<'a> {
                         return !dies;
                     }
                 },
+                Reply::TimedOut if Instant::now() < last => {}
                 Reply::TimedOut => {
                     self.recorder.disturb("operations without end", Some(worker.process));
                     worker.kill();
+                    killed = true;
                     deadline = Instant::now() + PATIENCE;
                 }
                 Reply::Ended => {

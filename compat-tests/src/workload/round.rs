@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +58,7 @@ pub fn play(target: &mut Target, plan: Plan<'_>, lasting: &Lasting, counts: &Cou
         crew.recorder.write(&json!({"type": "pipeline", "value": pairs}));
     }
     thread::scope(|scope| {
+        let _called_off = CalledOff(&crew);
         for seat in seats(&crew, plan) {
             crew.employ(scope, seat, random.fork());
         }
@@ -68,16 +68,24 @@ pub fn play(target: &mut Target, plan: Plan<'_>, lasting: &Lasting, counts: &Cou
         } else {
             disturb(target, &crew, &mut random.fork(), until);
         }
-        crew.load_is_over.store(true, Ordering::Relaxed);
-        crew.await_end(false);
+        crew.end(false);
         heal_and_read(target, &crew, plan);
-        crew.pipes_are_over.store(true, Ordering::Relaxed);
     });
     let findings = check(&crew.recorder.history());
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut connection = Connection::open(target.address());
     connection.call(6, &delete_topics_request(&names));
     findings
+}
+
+/// Ends everything when it goes, so that a failure here does not wait for clients for ever.
+struct CalledOff<'a>(&'a Crew<'a>);
+
+impl Drop for CalledOff<'_> {
+    fn drop(&mut self) {
+        self.0.call_off(false);
+        self.0.call_off(true);
+    }
 }
 
 /// Who works: every role with every client, the isolations of plain ones turn and turn about.
@@ -118,8 +126,7 @@ fn heal_and_read(target: &Target, crew: &Crew<'_>, plan: Plan<'_>) {
     }
     let drained = await_drained(&mut connection, crew, plan);
     crew.recorder.write(&json!({"type": "drained", "value": drained}));
-    crew.pipes_are_over.store(true, Ordering::Relaxed);
-    crew.await_end(true);
+    crew.end(true);
     let ends = await_rest(&mut connection, crew, plan, &output_keys());
     read_everything(crew, plan, &ends);
     await_offsets_rest(&mut connection, crew, plan);

@@ -1,9 +1,11 @@
 //! The broker under the load: ours, one that a command starts (Apache Kafka, as the control), or one that only listens.
 //!
 //! Environment: `MONEDULA_COMPAT_ADDRESS` (`HOST:PORT`) names another broker; it is left in peace, unless
-//! `MONEDULA_EXACTLY_ONCE_COMMAND` names a program that runs it in the foreground, on the same data at each start.
+//! `MONEDULA_EXACTLY_ONCE_COMMAND` names a program that runs it in the foreground, on the same data at each start (what it
+//! prints goes to a file `.log` beside it).
 
 use std::env;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -120,7 +122,10 @@ impl Target {
             } => {
                 assert!(child.is_none(), "it still runs");
                 let mut command = Command::new(&*program);
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                let log = program.with_extension("log");
+                let output = File::options().create(true).append(true).open(&log);
+                let output = output.unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+                command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
                 let started = command.spawn();
                 *child = Some(started.unwrap_or_else(|error| panic!("{}: {error}", program.display())));
                 wait_until_serving(*address);
