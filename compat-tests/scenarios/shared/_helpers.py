@@ -21,6 +21,7 @@ class Refused(Exception):
 class Worker:
     def __init__(self):
         self.program = Program(*sys.argv[2:], BOOTSTRAP, stdin=subprocess.PIPE, stderr=None)
+        self.queued = 0  # commands whose answers nobody has read
 
     def tell(self, *words):
         print(*words, file=self.program.process.stdin, flush=True)
@@ -30,7 +31,13 @@ class Worker:
 
     def ask(self, *words):
         """The words of the answer; an error is raised."""
+        while self.queued:
+            self.queued -= 1
+            self._answer()
         self.tell(*words)
+        return self._answer()
+
+    def _answer(self):
         answer = self.wait_for("ok", "error")
         if answer != "ok" and not answer.startswith("ok "):
             raise Refused(answer)
@@ -58,9 +65,11 @@ class Worker:
         self.ask("flush", name)
 
     def queue(self, name, topic, partitions):
+        """Has the values sent, and goes on at once: there are libraries that do not even take a record without a broker."""
         for partition, values in enumerate(partitions):
             if values:
-                self.ask("send", name, topic, partition, *values)
+                self.tell("send", name, topic, partition, *values)
+                self.queued += 1
 
     def poll(self, name, count, ms=PATIENCE_S * 1000):
         """The values of `count` records by partition; fewer when `ms` have gone by."""
