@@ -82,7 +82,11 @@ impl Client {
     /// Installs it if that was not done before.
     pub fn prepare(&self) -> Result<(), Unavailable> {
         let own = [(self.name.as_str(), "-V")];
-        let tools = if self.installer == Installer::Machine { &own } else { self.installer.tools() };
+        let tools = if self.installer == Installer::Machine {
+            &own
+        } else {
+            self.installer.tools()
+        };
         for &(tool, version) in tools {
             self.find_tool(tool, version)?;
         }
@@ -109,7 +113,11 @@ impl Client {
 
     fn find_tool(&self, tool: &str, version: &str) -> Result<(), Unavailable> {
         let mut command = Command::new(tool);
-        let found = command.arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let found = command
+            .arg(version)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         found
             .map(drop)
             .map_err(|error| Unavailable::Missing(format!("{self} needs {tool}, which does not run ({error})")))

@@ -24,7 +24,12 @@ pub enum Installer {
 }
 
 /// What keeps the classes of short-lived programs out of the optimizing compiler, which would cost more than it gains.
-const JAVA: [&str; 4] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m"];
+const JAVA: [&str; 4] = [
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+    "-Xmx256m",
+];
 
 impl Installer {
     /// By its name in the table.
@@ -57,7 +62,9 @@ impl Installer {
         };
         let entries = fs::read_dir(scenarios).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
-        let mut sources: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == extension)).collect();
+        let mut sources: Vec<PathBuf> = paths
+            .filter(|path| path.extension().is_some_and(|end| end == extension))
+            .collect();
         sources.sort();
         sources
     }
@@ -87,7 +94,9 @@ impl Installer {
     pub fn worker(self, directory: &Path, scenarios: &Path) -> Option<Vec<OsString>> {
         let script = scenarios.join("_worker.py");
         match self {
-            Self::Pip if script.is_file() => Some([self.interpreter(directory), vec![script.into_os_string()]].concat()),
+            Self::Pip if script.is_file() => {
+                Some([self.interpreter(directory), vec![script.into_os_string()]].concat())
+            }
             Self::Pip | Self::Machine => None,
             Self::Maven => {
                 let [jars, classes] = ["jars/*", "classes"].map(|part| directory.join(part).display().to_string());
@@ -102,7 +111,15 @@ impl Installer {
 
 fn install_python(directory: &Path, packages: &[String]) -> Result<(), String> {
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(directory))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"];
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+    ];
     run(Command::new(directory.join("bin/python")).args(pip).args(packages))
 }
 
@@ -132,7 +149,9 @@ fn install_java(directory: &Path, packages: &[String], sources: &[PathBuf]) -> R
         .arg(&file)
         .args(["dependency:copy-dependencies", "-DincludeScope=runtime", &goal]))?;
     let mut compiler = Command::new("javac");
-    compiler.args(["-Xlint:all,-processing", "-Werror", "-d"]).arg(directory.join("classes"));
+    compiler
+        .args(["-Xlint:all,-processing", "-Werror", "-d"])
+        .arg(directory.join("classes"));
     run(compiler.arg("-cp").arg(jars.join("*")).args(sources))
 }
 
