@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the root crate from left to right: each may use only those before it.
 const LAYERS: &[&str] = &[
+    "planted",
     "env",
     "config",
     "telemetry",

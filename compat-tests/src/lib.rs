@@ -6,6 +6,7 @@
 //! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
+//! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `requests` and `admin` build what most tests ask;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.

@@ -21,16 +21,17 @@ use std::time::{Duration, Instant};
 use compat_tests::checker::history::History;
 use compat_tests::checker::parse::add_line;
 use compat_tests::checker::{Findings, check};
-use compat_tests::client::{Client, Unavailable};
-use compat_tests::workload::clock;
 use compat_tests::workload::crew::Lasting;
 use compat_tests::workload::random::Random;
 use compat_tests::workload::recorder::Counts;
 use compat_tests::workload::round::{Plan, play};
 use compat_tests::workload::target::Target;
+use compat_tests::workload::{clock, libraries};
 
 /// A round is this long at most, so that its history stays small.
 const ROUND: Duration = Duration::from_secs(120);
+/// How long open transactions may take to end once everything runs, and pipelines to come to their end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn nothing_is_lost_doubled_or_seen_too_early() {
@@ -39,13 +40,16 @@ fn nothing_is_lost_doubled_or_seen_too_early() {
         assert!(findings.is_clean(), "\n{findings}");
         return;
     }
-    let Some(clients) = clients() else { return };
+    let clients = match libraries() {
+        Ok(clients) => clients,
+        Err(why) => return say(&format!("exactly once: left out: {why}")),
+    };
     let seed = number("MONEDULA_EXACTLY_ONCE_SEED").unwrap_or_else(clock::now);
     let length = Duration::from_secs(number("MONEDULA_EXACTLY_ONCE_SECONDS").unwrap_or(120));
     let set = |name| env::var_os(name).is_some_and(|value| value == "1");
     say(&format!("exactly once: {} s, seed {seed}", length.as_secs()));
     let (mut random, lasting, counts) = (Random::new(seed), Lasting::default(), Counts::default());
-    let mut target = Target::start(&[]);
+    let mut target = Target::start();
     target.settle();
     let directory = tempfile::Builder::new()
         .prefix("monedula-exactly-once-")
@@ -63,6 +67,7 @@ fn nothing_is_lost_doubled_or_seen_too_early() {
             plain_only: set("MONEDULA_EXACTLY_ONCE_PLAIN"),
             in_peace: set("MONEDULA_EXACTLY_ONCE_IN_PEACE"),
             history: &history,
+            patience: PATIENCE,
         };
         let findings = play(&mut target, plan, &lasting, &counts, &mut random);
         counts.add("transactions in write cycles (allowed)", findings.in_write_cycles);
@@ -97,28 +102,6 @@ fn check_again(path: &Path) -> Findings {
         add_line(&mut history, line).expect("a line of a history");
     }
     check(&history)
-}
-
-/// The newest of each library; `None` when one cannot be had, which is a failure where `CI=true` is set.
-fn clients() -> Option<Vec<Client>> {
-    let wanted = [("confluent-kafka", "2.16.1"), ("kafka-python", "3.0.12")];
-    let known = Client::all();
-    let mut clients = Vec::new();
-    for (name, version) in wanted {
-        let client = known
-            .iter()
-            .find(|client| client.name == name && client.version == version);
-        let client = client.unwrap_or_else(|| panic!("clients.txt lacks {name} {version}"));
-        match client.prepare() {
-            Ok(()) => clients.push(client.clone()),
-            Err(Unavailable::Missing(why)) if env::var("CI").is_ok_and(|value| value == "true") => panic!("{why}"),
-            Err(why) => {
-                say(&format!("exactly once: left out: {why}"));
-                return None;
-            }
-        }
-    }
-    Some(clients)
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -12,12 +12,16 @@ An adapter (see confluent.py, kafka_python.py) has:
     assign([(topic, partition, offset)]), end_offset(topic, partition), subscribe(topic), rewind()
     consume(max, seconds) -> list    what came, in order: records (topic, partition, offset, bytes) and rebalances (time,
                                      "assigned" or "revoked", [(topic, partition)])
+    deadline                         when to give up, as far as that can be told the library
     commit_offsets({(topic, partition): offset}), position_at_end(topic, partition, end) -> bool
 """
 import json
 import os
 import sys
 import time
+
+
+PATIENCE_S = 20  # for an operation; some steps can only be waited for without end, and the runner ends those
 
 
 class Failed(Exception):
@@ -63,6 +67,7 @@ class Worker:
             self.id = command["id"]
             begin = time.monotonic_ns()
             steps = []
+            self.client.deadline = time.monotonic() + PATIENCE_S
             try:
                 outcome = getattr(self, command["f"])(command, steps)
                 self.end(outcome, begin, steps)

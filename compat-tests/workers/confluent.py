@@ -4,12 +4,12 @@ import time
 from _loop import Failed, Worker
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-PATIENCE_S = 30
 
 
 class Client:
     def __init__(self, settings):
         self.events = []
+        self.deadline = time.monotonic() + 30
         self.at_end = set()
         self.metadata = None
         self.reports = []
@@ -36,6 +36,7 @@ class Client:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": settings["role"] == "reader",
                 "session.timeout.ms": settings["session_timeout_ms"],
+                "max.poll.interval.ms": 12000,
                 "heartbeat.interval.ms": 400,
                 "fetch.wait.max.ms": 100,
                 "fetch.error.backoff.ms": 20,
@@ -57,39 +58,44 @@ class Client:
         self.producer.produce(topic, data, partition=partition, on_delivery=delivered)
 
     def flush(self):
-        left = self.producer.flush(PATIENCE_S)
+        try:
+            why = self.producer.flush(self.left())
+        except KafkaException as failure:
+            why = failure
         reports, self.reports = self.reports, []
         offsets = [offset for _, offset in reports]
-        wrong = [error for error, _ in reports if error is not None]
-        if left or wrong:
-            raise Failed(str(wrong[:1]), offsets)
+        why = why or next((error for error, _ in reports if error is not None), None)
+        if why:
+            raise Failed(str(why), offsets)
         return offsets
 
     def init(self):
-        self.again(lambda: self.producer.init_transactions(PATIENCE_S))
+        self.again(lambda: self.producer.init_transactions(self.left()))
 
     def begin(self):
         self.producer.begin_transaction()
 
     def commit(self):
-        self.again(lambda: self.producer.commit_transaction(PATIENCE_S))
+        self.again(lambda: self.producer.commit_transaction(self.left()))
 
     def abort(self):
-        self.again(lambda: self.producer.abort_transaction(PATIENCE_S))
+        self.again(lambda: self.producer.abort_transaction(self.left()))
 
     def send_offsets(self, offsets):
         places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-        self.again(lambda: self.producer.send_offsets_to_transaction(places, self.metadata, PATIENCE_S))
+        self.again(lambda: self.producer.send_offsets_to_transaction(places, self.metadata, self.left()))
 
     def again(self, action):
         """Calls again what librdkafka says may be called again."""
-        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return action()
             except KafkaException as failure:
-                if not failure.args[0].retriable() or time.monotonic() > deadline:
+                if not failure.args[0].retriable() or time.monotonic() > self.deadline:
                     raise
+
+    def left(self):
+        return max(0.1, self.deadline - time.monotonic())
 
     # ---- consumer
 
@@ -98,7 +104,7 @@ class Client:
         self.consumer.assign([TopicPartition(*place) for place in places])
 
     def end_offset(self, topic, partition):
-        return self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)[1]
+        return self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self.left())[1]
 
     def subscribe(self, topic):
         def assigned(consumer, partitions):
@@ -130,7 +136,7 @@ class Client:
 
     def rewind(self):
         assigned = self.consumer.assignment()
-        for place in self.consumer.committed(assigned, timeout=PATIENCE_S) if assigned else []:
+        for place in self.consumer.committed(assigned, timeout=self.left()) if assigned else []:
             if place.error is not None:
                 raise KafkaException(place.error)
             self.consumer.seek(TopicPartition(place.topic, place.partition, max(place.offset, 0)))

@@ -2,12 +2,11 @@
 import logging
 import time
 
-from _loop import Failed, Worker
+from _loop import PATIENCE_S, Failed, Worker
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
-PATIENCE_S = 30
 logging.disable(logging.CRITICAL)
 
 
@@ -26,6 +25,7 @@ class Listener(ConsumerRebalanceListener):
 class Client:
     def __init__(self, settings):
         self.events = []
+        self.deadline = time.monotonic() + PATIENCE_S
         self.metadata = None
         self.futures = []
         shared = {
@@ -55,6 +55,7 @@ class Client:
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
                 session_timeout_ms=settings["session_timeout_ms"],
+                max_poll_interval_ms=12000,
                 heartbeat_interval_ms=400,
                 fetch_max_wait_ms=100,
                 partition_assignment_strategy=[RangePartitionAssignor],
@@ -66,12 +67,11 @@ class Client:
         self.futures.append(self.producer.send(topic, data, partition=partition))
 
     def flush(self):
-        deadline = time.monotonic() + PATIENCE_S
         futures, self.futures = self.futures, []
         offsets, wrong = [], None
         for future in futures:
             try:
-                offset = future.get(timeout=max(0.001, deadline - time.monotonic())).offset
+                offset = future.get(timeout=max(0.1, self.deadline - time.monotonic())).offset
                 offsets.append(offset if offset >= 0 else None)
             except Exception as error:
                 wrong = error

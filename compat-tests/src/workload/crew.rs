@@ -5,9 +5,9 @@
 //!
 //! **Invariant:** an operation is finished exactly once in the history, whatever became of the process.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,10 @@ use super::recorder::Recorder;
 use super::worker::{Living, Reply, Worker};
 use crate::client::Client;
 
-/// How long an operation may take. Everything in it waits for less.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an operation may take. Clients give up earlier, as far as they give up at all.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long it may go on when the load is over.
+const LAST_PATIENCE: Duration = Duration::from_secs(25);
 /// Transactions are aborted by the broker after this.
 const TRANSACTION_TIMEOUT_MS: u64 = 5_000;
 
@@ -53,9 +55,9 @@ pub struct Crew<'a> {
     pub recorder: Recorder<'a>,
     pub lasting: &'a Lasting,
     pub living: Living,
-    /// No more load; pipelines go on.
-    pub load_is_over: AtomicBool,
-    pub pipes_are_over: AtomicBool,
+    /// No more load since then; pipelines go on.
+    load_over: OnceLock<Instant>,
+    pipes_over: OnceLock<Instant>,
     /// Threads that still drive a client: of load, and of pipelines.
     loading: AtomicUsize,
     piping: AtomicUsize,
@@ -79,8 +81,8 @@ impl<'a> Crew<'a> {
             recorder,
             lasting,
             living: Living::default(),
-            load_is_over: AtomicBool::new(false),
-            pipes_are_over: AtomicBool::new(false),
+            load_over: OnceLock::new(),
+            pipes_over: OnceLock::new(),
             loading: AtomicUsize::new(0),
             piping: AtomicUsize::new(0),
             last_offsets: Mutex::default(),
@@ -97,8 +99,14 @@ impl<'a> Crew<'a> {
         });
     }
 
-    /// Waits until no thread drives clients of the load, or of pipelines.
-    pub fn await_end(&self, pipes: bool) {
+    /// No client of the load, or of pipelines, begins anything any more.
+    pub fn call_off(&self, pipes: bool) {
+        self.over(pipes).get_or_init(Instant::now);
+    }
+
+    /// Ends the load, or the pipelines, and waits until no thread drives their clients.
+    pub fn end(&self, pipes: bool) {
+        self.call_off(pipes);
         let threads = if pipes { &self.piping } else { &self.loading };
         while threads.load(Ordering::SeqCst) > 0 {
             thread::sleep(Duration::from_millis(20));
@@ -114,12 +122,11 @@ impl<'a> Crew<'a> {
     }
 
     fn is_over(&self, role: Role) -> bool {
-        let over = if role == Role::Pipe {
-            &self.pipes_are_over
-        } else {
-            &self.load_is_over
-        };
-        over.load(Ordering::Relaxed)
+        self.over(role == Role::Pipe).get().is_some()
+    }
+
+    fn over(&self, pipes: bool) -> &OnceLock<Instant> {
+        if pipes { &self.pipes_over } else { &self.load_over }
     }
 
     fn live<'s>(&'s self, scope: &'s Scope<'s, '_>, mut seat: Seat, random: &mut Random) {
@@ -142,7 +149,7 @@ impl<'a> Crew<'a> {
         while !self.is_over(seat.role) {
             let mut command = operation(seat.role, fresh, random, &self.lasting.values);
             fresh = false;
-            if self.load_is_over.load(Ordering::Relaxed) {
+            if self.load_over.get().is_some() {
                 calm(&mut command);
             }
             let mut became_zombie = false;
@@ -171,7 +178,7 @@ impl<'a> Crew<'a> {
 
     /// Stops a client's time in mid-transaction, puts a successor in its seat, and lets it go on later.
     fn freeze<'s>(&'s self, scope: &'s Scope<'s, '_>, worker: &Worker<'_>, seat: &Seat, random: &mut Random) {
-        if self.load_is_over.load(Ordering::Relaxed) || !self.living.signal(worker.process, Signal::STOP) {
+        if self.load_over.get().is_some() || !self.living.signal(worker.process, Signal::STOP) {
             return;
         }
         self.recorder.disturb("zombies", Some(worker.process));
@@ -180,7 +187,7 @@ impl<'a> Crew<'a> {
         // Either the successor fences it, or its transaction times out; now and then it is back before both.
         let pause = random.milliseconds(500, TRANSACTION_TIMEOUT_MS + 2_500);
         let until = Instant::now() + pause;
-        while Instant::now() < until && !self.load_is_over.load(Ordering::Relaxed) {
+        while Instant::now() < until && !self.load_over.get().is_some() {
             thread::sleep(Duration::from_millis(50));
         }
         self.living.signal(worker.process, Signal::CONT);
@@ -266,10 +273,13 @@ impl<'a> Crew<'a> {
             "type": "invoke", "f": function, "process": worker.process, "time": begin, "value": command["value"],
         }));
         worker.tell(&with(command, "id", json!(begin)));
-        let (mut committing, mut planned) = (Value::Null, None);
+        let (mut committing, mut planned, mut killed) = (Value::Null, None, false);
         let mut deadline = Instant::now() + PATIENCE;
+        let over = self.over(function == "pipe");
         loop {
-            match worker.next(deadline) {
+            let last = over.get().filter(|_| !killed);
+            let last = last.map_or(deadline, |&over| deadline.min(over + LAST_PATIENCE));
+            match worker.next(last.min(Instant::now() + Duration::from_secs(1))) {
                 Reply::Line(line) => match line["type"].as_str() {
                     Some("waiting") => {
                         waiting(worker);
@@ -279,26 +289,20 @@ impl<'a> Crew<'a> {
                     Some("planned") => planned = Some(line["value"].clone()),
                     _ => {
                         let dies = line["die"] == true;
-                        self.finish(worker.process, &function, &committing, line);
+                        self.finish(worker.process, command, (&committing, planned), line);
                         return !dies;
                     }
                 },
+                Reply::TimedOut if Instant::now() < last => {}
                 Reply::TimedOut => {
                     self.recorder.disturb("operations without end", Some(worker.process));
                     worker.kill();
+                    killed = true;
                     deadline = Instant::now() + PATIENCE;
                 }
                 Reply::Ended => {
-                    let transaction = function == "txn" || function == "pipe";
-                    let outcome = if transaction && committing.is_null() {
-                        "fail"
-                    } else {
-                        "info"
-                    };
-                    let steps = planned.unwrap_or_else(|| unfinished(command));
-                    let line =
-                        json!({"type": outcome, "begin": begin, "time": now(), "value": steps, "error": "it died"});
-                    self.finish(worker.process, &function, &committing, line);
+                    let line = json!({"type": "info", "begin": begin, "time": now(), "value": [], "error": "it died"});
+                    self.finish(worker.process, command, (&committing, planned), line);
                     return false;
                 }
             }
@@ -324,7 +328,18 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn finish(&self, process: u32, function: &Value, committing: &Value, mut line: Value) {
+    /// Completes what is known of an operation and writes it down.
+    fn finish(&self, process: u32, command: &Value, known: (&Value, Option<Value>), mut line: Value) {
+        let (committing, planned) = known;
+        let function = &command["f"];
+        let transaction = function == "txn" || function == "pipe";
+        if transaction && line["type"] == "info" && committing.is_null() {
+            // Nobody asked for its commit, whatever went wrong.
+            line["type"] = json!("fail");
+        }
+        if line["type"] != "ok" {
+            add_unknown_sends(&mut line["value"], planned.unwrap_or_else(|| sends_of(command)));
+        }
         let fields = line.as_object_mut().expect("a reply is an object");
         fields.remove("id");
         fields.insert("f".to_owned(), function.clone());
@@ -376,8 +391,8 @@ impl<'a> Crew<'a> {
     }
 }
 
-/// What an operation may have sent when nobody can say more.
-fn unfinished(command: &Value) -> Value {
+/// What an operation may have sent.
+fn sends_of(command: &Value) -> Value {
     let steps = command["value"].as_array().map_or(&[][..], Vec::as_slice);
     let sends = steps.iter().filter_map(|step| match command["f"].as_str() {
         Some("send") => Some(json!(["send", step[0], step[1], null])),
@@ -385,6 +400,22 @@ fn unfinished(command: &Value) -> Value {
         _ => None,
     });
     sends.collect()
+}
+
+/// Adds the sends that the client did not tell of: they may be in the log all the same.
+fn add_unknown_sends(steps: &mut Value, possible: Value) {
+    let (Value::Array(steps), Value::Array(possible)) = (steps, possible) else {
+        return;
+    };
+    let told: BTreeSet<u64> = steps
+        .iter()
+        .filter(|step| step[0] == "send")
+        .filter_map(|step| step[2].as_u64())
+        .collect();
+    let untold = possible
+        .into_iter()
+        .filter(|step| step[2].as_u64().is_some_and(|value| !told.contains(&value)));
+    steps.extend(untold);
 }
 
 /// Takes the accidents out of an operation, for the time of healing.

@@ -83,7 +83,7 @@ pub fn operation(role: Role, fresh: bool, random: &mut Random, values: &Values) 
             finish(&mut command, random);
             if random.chance(8) {
                 command["wait"] = json!(random.between(5, 100));
-                command["zombie"] = json!(random.chance(20));
+                command["zombie"] = json!(random.chance(8));
             }
             command
         }
@@ -120,7 +120,7 @@ fn transaction(random: &mut Random, values: &Values) -> Value {
             0..55 => json!(["send", key(random), values.take(1)]),
             55..88 => json!(["poll", 20]),
             _ => {
-                zombie = zombie || random.chance(6);
+                zombie = zombie || random.chance(2);
                 json!(["wait", random.between(5, 60)])
             }
         });

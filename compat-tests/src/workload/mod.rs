@@ -22,3 +22,29 @@ pub mod recorder;
 pub mod round;
 pub mod target;
 pub mod worker;
+
+use std::env;
+
+use crate::client::{Client, Unavailable};
+
+/// The libraries whose clients make the load, installed: the newest of two. An error says why they cannot be had.
+///
+/// # Panics
+/// Where `CI=true` is set and one could be installed, but is not.
+pub fn libraries() -> Result<Vec<Client>, Unavailable> {
+    let known = Client::all();
+    let mut libraries = Vec::new();
+    for (name, version) in [("confluent-kafka", "2.16.1"), ("kafka-python", "3.0.12")] {
+        let library = known
+            .iter()
+            .find(|client| client.name == name && client.version == version);
+        let library = library.unwrap_or_else(|| panic!("clients.txt lacks {name} {version}"));
+        if let Err(why) = library.prepare() {
+            let required = env::var("CI").is_ok_and(|value| value == "true");
+            assert!(!required || matches!(why, Unavailable::Unsupported(_)), "{why}");
+            return Err(why);
+        }
+        libraries.push(library.clone());
+    }
+    Ok(libraries)
+}

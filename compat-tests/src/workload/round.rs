@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,8 +22,8 @@ use crate::client::Client;
 use crate::requests::{create_topic, group_id, list_offsets_request, topic_name, unique};
 use crate::wire::Connection;
 
-/// How long open transactions may take to end once everything runs, and pipelines to come to their end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A key, its last stable offset, its end.
+type End = (u32, i64, i64);
 
 /// What a round is made of.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +36,8 @@ pub struct Plan<'a> {
     /// Without kills and pauses.
     pub in_peace: bool,
     pub history: &'a Path,
+    /// How long open transactions may take to end once everything runs, and pipelines to come to their end.
+    pub patience: Duration,
 }
 
 /// Plays a round and checks it.
@@ -57,6 +58,7 @@ pub fn play(target: &mut Target, plan: Plan<'_>, lasting: &Lasting, counts: &Cou
         crew.recorder.write(&json!({"type": "pipeline", "value": pairs}));
     }
     thread::scope(|scope| {
+        let _called_off = CalledOff(&crew);
         for seat in seats(&crew, plan) {
             crew.employ(scope, seat, random.fork());
         }
@@ -66,16 +68,24 @@ pub fn play(target: &mut Target, plan: Plan<'_>, lasting: &Lasting, counts: &Cou
         } else {
             disturb(target, &crew, &mut random.fork(), until);
         }
-        crew.load_is_over.store(true, Ordering::Relaxed);
-        crew.await_end(false);
+        crew.end(false);
         heal_and_read(target, &crew, plan);
-        crew.pipes_are_over.store(true, Ordering::Relaxed);
     });
     let findings = check(&crew.recorder.history());
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut connection = Connection::open(target.address());
     connection.call(6, &delete_topics_request(&names));
     findings
+}
+
+/// Ends everything when it goes, so that a failure here does not wait for clients for ever.
+struct CalledOff<'a>(&'a Crew<'a>);
+
+impl Drop for CalledOff<'_> {
+    fn drop(&mut self) {
+        self.0.call_off(false);
+        self.0.call_off(true);
+    }
 }
 
 /// Who works: every role with every client, the isolations of plain ones turn and turn about.
@@ -109,25 +119,24 @@ fn seats(crew: &Crew<'_>, plan: Plan<'_>) -> Vec<Seat> {
 
 fn heal_and_read(target: &Target, crew: &Crew<'_>, plan: Plan<'_>) {
     let mut connection = Connection::open(target.address());
-    let ends = await_rest(&mut connection, crew, &sent_keys());
+    let ends = await_rest(&mut connection, crew, plan, &sent_keys());
     read_everything(crew, plan, &ends);
     if plan.plain_only {
         return;
     }
-    let drained = await_drained(&mut connection, crew);
+    let drained = await_drained(&mut connection, crew, plan);
     crew.recorder.write(&json!({"type": "drained", "value": drained}));
-    crew.pipes_are_over.store(true, Ordering::Relaxed);
-    crew.await_end(true);
-    let ends = await_rest(&mut connection, crew, &output_keys());
+    crew.end(true);
+    let ends = await_rest(&mut connection, crew, plan, &output_keys());
     read_everything(crew, plan, &ends);
-    await_offsets_rest(&mut connection, crew);
+    await_offsets_rest(&mut connection, crew, plan);
 }
 
 /// Waits until all transactions in `keys` have ended, and notes where the logs end.
-fn await_rest(connection: &mut Connection, crew: &Crew<'_>, keys: &[u32]) -> Vec<(u32, i64)> {
-    let deadline = Instant::now() + PATIENCE;
+fn await_rest(connection: &mut Connection, crew: &Crew<'_>, plan: Plan<'_>, keys: &[u32]) -> Vec<End> {
+    let deadline = Instant::now() + plan.patience;
     loop {
-        let ends: Vec<(u32, i64, i64)> = keys
+        let ends: Vec<End> = keys
             .iter()
             .map(|&key| {
                 let (topic, partition) = &crew.keys[usize::try_from(key).expect("a key")];
@@ -139,17 +148,17 @@ fn await_rest(connection: &mut Connection, crew: &Crew<'_>, keys: &[u32]) -> Vec
             .collect();
         if ends.iter().all(|(_, last_stable, end)| last_stable == end) || Instant::now() >= deadline {
             crew.recorder.write(&json!({"type": "ends", "value": ends}));
-            return ends.into_iter().map(|(key, _, end)| (key, end)).collect();
+            return ends;
         }
         thread::sleep(Duration::from_millis(100));
     }
 }
 
 /// The same for the offsets topic, in which pipelines have transactions too.
-fn await_offsets_rest(connection: &mut Connection, crew: &Crew<'_>) {
+fn await_offsets_rest(connection: &mut Connection, crew: &Crew<'_>, plan: Plan<'_>) {
     let topic = "__consumer_offsets";
     let partitions = describe_topic(connection, topic).partitions.len();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + plan.patience;
     for partition in 0..i32::try_from(partitions).expect("few partitions") {
         loop {
             let last_stable = end_offset(connection, topic, partition, 1);
@@ -176,23 +185,26 @@ fn end_offset(connection: &mut Connection, topic: &str, partition: i32, isolatio
 }
 
 /// Reads `ends` with each client and both isolations, from the beginning to the end.
-fn read_everything(crew: &Crew<'_>, plan: Plan<'_>, ends: &[(u32, i64)]) {
+fn read_everything(crew: &Crew<'_>, plan: Plan<'_>, ends: &[End]) {
     thread::scope(|scope| {
         for client in plan.clients {
             for isolation in ["read_committed", "read_uncommitted"] {
-                scope.spawn(move || read_once(crew, client, isolation, ends));
+                scope.spawn(move || read_once(crew, plan, (client, isolation), ends));
             }
         }
     });
 }
 
-fn read_once(crew: &Crew<'_>, client: &Client, isolation: &str, ends: &[(u32, i64)]) {
+fn read_once(crew: &Crew<'_>, plan: Plan<'_>, (client, isolation): (&Client, &str), ends: &[End]) {
+    let committed = isolation == "read_committed";
+    let last = |&(key, last_stable, end): &End| (key, if committed { last_stable } else { end });
+    let ends: Vec<(u32, i64)> = ends.iter().map(last).collect();
     let settings = json!({"role": "reader", "isolation": isolation, "produces": false, "consumes": true});
     let read = crew.start(client, settings).is_some_and(|mut worker| {
         let command = json!({"f": "read_all", "value": ends});
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + plan.patience;
         // Its parts are in the history; the operation itself has no steps of its own.
-        let read = crew.read(&mut worker, &command, isolation == "read_committed", deadline);
+        let read = crew.read(&mut worker, &command, committed, deadline);
         if read {
             let keys: Vec<u32> = ends.iter().map(|(key, _)| *key).collect();
             crew.recorder
@@ -207,13 +219,13 @@ fn read_once(crew: &Crew<'_>, client: &Client, isolation: &str, ends: &[(u32, i6
 }
 
 /// Whether the pipeline has committed everything that there is.
-fn await_drained(connection: &mut Connection, crew: &Crew<'_>) -> bool {
+fn await_drained(connection: &mut Connection, crew: &Crew<'_>, plan: Plan<'_>) -> bool {
     let last: BTreeMap<u32, i64> = {
         let last = crew.last_offsets.lock().unwrap_or_else(PoisonError::into_inner);
         let inputs = last.iter().filter(|(key, _)| input_keys().contains(key));
         inputs.map(|(key, offset)| (*key, *offset)).collect()
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + plan.patience;
     loop {
         let done = last.iter().all(|(&key, &offset)| {
             let (topic, partition) = &crew.keys[usize::try_from(key).expect("a key")];

@@ -1,9 +1,11 @@
 //! The broker under the load: ours, one that a command starts (Apache Kafka, as the control), or one that only listens.
 //!
 //! Environment: `MONEDULA_COMPAT_ADDRESS` (`HOST:PORT`) names another broker; it is left in peace, unless
-//! `MONEDULA_EXACTLY_ONCE_COMMAND` names a program that runs it in the foreground, on the same data at each start.
+//! `MONEDULA_EXACTLY_ONCE_COMMAND` names a program that runs it in the foreground, on the same data at each start (what it
+//! prints goes to a file `.log` beside it).
 
 use std::env;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::ApiVersionsRequest;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::broker::{Broker, QUICK, external_address, wait_for_exit};
+use crate::broker::{Broker, QUICK, Special, external_address, wait_for_exit};
 use crate::requests::{find_coordinator, unique};
 use crate::wire::Connection;
 
@@ -41,11 +43,16 @@ pub enum Target {
 }
 
 impl Target {
-    /// Starts it, or finds it; `environment` is for ours.
-    pub fn start(environment: &[(&str, &str)]) -> Self {
+    /// Starts ours.
+    pub fn ours(special: Option<Special>) -> Self {
+        let settings = [QUICK, SETTINGS].concat();
+        Self::Ours(Box::new(Broker::start_special(&settings, special)))
+    }
+
+    /// Starts it, or finds it.
+    pub fn start() -> Self {
         let Some(address) = external_address() else {
-            let settings = [QUICK, SETTINGS].concat();
-            return Self::Ours(Box::new(Broker::start_in(&settings, environment)));
+            return Self::ours(None);
         };
         let Some(program) = env::var_os("MONEDULA_EXACTLY_ONCE_COMMAND") else {
             return Self::Foreign(address);
@@ -115,7 +122,10 @@ impl Target {
             } => {
                 assert!(child.is_none(), "it still runs");
                 let mut command = Command::new(&*program);
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                let log = program.with_extension("log");
+                let output = File::options().create(true).append(true).open(&log);
+                let output = output.unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+                command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
                 let started = command.spawn();
                 *child = Some(started.unwrap_or_else(|error| panic!("{}: {error}", program.display())));
                 wait_until_serving(*address);

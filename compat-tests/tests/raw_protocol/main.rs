@@ -33,6 +33,7 @@ mod txn_codes;
 mod txn_input;
 mod txn_markers;
 mod txn_offsets;
+mod txn_order;
 mod txn_reads;
 mod txn_strangers;
 mod txn_table;

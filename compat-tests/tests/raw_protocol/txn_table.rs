@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 
 use compat_tests::batch::Batch;
+use compat_tests::broker::external_address;
 use compat_tests::requests::{
     create_topic, find_coordinator as find_group_coordinator, init_producer, produce_request, unique,
 };
@@ -384,6 +385,12 @@ fn column(connection: &mut Connection, topic: &str, state: &str) -> Vec<String> 
         .collect()
 }
 
+/// Apache Kafka checks the partitions of several transactions in one go, and then answers each with what the version of the
+/// first one understands; other tests may run beside this one.
+fn are_mixed_up(due: &str, answer: &str) -> bool {
+    external_address().is_some() && due.replace("48/", "120/") == answer.replace("48/", "120/")
+}
+
 #[test]
 fn every_request_in_every_state() {
     let mut bench = Bench::new();
@@ -391,8 +398,6 @@ fn every_request_in_every_state() {
     for topic in &topics {
         create_topic(&mut bench, topic, 2, &[]);
     }
-    // One after the other: Apache Kafka checks the partitions of several transactions in one go, and then answers each with
-    // what the first one's version of Produce understands.
     let columns: Vec<_> = STATES
         .iter()
         .zip(&topics)
@@ -404,11 +409,9 @@ fn every_request_in_every_state() {
         for (at, state) in STATES.iter().enumerate() {
             let answer = &columns[at][index];
             write!(answered, "| {answer:13}").expect("a string");
-            if due.get(at) != Some(&answer.as_str()) {
-                faults.push(format!(
-                    "{row} in {state}: {} is due, not {answer}",
-                    due.get(at).unwrap_or(&"nothing")
-                ));
+            let due = due.get(at).unwrap_or(&"nothing");
+            if due != answer && !are_mixed_up(due, answer) {
+                faults.push(format!("{row} in {state}: {due} is due, not {answer}"));
             }
         }
     }

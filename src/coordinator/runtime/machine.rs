@@ -49,6 +49,10 @@ pub trait HardState: Debug + Default + Send + 'static {
     type Rewrite: Debug + Send;
 
     /// A decoder of the records (key, value) of one log; it may remember names that come again.
+    #[expect(
+        clippy::type_complexity,
+        reason = "this is its one place, and a name would tell less"
+    )]
     fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Decoded<Self::Record>;
 
     /// The record as it stands in the log.

@@ -15,7 +15,7 @@ use crate::coordinator::group::api::{
 };
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::record::Record;
-use crate::coordinator::group::testing::{Entry, World, commit_of, in_transaction, join_request, options, protocol};
+use crate::coordinator::group::testing::{Entry, World, in_transaction, join_request, options, protocol};
 use crate::coordinator::runtime::machine::Machine;
 
 mod transactional_commits;
@@ -158,25 +158,17 @@ impl Script {
                 }];
                 Request::Leave(LeaveRequest { group_id, members })
             }
-            "commit" => Request::Commit(CommitRequest {
-                group_id,
-                generation_id,
-                member_id,
-                group_instance_id,
-                retention_time_ms: None,
-                knows_group_id_not_found: number("v", 9) >= 9,
-                topics: vec![one_offset()],
-            }),
-            "txn-commit" => {
+            "commit" | "txn-commit" => {
                 let commit = CommitRequest {
                     group_id,
                     generation_id,
                     member_id,
                     group_instance_id,
+                    retention_time_ms: None,
+                    knows_group_id_not_found: number("v", 9) >= 9,
                     topics: vec![one_offset()],
-                    ..commit_of("t", 0, 0)
                 };
-                Request::CommitTransactional(in_transaction(7, commit))
+                commit_request(command, commit)
             }
             "describe" => Request::Describe(vec![group_id]),
             _ => panic!("unknown request {command:?}"),
@@ -307,6 +299,13 @@ impl Script {
             "{state} generation {generation_id} leader {leader} [{}]",
             members.join(" ")
         )
+    }
+}
+
+fn commit_request(command: &str, commit: CommitRequest) -> Request {
+    match command {
+        "commit" => Request::Commit(commit),
+        _ => Request::CommitTransactional(in_transaction(7, commit)),
     }
 }
 

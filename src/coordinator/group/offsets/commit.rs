@@ -49,7 +49,7 @@ impl GroupShard {
 
     /// A TxnOffsetCommit: its records for the producer's transaction, or why it is refused.
     pub(in crate::coordinator::group) fn on_transactional_commit(
-        &mut self,
+        &self,
         cx: &mut Cx<'_>,
         request: &TransactionalCommitRequest,
         out: &mut Outcome,
