@@ -3,7 +3,7 @@
 //! A scenario is one file under `scenarios/<client>`, run as `python FILE HOST:PORT` (or `bash FILE HOST:PORT`), or one under
 //! `scenarios/shared`, run for every client that has a worker as `python FILE HOST:PORT WORKER...` (`scenarios/_serve.py` says
 //! what a worker is: a small program in the client's own language). It has passed when it exits with 0 and its last line is
-//! `OK`; exit code 77 means skipped, the last line says why. Files that begin with `_` are helpers. Comment lines near its head
+//! `OK`; exit code 77 means skipped, the last line says why. Lines `note: ...` go to the report, also of one that passed. Files that begin with `_` are helpers. Comment lines near its head
 //! may say more:
 //!
 //! - `# broker: own` – it needs a fresh broker with every setting at its default; `KEY=VALUE` words may follow. Such a
@@ -56,6 +56,8 @@ pub struct Run {
     pub scenario: String,
     pub shared: bool,
     pub outcome: Outcome,
+    /// What it wants the report to say, whatever came of it.
+    pub notes: Vec<String>,
     pub duration: Duration,
 }
 
@@ -134,19 +136,20 @@ impl Scenario {
     /// Runs it against the broker at `address`; `own` is that broker where the scenario may kill and start it.
     pub fn run(&self, client: &Client, address: &str, own: Option<&mut Broker>) -> Run {
         let started = Instant::now();
-        let outcome = self
+        let (outcome, notes) = self
             .execute(client, address, own)
-            .unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+            .unwrap_or_else(|error| (Outcome::Failed(error.to_string()), Vec::new()));
         Run {
             client: client.clone(),
             scenario: self.name.clone(),
             shared: self.shared,
             outcome,
+            notes,
             duration: started.elapsed(),
         }
     }
 
-    fn execute(&self, client: &Client, address: &str, own: Option<&mut Broker>) -> io::Result<Outcome> {
+    fn execute(&self, client: &Client, address: &str, own: Option<&mut Broker>) -> io::Result<(Outcome, Vec<String>)> {
         let mut command = if self.shared {
             client.shared_command(&self.path, address)
         } else {
@@ -176,12 +179,14 @@ impl Scenario {
             child.wait()?;
         }
         let last = text.lines().last().unwrap_or_default();
-        Ok(match status.map(|status| status.code()) {
+        let notes = text.lines().filter_map(|line| line.strip_prefix("note: "));
+        let outcome = match status.map(|status| status.code()) {
             Some(Some(0)) if last == "OK" => Outcome::Passed,
             Some(Some(SKIPPED)) => Outcome::Skipped(last.to_owned()),
             Some(_) => Outcome::Failed(tail(&text)),
             None => Outcome::Failed(format!("still running after {PATIENCE:?}\n{}", tail(&text))),
-        })
+        };
+        Ok((outcome, notes.map(str::to_owned).collect()))
     }
 }
 

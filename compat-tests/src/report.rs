@@ -31,7 +31,8 @@ pub fn markdown(runs: &[Run], left_out: &[(Client, String, String)]) -> String {
     text.push_str("\n| client | scenario | outcome | seconds |\n|---|---|---|--:|\n");
     for run in runs {
         let outcome = match &run.outcome {
-            Outcome::Passed => "passed".to_owned(),
+            Outcome::Passed if run.notes.is_empty() => "passed".to_owned(),
+            Outcome::Passed => format!("passed: {}", run.notes.join("; ")),
             Outcome::Failed(why) => format!("**failed**: {}", why.lines().last().unwrap_or_default()),
             Outcome::Skipped(why) => format!("skipped: {why}"),
         };
@@ -64,8 +65,9 @@ fn shared(text: &mut String, runs: &[Run]) {
             let run = shared
                 .iter()
                 .find(|run| run.client == *client && run.scenario == scenario);
+            let noted = run.is_some_and(|run| !run.notes.is_empty());
             match run.map(|run| (&run.outcome, run.duration.as_secs_f64())) {
-                Some((Outcome::Passed, seconds)) => format!("{seconds:.1} s"),
+                Some((Outcome::Passed, seconds)) => format!("{seconds:.1} s{}", if noted { ", see below" } else { "" }),
                 Some((Outcome::Failed(_), _)) => "**failed**".to_owned(),
                 Some((Outcome::Skipped(_), _)) => "skipped".to_owned(),
                 None => "–".to_owned(),
@@ -93,19 +95,22 @@ mod tests {
             scenario: scenario.to_owned(),
             shared: scenario == "good",
             outcome,
+            notes: Vec::from_iter((scenario == "noted").then(|| "slow".to_owned())),
             duration: Duration::from_secs(2),
         };
         let runs = [
             run("good", Outcome::Passed),
             run("bad", Outcome::Failed("line\nthe reason".to_owned())),
+            run("noted", Outcome::Passed),
         ];
         let left_out = [(client.clone(), "new".to_owned(), "too old".to_owned())];
         let text = markdown(&runs, &left_out);
         assert!(
-            text.contains(&format!("| {} | {} | 1 | 1 | 0 | 1 | 4 |", client.name, client.version)),
+            text.contains(&format!("| {} | {} | 2 | 1 | 0 | 1 | 6 |", client.name, client.version)),
             "{text}"
         );
         assert!(text.contains("| good | 2.0 s |"), "{text}");
+        assert!(text.contains("noted | passed: slow |"), "{text}");
         assert!(text.contains("bad | **failed**: the reason"), "{text}");
     }
 }

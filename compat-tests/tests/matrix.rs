@@ -123,6 +123,7 @@ fn unavailable((client, scenario): &Test, why: &Unavailable) -> Run {
         scenario: scenario.name.clone(),
         shared: scenario.shared,
         outcome,
+        notes: Vec::new(),
         duration: Default::default(),
     }
 }

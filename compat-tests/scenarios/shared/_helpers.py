@@ -6,8 +6,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from _common import *  # noqa: F401,F403
 from _common import BOOTSTRAP, PATIENCE_S, Program, equal, unique, until
 import subprocess
+import time
 
 END = "end"
+HUNG_S = 8  # without any progress: then somebody ends the process and starts another
 
 
 class Refused(Exception):
@@ -81,13 +83,19 @@ class Worker:
 
     def await_records(self, name, count, transform):
         """Polls until `count` records have come, while `transform` is started again where it has to be."""
+        seen, progress = 0, time.monotonic()
 
         def enough():
+            nonlocal seen, progress
             transform.revive()
-            self.seen += sum(map(len, self.poll(name, count - self.seen, ms=500).values()))
-            return self.seen == count
+            found = sum(map(len, self.poll(name, count - seen, ms=500).values()))
+            if found:
+                seen, progress = seen + found, time.monotonic()
+            elif time.monotonic() - progress > HUNG_S:
+                transform.replace()
+                progress = time.monotonic()
+            return seen == count
 
-        self.seen = 0
         until(enough, f"{count} records", pause_s=0)
 
     def finish(self, topic, partitions):
@@ -134,8 +142,14 @@ class Transform:
             line = lines[self.lines_read]
             self.lines_read += 1
             if line.startswith("error "):
-                print("started again after:", line, flush=True)
+                print("note: begun anew after", line, flush=True)
                 self.start()
+
+    def replace(self):
+        print(f"note: the library hung for {HUNG_S} s; its process was killed and another one started", flush=True)
+        self.kill()
+        self.worker, self.lines_read = Worker(), 0
+        self.start()
 
     def kill(self):
         self.worker.program.kill()
