@@ -137,7 +137,7 @@ async fn a_log_that_is_not_understood_stays_as_it_is() {
         Some(b"a record of another kind of group"),
         &[],
     );
-    let appended = log.append(partition_of("g", PARTITIONS), foreign.build());
+    let appended = log.append(partition_of("g", PARTITIONS), foreign.build(), None);
     assert_eq!(appended, Ok(0));
     let groups = coordinator(&log).await;
     commit_often(&groups, "g", 200).await;
