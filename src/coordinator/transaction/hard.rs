@@ -1,7 +1,6 @@
 //! What the log of a shard says: its transactional ids.
 //!
-//! Invariants: changed by replaying records only; an id's offset is that of its last record, which no other record has,
-//! so it names what happened to the id for ever.
+//! Invariant: changed by replaying records only; an id's offset is that of its last record.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -27,7 +26,7 @@ pub struct Logged {
 }
 
 /// See the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hard {
     ids: BTreeMap<Arc<str>, Logged>,
     last_offset: Offset,
@@ -140,4 +139,21 @@ impl HardState for Hard {
 
 fn size_of_logged(id: &str, logged: &Logged) -> usize {
     RECORD_OVERHEAD_BYTES + size_bound(id, &logged.transaction.partitions)
+}
+
+#[cfg(test)]
+impl Hard {
+    /// All offsets in use.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = Offset> {
+        let ids = self.ids.values().map(|logged| logged.offset);
+        ids.chain([self.last_offset])
+    }
+
+    /// Gives offsets other numbers.
+    pub(super) fn renumber(&mut self, number: &dyn Fn(Offset) -> Offset) {
+        self.last_offset = number(self.last_offset);
+        for logged in self.ids.values_mut() {
+            logged.offset = number(logged.offset);
+        }
+    }
 }

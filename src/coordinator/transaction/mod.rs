@@ -13,6 +13,8 @@ pub mod config;
 mod deadlines;
 pub mod hard;
 pub mod machine;
+#[cfg(test)]
+mod model;
 mod query;
 mod record;
 pub mod start;
@@ -309,7 +311,7 @@ fn perform(
     Arc::new(move |effect, events: EventSender<TransactionMachine>| match effect {
         Effect::WriteMarkers {
             transactional_id,
-            prepare_offset,
+            attempt,
             marker,
             partitions,
         } => {
@@ -325,7 +327,7 @@ fn perform(
                 }
                 let written = WrittenMarkers {
                     transactional_id,
-                    prepare_offset,
+                    attempt,
                     results,
                 };
                 // A shard that has ended needs no news.

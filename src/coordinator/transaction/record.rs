@@ -32,7 +32,7 @@ const VALUE_BYTES: usize = 80;
 const TOPIC_BYTES: usize = 11;
 
 /// What became of a transactional id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The id.
     pub transactional_id: Arc<str>,

@@ -1,24 +1,24 @@
 //! The way from a Prepare record to the Complete record: a marker in every partition of the transaction.
 //!
-//! Invariants: one effect per id is under way at most, so that no marker of a transaction is written after the transaction
-//! is told to be complete; a result that belongs to another Prepare record is ignored: with the old protocol a producer's
-//! next transaction has the same epoch.
+//! Invariants: every try has an id of its own, and only the results of the last try count: else, after the state was loaded
+//! anew, those of an earlier one could complete the transaction while markers are on their way, which would end the
+//! producer's next transaction (with the old protocol it has the same epoch).
 
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
-use protocol::types::{Offset, PartitionIndex, ProducerId};
+use protocol::types::{PartitionIndex, ProducerId};
+use uuid::Uuid;
 
 use super::{OnAppend, TransactionCx, TransactionMachine, TransactionOutcome};
 use crate::coordinator::runtime::machine::Outcome;
-use crate::coordinator::transaction::hard::Logged;
 use crate::coordinator::transaction::record::Record;
-use crate::coordinator::transaction::state::{Partitions, TransactionState};
+use crate::coordinator::transaction::state::{Partitions, Transaction, TransactionState};
 use crate::coordinator::transaction::transition;
 use crate::partition::marker::Marker;
 
 /// First pause before markers that could not be written are tried again; it doubles up to the longest.
-const FIRST_BACKOFF_MS: i64 = 20;
+pub(super) const FIRST_BACKOFF_MS: i64 = 20;
 const LONGEST_BACKOFF_MS: i64 = 1_000;
 
 /// Something to be done when the records of its outcome are committed.
@@ -28,8 +28,8 @@ pub enum Effect {
     WriteMarkers {
         /// Whose transaction.
         transactional_id: Arc<str>,
-        /// Where the record stands that decided it.
-        prepare_offset: Offset,
+        /// The id of this try.
+        attempt: Uuid,
         /// What to write.
         marker: Marker,
         /// Where.
@@ -54,7 +54,7 @@ pub struct WrittenMarkers {
     /// Whose transaction.
     pub transactional_id: Arc<str>,
     /// From the effect.
-    pub prepare_offset: Offset,
+    pub attempt: Uuid,
     /// The partitions of the effect with their codes.
     pub results: Vec<(Arc<str>, PartitionIndex, ErrorCode)>,
 }
@@ -62,18 +62,16 @@ pub struct WrittenMarkers {
 /// How far the markers of a transaction are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Completion {
-    /// Where the record stands that decided the outcome.
-    prepare_offset: Offset,
     /// Partitions without a marker.
     pub(super) outstanding: Partitions,
-    phase: Phase,
-    backoff_ms: i64,
+    pub(super) phase: Phase,
+    pub(super) backoff_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    /// An effect is under way.
-    Writing,
+pub(super) enum Phase {
+    /// This try is under way.
+    Writing(Uuid),
     /// The deadline of the id says when the outstanding ones are tried again.
     Waiting,
     /// A coordinator with a higher epoch has written markers: it completes the transaction.
@@ -107,13 +105,12 @@ impl TransactionMachine {
     /// The last record of the id decided its outcome: writes all markers.
     pub(super) fn begin_completion(
         &mut self,
-        cx: &TransactionCx<'_>,
+        cx: &mut TransactionCx<'_>,
         id: &Arc<str>,
-        logged: &Logged,
+        transaction: &Transaction,
     ) -> TransactionOutcome {
         let completion = Completion {
-            prepare_offset: logged.offset,
-            outstanding: logged.transaction.partitions.clone(),
+            outstanding: transaction.partitions.clone(),
             phase: Phase::Waiting,
             backoff_ms: FIRST_BACKOFF_MS,
         };
@@ -122,7 +119,7 @@ impl TransactionMachine {
     }
 
     /// Writes the outstanding markers, or the record that says that all are written.
-    pub(super) fn go_on(&mut self, cx: &TransactionCx<'_>, id: &Arc<str>) -> TransactionOutcome {
+    pub(super) fn go_on(&mut self, cx: &mut TransactionCx<'_>, id: &Arc<str>) -> TransactionOutcome {
         let (Some(logged), Some(completion)) = (self.hard.get(id), self.completions.get_mut(id)) else {
             return Outcome::of(id);
         };
@@ -135,11 +132,12 @@ impl TransactionMachine {
                 ..Outcome::of(id)
             };
         }
-        completion.phase = Phase::Writing;
+        let attempt = (cx.uuid)();
+        completion.phase = Phase::Writing(attempt);
         let outstanding = completion.outstanding.iter();
         let effect = Effect::WriteMarkers {
             transactional_id: Arc::clone(id),
-            prepare_offset: completion.prepare_offset,
+            attempt,
             marker: Marker {
                 producer_id: transaction.producer_id,
                 producer_epoch: transaction.producer_epoch,
@@ -157,13 +155,14 @@ impl TransactionMachine {
 
     pub(super) fn on_markers_written(
         &mut self,
-        cx: &TransactionCx<'_>,
+        cx: &mut TransactionCx<'_>,
         written: &WrittenMarkers,
     ) -> Option<TransactionOutcome> {
         let id = &written.transactional_id;
-        let completion = self.completions.get_mut(id).filter(|completion| {
-            completion.prepare_offset == written.prepare_offset && completion.phase == Phase::Writing
-        })?;
+        let completion = self.completions.get_mut(id)?;
+        if completion.phase != Phase::Writing(written.attempt) {
+            return None;
+        }
         let mut is_fenced = false;
         for (topic, partition, error) in &written.results {
             match verdict(*error) {

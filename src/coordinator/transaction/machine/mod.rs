@@ -5,9 +5,11 @@
 //! when all have it. Nothing but the records survives a restart: what is owed follows from the Prepare states in the log.
 //!
 //! Invariants: no clock, no I/O; hard state changes only by replaying records; an id has a completion if and only if its
-//! last record is in a Prepare state, and a deadline if it is open or if its completion waits; results of effects count
-//! only for the record that asked for them. Source: Kafka's `TransactionCoordinator`, `TransactionMarkerChannelManager`.
+//! last record is in a Prepare state, and a deadline if it is open or if its completion waits; only the results of the last
+//! try to write markers count. Source: Kafka's `TransactionCoordinator`, `TransactionMarkerChannelManager`.
 
+#[cfg(test)]
+mod abstraction;
 mod completion;
 mod list;
 mod timers;
@@ -45,7 +47,7 @@ pub enum OnAppend {
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionMachine {
     hard: Hard,
     completions: BTreeMap<Arc<str>, Completion>,
@@ -261,18 +263,19 @@ impl TransactionMachine {
     }
 
     /// Brings what is kept beside the log in line with the last record of an id: nobody may have done what it asks for.
-    fn resume(&mut self, cx: &TransactionCx<'_>, id: &Arc<str>) -> Option<TransactionOutcome> {
-        let logged = self.hard.get(id)?.clone();
-        if logged.transaction.state.is_prepared() {
+    fn resume(&mut self, cx: &mut TransactionCx<'_>, id: &Arc<str>) -> Option<TransactionOutcome> {
+        let transaction = &self.hard.get(id)?.transaction;
+        if transaction.state.is_prepared() {
+            let transaction = transaction.clone();
             self.starved.remove(id);
             self.deadlines.clear(id);
-            return Some(self.begin_completion(cx, id, &logged));
+            return Some(self.begin_completion(cx, id, &transaction));
         }
         self.completions.remove(id);
-        match logged.transaction.timeout_timestamp_ms() {
+        match transaction.timeout_timestamp_ms() {
             Some(timeout_timestamp_ms) if !self.deadlines.has(id) && !self.starved.contains(id) => {
                 // Not longer than the timeout, should the wall clock have been set back.
-                let timeout_ms = i64::from(logged.transaction.transaction_timeout_ms.max(0));
+                let timeout_ms = i64::from(transaction.transaction_timeout_ms.max(0));
                 let left_ms = timeout_timestamp_ms.saturating_sub(cx.now.wall_ms).clamp(0, timeout_ms);
                 self.deadlines.set(id, cx.now.mono_ms + left_ms + 1);
             }

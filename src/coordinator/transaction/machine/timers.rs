@@ -23,7 +23,7 @@ const MAX_SEARCHED_PER_TURN: usize = 1_000;
 
 impl TransactionMachine {
     /// Ids whose time has come.
-    pub(super) fn on_due_ids(&mut self, cx: &TransactionCx<'_>) -> Vec<TransactionOutcome> {
+    pub(super) fn on_due_ids(&mut self, cx: &mut TransactionCx<'_>) -> Vec<TransactionOutcome> {
         let mut outcomes = Vec::new();
         for _ in 0..MAX_IDS_PER_TURN {
             let Some(id) = self.deadlines.pop_due(cx.now.mono_ms) else {
