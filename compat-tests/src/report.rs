@@ -61,7 +61,9 @@ fn shared(text: &mut String, runs: &[Run]) {
     line(text, &format!("|---|{}", "---|".repeat(names.len())));
     for scenario in scenarios {
         let outcome = |client: &Client| {
-            let run = shared.iter().find(|run| run.client == *client && run.scenario == scenario);
+            let run = shared
+                .iter()
+                .find(|run| run.client == *client && run.scenario == scenario);
             match run.map(|run| (&run.outcome, run.duration.as_secs_f64())) {
                 Some((Outcome::Passed, seconds)) => format!("{seconds:.1} s"),
                 Some((Outcome::Failed(_), _)) => "**failed**".to_owned(),
