@@ -30,6 +30,7 @@ mod topic_checks;
 mod topics;
 mod txn_admin;
 mod txn_codes;
+mod txn_epochs;
 mod txn_input;
 mod txn_markers;
 mod txn_offsets;

@@ -53,6 +53,36 @@ fn a_guessed_id_writes_into_no_transaction() {
     );
 }
 
+/// Not even a sequence number that its owner would have to begin with. (In Apache Kafka the owner's next batch is refused as
+/// out of order until a marker comes, whoever it was that had sent a lower number.)
+#[test]
+fn a_refused_guess_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    let topic = new_topic(&mut bench);
+    let (victim, thief) = (new_producer(&mut bench), new_producer(&mut bench));
+    let at = (topic.as_str(), 0);
+    begin(&mut bench, &victim, at, 0, &["a", "b"]);
+    end(&mut bench, &victim, true);
+    for version in [9, PRODUCE_ADDED, PRODUCE_ADDING] {
+        let answer = produce_in(
+            &mut bench,
+            version,
+            &victim.named(&thief.transactional_id),
+            at,
+            0,
+            &["stolen"],
+        );
+        assert_eq!(answer.error_code, 49, "version {version}");
+        let answer = produce_in(&mut bench, version, &victim.moved(3), at, 0, &["stolen"]);
+        assert_eq!(answer.error_code, 47, "version {version}");
+    }
+    add_partitions(&mut bench, &victim, &[at]);
+    let answer = produce_in(&mut bench, PRODUCE_ADDED, &victim, at, 2, &["c"]);
+    let due = if external_address().is_some() { 45 } else { 0 };
+    assert_eq!(answer.error_code, due, "the victim noticed nothing");
+    end(&mut bench, &victim, true);
+}
+
 /// Idempotent producers have ids as well, but none of them has a transaction.
 #[test]
 fn an_idempotent_producer_has_no_transaction() {

@@ -343,7 +343,7 @@ fn groups() -> [String; 2] {
         let hash = group
             .chars()
             .fold(0_i32, |hash, letter| hash.wrapping_mul(31).wrapping_add(letter as i32));
-        (hash & i32::MAX) % 5
+        hash.checked_abs().unwrap_or_default() % 5
     };
     let first = unique("g");
     loop {
