@@ -2,7 +2,8 @@
 //!
 //! Versions: 2 isolation level, 4 leader epochs, 7 largest timestamp (-3), 8 local log start (-4), 9 last
 //! tiered (-5), 11 first that waits to be tiered (-6). Without tiers -4 is the log start; -5 and -6
-//! have no answer (offset -1).
+//! have no answer (offset -1). A read-committed client is told the last stable offset as the latest one, and nothing at
+//! or behind it by time.
 //! A special value that is newer than the request's version gets UNSUPPORTED_VERSION (35) for its partition, the same
 //! partition twice INVALID_REQUEST (42) (`ReplicaManager.fetchOffset`). Lookup by time is exact to the record.
 

@@ -60,7 +60,7 @@ impl Partition {
     pub(super) fn append_locked(
         &self,
         all_replicas: bool,
-        bytes: usize,
+        mut bytes: usize,
         write: impl FnOnce(&mut LogWriter, LeaderEpoch) -> Vec<Result<Appended, AppendError>>,
     ) -> Result<Vec<Result<LeaderAppend, PartitionError>>, PartitionError> {
         let durable = self.settings.load().acks_are_durable();
@@ -70,12 +70,18 @@ impl Partition {
             return Err(PartitionError::NotEnoughReplicas);
         }
         let log = writer.log.as_mut().ok_or(PartitionError::NotLeader)?;
+        let before = self.reader.watermarks();
         let results = write(log, writer.leader.leader_epoch());
         let mut moved = None;
         if !durable {
             moved = writer.leader.on_local_progress(self.reader.watermarks().log_end_offset);
             if let Some(high_watermark) = moved {
-                log.set_high_watermark(high_watermark);
+                let after = log.set_high_watermark(high_watermark);
+                // The end of a transaction lets go of what it held back: how much that is, a waiting fetch sees for itself.
+                let stable = after.last_stable_offset - before.last_stable_offset;
+                if stable > after.high_watermark - before.high_watermark {
+                    bytes = usize::MAX;
+                }
             }
         }
         let high_watermark = writer.leader.high_watermark();

@@ -65,8 +65,8 @@ impl Partition {
             coordinator_epoch: marker.coordinator_epoch,
         };
         let batch = content.build(marker.producer_id, marker.producer_epoch, now.wall_ms);
-        // what the transaction held back becomes readable: how much that is, a waiting fetch sees for itself
-        self.append_locked(true, usize::MAX, |log, leader_epoch| {
+        let bytes = batch.size_bytes();
+        self.append_locked(true, bytes, |log, leader_epoch| {
             let result = log.append_marker(batch, leader_epoch, marker.transaction_version, now);
             vec![result]
         })?
@@ -74,3 +74,6 @@ impl Partition {
         .expect("one result per batch")
     }
 }
+
+#[cfg(test)]
+mod tests;

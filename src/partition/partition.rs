@@ -154,8 +154,8 @@ impl Partition {
         self.reader.recovery_point()
     }
 
-    /// Makes the log begin at `offset`, at most at the high watermark: its owner has written again what is needed of what
-    /// lies before.
+    /// Makes the log begin at `offset`, at most at the last stable offset: its owner has written again what is needed of
+    /// what lies before, but cannot write again what belongs to a transaction that is open.
     ///
     /// # Errors
     /// `NotLeader` when the partition was closed; storage errors.
@@ -163,7 +163,7 @@ impl Partition {
         self.check_open()?;
         let mut writer = self.lock();
         let log = writer.log.as_mut().ok_or(PartitionError::NotLeader)?;
-        Ok(log.advance_log_start(offset)?)
+        Ok(log.advance_log_start(offset.min(self.reader.watermarks().last_stable_offset))?)
     }
 
     /// Bytes in all segments.

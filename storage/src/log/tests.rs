@@ -12,6 +12,7 @@ mod real_disk;
 mod recovery;
 mod removal;
 mod removal_producers;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -8,7 +8,7 @@
 //! Sources: Kafka's `UnifiedLog.append`, `LocalLog.collectAbortedTransactions`, `LogSegment.recover`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::types::Now;
@@ -291,7 +291,7 @@ impl Search<'_> {
             Err(error) => return Err(StorageError::io("open", path, error)),
         };
         let believed = match file {
-            Some(file) => believed(&file, &path, sealed.base_offset(), sealed.next_offset(), true)?,
+            Some(file) => believed(&file, &path, sealed.base_offset(), sealed.next_offset())?,
             None => None,
         };
         let count = match believed {
@@ -351,15 +351,9 @@ impl Search<'_> {
     }
 }
 
-/// How many entries of a file can be believed, of those with their marker before `end_offset`. `None` when it is damaged;
-/// if it is to be `whole`, also when there is anything behind these.
-fn believed(
-    file: &Arc<dyn File>,
-    path: &std::path::Path,
-    base_offset: i64,
-    end_offset: i64,
-    whole: bool,
-) -> Result<Option<u64>, StorageError> {
+/// How many entries a file has, if all of them can be believed: `None` when one is such as no log has written, or has its
+/// marker at or behind `end_offset`.
+fn believed(file: &Arc<dyn File>, path: &Path, base_offset: i64, end_offset: i64) -> Result<Option<u64>, StorageError> {
     let (count, has_rest) = whole_entries(file.len().context("read length of", path)?);
     let entries = TxnEntries {
         file: file.as_ref(),
@@ -367,7 +361,7 @@ fn believed(
         count,
     };
     let believable = entries.believable(base_offset, end_offset)?;
-    Ok(believable.filter(|believable| !whole || (!has_rest && *believable == count)))
+    Ok(believable.filter(|believable| *believable == count && !has_rest))
 }
 
 /// Base offsets of the segments that have a transaction index with something in it.
@@ -418,7 +412,7 @@ impl TxnRecovery<'_> {
         }
         let kept = self.kept()?;
         let rebuild_from = match &kept {
-            Kept::Damaged => Some(self.scanned_from),
+            Kept::Doubtful => Some(self.scanned_from),
             _ if self.has_new_markers => Some(self.trusted_to),
             _ => None,
         };
@@ -439,13 +433,6 @@ impl TxnRecovery<'_> {
         let producers = restore_producers(self.dir, self.segments, snapshots, limits, on_ended)?;
         rebuild.finish_building()?;
         let built = rebuild.built;
-        if let Some((file, count)) = built.get(&self.scanned_from) {
-            // What no marker stands behind must not be believed one day.
-            let path = self.path(self.scanned_from);
-            if whole_entries(file.len().context("read length of", &path)?) != (*count, false) {
-                TxnIndexBuilder::behind(Arc::clone(file), path, *count)?.finish()?;
-            }
-        }
         let has_new_names = built.keys().any(|base_offset| !self.is_indexed(*base_offset));
         let is_trusted = |base_offset: &&i64| **base_offset < self.scanned_from;
         let has_aborted = !built.is_empty() || self.indexed.iter().any(|base_offset| is_trusted(&base_offset));
@@ -506,14 +493,12 @@ impl TxnRecovery<'_> {
             SegmentRef::Active(active) => active.index().next_offset(),
         };
         let end_offset = next_offset.min(self.trusted_to);
-        let is_clean = self.trusted_to == i64::MAX;
-        Ok(match believed(&file, &path, self.scanned_from, end_offset, is_clean)? {
+        // An entry of a marker behind the end may be right, may be one that a crash has left, or may be a damaged one: all of
+        // it is made again then.
+        Ok(match believed(&file, &path, self.scanned_from, end_offset)? {
             Some(0) => Kept::Nothing,
             Some(count) => Kept::Entries(file, count),
-            None => {
-                tracing::warn!(index = %path.display(), "transaction index unusable, making it again");
-                Kept::Damaged
-            }
+            None => Kept::Doubtful,
         })
     }
 
@@ -531,7 +516,7 @@ impl TxnRecovery<'_> {
 enum Kept {
     Nothing,
     Entries(Arc<dyn File>, u64),
-    Damaged,
+    Doubtful,
 }
 
 /// Indexes in the making, while the log is replayed.
