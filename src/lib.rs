@@ -2,6 +2,8 @@
 //!
 //! Modules in the order of their layers; each may use only those above it (held by `tests/tidy.rs`).
 
+pub mod planted;
+
 pub mod env;
 
 pub mod config;

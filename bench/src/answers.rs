@@ -1,4 +1,5 @@
-//! Reads the answers that the generator checks: Produce version 9 and Fetch version 12, in place.
+//! Reads the answers that the generator checks, in place: Produce versions 9 to 12, Fetch version 12, and those of a
+//! transaction.
 //!
 //! Nothing is copied, and nothing is believed: a length that leads outside of the frame is an error of the broker.
 
@@ -73,16 +74,24 @@ impl<'a> Cursor<'a> {
 
 /// Calls `found` with partition and base offset of each partition of a Produce answer; an error code is an error.
 pub(crate) fn produced(frame: &[u8], mut found: impl FnMut(i32, i64) -> Result<(), Failure>) -> Result<(), Failure> {
+    produced_or_refused(frame, |partition, code, base_offset| match code {
+        0 => found(partition, base_offset),
+        _ => Err(format!("Produce to partition {partition}: error {code}").into()),
+    })
+}
+
+/// The same with the error codes.
+pub(crate) fn produced_or_refused(
+    frame: &[u8],
+    mut found: impl FnMut(i32, i16, i64) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut at = Cursor(frame);
     at.head()?;
     for _ in 0..at.compact()?.unwrap_or(0) {
         at.skip_compact()?;
         for _ in 0..at.compact()?.unwrap_or(0) {
             let (partition, code, base_offset) = (at.i32()?, at.i16()?, at.i64()?);
-            if code != 0 {
-                return Err(format!("Produce to partition {partition}: error {code}").into());
-            }
-            found(partition, base_offset)?;
+            found(partition, code, base_offset)?;
             at.take(16)?;
             for _ in 0..at.compact()?.unwrap_or(0) {
                 at.i32()?;
@@ -97,10 +106,54 @@ pub(crate) fn produced(frame: &[u8], mut found: impl FnMut(i32, i64) -> Result<(
     Ok(())
 }
 
+/// Error code, producer id and epoch of an InitProducerId answer.
+pub(crate) fn initialized(frame: &[u8]) -> Result<(i16, i64, i16), Failure> {
+    let mut at = Cursor(frame);
+    at.head()?;
+    at.i32()?;
+    Ok((at.i16()?, at.i64()?, at.i16()?))
+}
+
+/// The first error code of an AddPartitionsToTxn answer, version 3, or none.
+pub(crate) fn added(frame: &[u8]) -> Result<i16, Failure> {
+    let mut at = Cursor(frame);
+    at.head()?;
+    at.i32()?;
+    let mut first = 0;
+    for _ in 0..at.compact()?.unwrap_or(0) {
+        at.skip_compact()?;
+        for _ in 0..at.compact()?.unwrap_or(0) {
+            at.i32()?;
+            let code = at.i16()?;
+            first = if first == 0 { code } else { first };
+            at.skip_tags()?;
+        }
+        at.skip_tags()?;
+    }
+    Ok(first)
+}
+
+/// Error code of an EndTxn answer, and who the producer is from now on, which version 5 tells.
+pub(crate) fn ended(frame: &[u8]) -> Result<(i16, Option<(i64, i16)>), Failure> {
+    let mut at = Cursor(frame);
+    at.head()?;
+    at.i32()?;
+    let code = at.i16()?;
+    // a version without it has nothing behind but its tags
+    let next = if at.0.len() > 8 {
+        Some((at.i64()?, at.i16()?))
+    } else {
+        None
+    };
+    Ok((code, next))
+}
+
 /// Records of one partition in a Fetch answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetched<'a> {
     pub(crate) partition: i32,
+    /// How many aborted transactions were told.
+    pub(crate) aborted: usize,
     pub(crate) records: &'a [u8],
 }
 
@@ -124,7 +177,8 @@ pub(crate) fn fetched<'a>(
                 return Err(format!("Fetch from partition {partition}: error {code}").into());
             }
             at.take(24)?;
-            for _ in 0..at.compact()?.unwrap_or(0) {
+            let aborted = at.compact()?.unwrap_or(0);
+            for _ in 0..aborted {
                 at.take(16)?;
                 at.skip_tags()?;
             }
@@ -132,6 +186,7 @@ pub(crate) fn fetched<'a>(
             let length = at.compact()?.unwrap_or(0);
             found(Fetched {
                 partition,
+                aborted,
                 records: at.take(length)?,
             })?;
             at.skip_tags()?;

@@ -44,6 +44,13 @@ pub(crate) fn memory_bytes(pid: u32, line: &str) -> Result<u64, Failure> {
     Ok(kibibytes * 1024)
 }
 
+/// Calls of the process so far that wrote to a file, or to a socket as to a file.
+pub(crate) fn write_calls(pid: u32) -> Result<u64, Failure> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+    Ok(line.ok_or("io is short")?.parse()?)
+}
+
 /// What all threads of a process used up to one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Usage {

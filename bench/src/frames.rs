@@ -6,7 +6,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, FetchRequest, ProduceRequest,
-    RequestHeader, TopicName,
+    RequestHeader, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use protocol::record::{BatchBuilder, Compression, TimestampType};
@@ -21,7 +21,13 @@ pub(crate) const FETCH_VERSION: i16 = 12;
 pub(crate) const CORRELATION_ID: i32 = 7;
 const CREATE_TOPICS_VERSION: i16 = 5;
 
-fn frame(api_key: i16, api_version: i16, header_version: i16, body: &impl Encodable) -> Result<Bytes, Failure> {
+/// A request with its length prefix.
+pub(crate) fn frame(
+    api_key: i16,
+    api_version: i16,
+    header_version: i16,
+    body: &impl Encodable,
+) -> Result<Bytes, Failure> {
     let header = RequestHeader::default()
         .with_request_api_key(api_key)
         .with_request_api_version(api_version)
@@ -36,7 +42,8 @@ fn frame(api_key: i16, api_version: i16, header_version: i16, body: &impl Encoda
     Ok(bytes.freeze())
 }
 
-fn name(topic: &str) -> TopicName {
+/// A topic's name as the messages have it.
+pub(crate) fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
@@ -61,6 +68,17 @@ pub(crate) fn produce(topic: &str, partition: i32, batch: Bytes) -> Result<Bytes
 
 /// A Produce request with acks=all of the same batch to several partitions.
 pub(crate) fn produce_to(topic: &str, partitions: &[i32], batch: &Bytes) -> Result<Bytes, Failure> {
+    produce_as(PRODUCE_VERSION, None, topic, partitions, batch)
+}
+
+/// The same in another version, by a transactional producer or another one.
+pub(crate) fn produce_as(
+    version: i16,
+    transactional_id: Option<&str>,
+    topic: &str,
+    partitions: &[i32],
+    batch: &Bytes,
+) -> Result<Bytes, Failure> {
     let data = partitions.iter().map(|partition| {
         PartitionProduceData::default()
             .with_index(*partition)
@@ -69,11 +87,13 @@ pub(crate) fn produce_to(topic: &str, partitions: &[i32], batch: &Bytes) -> Resu
     let topic = TopicProduceData::default()
         .with_name(name(topic))
         .with_partition_data(data.collect());
+    let transactional_id = transactional_id.map(|id| TransactionalId(StrBytes::from_string(id.to_owned())));
     let request = ProduceRequest::default()
+        .with_transactional_id(transactional_id)
         .with_acks(-1)
         .with_timeout_ms(30_000)
         .with_topic_data(vec![topic]);
-    frame(0, PRODUCE_VERSION, 2, &request)
+    frame(0, version, 2, &request)
 }
 
 /// A fetch of several partitions of a topic.
@@ -87,6 +107,8 @@ pub(crate) struct Fetch<'a> {
     pub(crate) session_id: i32,
     /// -1: without a session; 0: begins one.
     pub(crate) session_epoch: i32,
+    /// Whether only what is decided is wanted.
+    pub(crate) read_committed: bool,
 }
 
 impl Fetch<'_> {
@@ -112,6 +134,7 @@ impl Fetch<'_> {
             .with_max_wait_ms(self.max_wait_ms)
             .with_min_bytes(1)
             .with_max_bytes(self.max_bytes)
+            .with_isolation_level(i8::from(self.read_committed))
             .with_session_id(self.session_id)
             .with_session_epoch(self.session_epoch)
             .with_topics(topics);
@@ -121,6 +144,17 @@ impl Fetch<'_> {
 
 /// A Fetch request of one partition from `offset` on, at most `max_bytes`, without waiting.
 pub(crate) fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32) -> Result<Bytes, Failure> {
+    fetch_as(false, topic, partition, offset, max_bytes)
+}
+
+/// The same by a reader that wants only what is decided, or by another one.
+pub(crate) fn fetch_as(
+    read_committed: bool,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    max_bytes: i32,
+) -> Result<Bytes, Failure> {
     Fetch {
         topic,
         partitions: vec![(partition, offset)],
@@ -128,6 +162,7 @@ pub(crate) fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32) ->
         max_wait_ms: 0,
         session_id: 0,
         session_epoch: -1,
+        read_committed,
     }
     .frame()
 }
@@ -141,7 +176,7 @@ pub(crate) struct FetchTemplate {
 
 impl FetchTemplate {
     /// Reads up to 1 MiB and waits up to half a second.
-    pub(crate) fn tail(topic: &str, partition: i32) -> Result<Self, Failure> {
+    pub(crate) fn tail(topic: &str, partition: i32, read_committed: bool) -> Result<Self, Failure> {
         let make = |offset| {
             Fetch {
                 topic,
@@ -150,6 +185,7 @@ impl FetchTemplate {
                 max_wait_ms: 500,
                 session_id: 0,
                 session_epoch: -1,
+                read_committed,
             }
             .frame()
         };

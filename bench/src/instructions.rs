@@ -12,6 +12,8 @@ use bytes::Bytes;
 use crate::load::{Check, ClosedLoop, Gapless, Request, Until};
 use crate::run::{Bench, Figures, Options, create_topic, now_ms};
 use crate::target::{Target, free_port};
+use crate::transactions::Flow;
+use crate::transactions::load::{Plan, Producers};
 use crate::{Failure, frames};
 
 const FEW: u64 = 500;
@@ -20,7 +22,15 @@ const MANY: u64 = 2_500;
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    Produce { records: usize, in_flight: usize },
+    Produce {
+        records: usize,
+        in_flight: usize,
+    },
+    /// 16 kB batches of one producer, 5 in flight.
+    Producer {
+        flow: Flow,
+        batches: u64,
+    },
     Fetch,
     ApiVersions,
 }
@@ -45,6 +55,48 @@ const KINDS: &[(&str, Kind)] = &[
         Kind::Produce {
             records: 16,
             in_flight: 1,
+        },
+    ),
+    (
+        "user instructions per 16 kB batch, plain",
+        Kind::Producer {
+            flow: Flow::Plain,
+            batches: 1,
+        },
+    ),
+    (
+        "user instructions per 16 kB batch, idempotent",
+        Kind::Producer {
+            flow: Flow::Idempotent,
+            batches: 1,
+        },
+    ),
+    (
+        "user instructions per 16 kB batch, classic of 100",
+        Kind::Producer {
+            flow: Flow::Classic,
+            batches: 100,
+        },
+    ),
+    (
+        "user instructions per 16 kB batch, V2 of 100",
+        Kind::Producer {
+            flow: Flow::V2,
+            batches: 100,
+        },
+    ),
+    (
+        "user instructions per 16 kB batch, classic of 10",
+        Kind::Producer {
+            flow: Flow::Classic,
+            batches: 10,
+        },
+    ),
+    (
+        "user instructions per 16 kB batch, V2 of 10",
+        Kind::Producer {
+            flow: Flow::V2,
+            batches: 10,
         },
     ),
     ("user instructions per 64 KiB fetch", Kind::Fetch),
@@ -80,7 +132,7 @@ fn count(options: &Options, binary: &Path, kind: Kind, requests: u64, output: &P
         .arg(format!("--callgrind-out-file={}", output.display()))
         .arg(binary);
     let directory = options.path("instructions");
-    let (mut target, _) = Target::start_broker(&mut command, free_port()?, &directory, false)?;
+    let (mut target, _) = Target::start_broker(command, free_port()?, &directory, false)?;
     play(&target, kind, requests)?;
     target.stop()?;
     let text = std::fs::read_to_string(output)?;
@@ -100,6 +152,19 @@ fn play(target: &Target, kind: Kind, requests: u64) -> Result<(), Failure> {
         Kind::Produce { records, in_flight } => {
             let frame = frames::produce(topic, 0, batch(records)?)?;
             run(frame, in_flight, Check::Produced(Gapless::new(1, records)), requests)?;
+        }
+        Kind::Producer { flow, batches } => {
+            let plan = Plan {
+                flow,
+                batches,
+                producers: 1,
+                in_flight: 5,
+                records: 16,
+                committed_of: 1,
+                is_shared: false,
+                tails: false,
+            };
+            Producers::connect(&target.address, topic, plan, &batch(16)?)?.run(Until::requests(requests))?;
         }
         Kind::Fetch => {
             let check = Check::Produced(Gapless::new(1, 16));

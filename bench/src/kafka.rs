@@ -92,7 +92,7 @@ pub(crate) fn start(libraries: &Path, directory: &Path) -> Result<Target, Failur
         .arg(&properties)
         .stdout(log)
         .stderr(Stdio::null());
-    Target::other("kafka", &mut command, port, directory)
+    Target::other("kafka", command, port, directory)
 }
 
 fn settings(port: u16, controller_port: u16, logs: &Path) -> String {

@@ -21,14 +21,15 @@ mod report;
 mod run;
 mod scenario;
 mod target;
+mod transactions;
 mod wire;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage:
   monedula-bench run --broker [NAME=]PATH ... [flags] [scenario ...]
-      the brokers, the floors and, if wanted, Apache Kafka take turns; scenarios (default: all):
-      P1U P1 P16 P64 P1M P100B F64 F1M FS L1 L20 L100 D1 D16 D64 D64S G C10k R N S
+      the brokers, the floors and, if wanted, Apache Kafka take turns (or it is measured alone, without --broker); scenarios (default: all):
+      P1U P1 P16 P64 P1M P100B F64 F1M FS L1 L20 L100 D1 D16 D64 D64S TX TXL TXP TXA TX1k G C10k R N S
       --rounds N        turns of each contestant (5)
       --seconds S       length of a turn (3)
       --data DIR        where everybody's data goes (a directory below the temporary one)

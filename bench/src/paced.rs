@@ -63,7 +63,8 @@ struct OpenLoop {
     latencies: Latencies,
 }
 
-fn histogram() -> Result<Histogram<u64>, Failure> {
+/// For latencies in nanoseconds.
+pub(crate) fn histogram() -> Result<Histogram<u64>, Failure> {
     Ok(Histogram::new_with_bounds(1_000, LONGEST_NS, 3)?)
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn run(
         fetch_offsets: vec![0; tails],
         fetch_due: (0..tails).collect(),
         fetch_frames: (0..tails)
-            .map(|partition| frames::FetchTemplate::tail(&traffic.topic, i32::try_from(partition)?))
+            .map(|partition| frames::FetchTemplate::tail(&traffic.topic, i32::try_from(partition)?, false))
             .collect::<Result<_, Failure>>()?,
         latencies: Latencies {
             acked: histogram()?,
@@ -204,7 +205,8 @@ impl Play for OpenLoop {
     }
 }
 
-fn record(histogram: &mut Histogram<u64>, now: Instant, due: Instant) {
+/// Keeps the time since `due`.
+pub(crate) fn record(histogram: &mut Histogram<u64>, now: Instant, due: Instant) {
     let nanoseconds = now.saturating_duration_since(due).as_nanos();
     histogram.saturating_record(u64::try_from(nanoseconds).unwrap_or(LONGEST_NS));
 }

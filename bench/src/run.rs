@@ -69,11 +69,15 @@ impl Options {
                 flag => return Err(format!("unknown flag {flag}").into()),
             }
         }
-        if options.brokers.is_empty() || options.brokers.iter().any(|(_, path)| !path.is_file()) {
+        options.kafka |= options.kafka_libs.is_some();
+        // Apache Kafka alone is enough to try a scenario
+        let is_alone = options.brokers.is_empty() && options.kafka;
+        if !is_alone && (options.brokers.is_empty() || options.brokers.iter().any(|(_, path)| !path.is_file())) {
             return Err("--broker must name the monedula binary".into());
         }
-        options.broker.clone_from(&options.brokers[0].1);
-        options.kafka |= options.kafka_libs.is_some();
+        if let Some((_, path)) = options.brokers.first() {
+            options.broker.clone_from(path);
+        }
         std::fs::create_dir_all(&options.data)?;
         Ok(options)
     }
@@ -224,6 +228,38 @@ impl Bench {
         self.report.finish(scenario);
         Ok(())
     }
+
+    /// Runs rounds that restart what they measure: each on a broker of its own, Apache Kafka as well if it takes part.
+    pub(crate) fn repeat_fresh(
+        &mut self,
+        scenario: &'static str,
+        rounds: usize,
+        mut round: impl FnMut(&mut Target) -> Result<Figures, Failure>,
+    ) -> Result<(), Failure> {
+        for index in 0..rounds {
+            let brokers = self
+                .options
+                .brokers
+                .iter()
+                .map(|(name, path)| (name.as_str(), Some(path)));
+            let kafka = self.options.kafka.then_some(("kafka", None));
+            for (name, binary) in brokers.chain(kafka) {
+                let directory = self.options.path(&format!("{scenario}-{name}-{index}"));
+                let quiet = machine::settle(&self.options.data)?;
+                let mut target = match binary {
+                    Some(binary) => Target::broker(binary, &directory, false)?.0,
+                    None => {
+                        let libraries = kafka::libraries(self.options.kafka_libs.as_deref(), &self.options.data)?;
+                        kafka::start(&libraries, &directory)?
+                    }
+                };
+                let figures = round(&mut target).map_err(|error| format!("{scenario}, {name}: {error}"))?;
+                self.report.round(scenario, name, index, &figures, (!quiet, 0.0))?;
+            }
+        }
+        self.report.finish(scenario);
+        Ok(())
+    }
 }
 
 /// CPU that neither this process nor the measured one used.
@@ -316,6 +352,7 @@ fn await_leaders(address: &str, topic: &str, partitions: usize) -> Result<(), Fa
         max_wait_ms: 0,
         session_id: 0,
         session_epoch: -1,
+        read_committed: false,
     };
     let request = request.frame()?;
     loop {

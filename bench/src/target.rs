@@ -20,6 +20,7 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) address: String,
     child: Child,
+    command: Command,
     /// Removed with the target.
     directory: Option<PathBuf>,
 }
@@ -41,13 +42,12 @@ impl Target {
     /// Starts the broker on `directory` and waits for its first answer; returns it with the time that took.
     pub(crate) fn broker(binary: &Path, directory: &Path, keep: bool) -> Result<(Self, Duration), Failure> {
         let port = free_port()?;
-        let mut command = Command::new(binary);
-        Self::start_broker(&mut command, port, directory, keep)
+        Self::start_broker(Command::new(binary), port, directory, keep)
     }
 
     /// The same by a command that the broker's arguments are put behind, on a port that the caller chose.
     pub(crate) fn start_broker(
-        command: &mut Command,
+        mut command: Command,
         port: u16,
         directory: &Path,
         keep: bool,
@@ -61,7 +61,7 @@ impl Target {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let directory = (!keep).then(|| directory.to_path_buf());
-        let mut target = Self::new("monedula".to_owned(), port, spawn(command)?, directory);
+        let mut target = Self::new("monedula".to_owned(), port, command, directory)?;
         target.wait_until_it_answers(begun)?;
         Ok((target, begun.elapsed()))
     }
@@ -74,8 +74,7 @@ impl Target {
             .args(["floor", kind, &port.to_string()])
             .arg(file)
             .arg(answer_bytes.to_string());
-        let child = spawn(&mut command)?;
-        let target = Self::new(kind.to_owned(), port, child, Some(file.into()));
+        let target = Self::new(kind.to_owned(), port, command, Some(file.into()))?;
         let begun = Instant::now();
         while wire::connect(&target.address).is_err() {
             if begun.elapsed() > START_LIMIT {
@@ -87,20 +86,21 @@ impl Target {
     }
 
     /// Starts something else that speaks the protocol.
-    pub(crate) fn other(name: &str, command: &mut Command, port: u16, directory: &Path) -> Result<Self, Failure> {
+    pub(crate) fn other(name: &str, command: Command, port: u16, directory: &Path) -> Result<Self, Failure> {
         let begun = Instant::now();
-        let mut target = Self::new(name.to_owned(), port, spawn(command)?, Some(directory.into()));
+        let mut target = Self::new(name.to_owned(), port, command, Some(directory.into()))?;
         target.wait_until_it_answers(begun)?;
         Ok(target)
     }
 
-    fn new(name: String, port: u16, child: Child, directory: Option<PathBuf>) -> Self {
-        Self {
+    fn new(name: String, port: u16, mut command: Command, directory: Option<PathBuf>) -> Result<Self, Failure> {
+        Ok(Self {
             name,
             address: format!("127.0.0.1:{port}"),
-            child,
+            child: spawn(&mut command)?,
+            command,
             directory,
-        }
+        })
     }
 
     /// Its process id.
@@ -114,6 +114,16 @@ impl Target {
         let pid = Pid::from_raw(i32::try_from(self.pid())?).ok_or("no process id")?;
         kill_process(pid, Signal::TERM)?;
         self.child.wait()?;
+        Ok(begun.elapsed())
+    }
+
+    /// Kills it and starts it again on its port and data; returns the time from there to its first answer.
+    pub(crate) fn kill_and_restart(&mut self) -> Result<Duration, Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let begun = Instant::now();
+        self.child = spawn(&mut self.command)?;
+        self.wait_until_it_answers(begun)?;
         Ok(begun.elapsed())
     }
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 BOOTSTRAP = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"
+PYTHON = (sys.executable, "-u")
 PATIENCE_S = 40  # how long anything that must happen may take on a busy machine
 _run = f"{os.getpid()}-{random.randrange(1 << 32):08x}"
 _numbers = itertools.count(1)
@@ -53,14 +54,20 @@ def done():
     os._exit(0)  # no client may hold the end up with its own farewell
 
 
-class Program:
-    """A Python program beside this one, whose printed lines are collected."""
+def broker(order):
+    """Has the matrix "kill" the scenario's own broker, as kill -9 does, or "start" it again; returns when that is done."""
+    print("broker:", order, flush=True)
+    answer = sys.stdin.readline().strip()
+    if answer != "done":
+        skip(answer or "only the matrix can kill and start a broker")
 
-    def __init__(self, path, *arguments, text=None):
-        command = [sys.executable, "-u", path] if text is None else [sys.executable, "-u", "-c", text]
-        self.process = subprocess.Popen(
-            command + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+
+class Program:
+    """A program beside this one, whose printed lines are collected."""
+
+    def __init__(self, *command, **streams):
+        streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT} | streams
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **streams)
         self.lines = []
         self._unread = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -113,7 +120,7 @@ def program(name):
         text = file.read()
     for written in ("localhost:9092", "172.31.36.132:9092"):
         text = text.replace(written, BOOTSTRAP)
-    return Program(path, text=text)
+    return Program(*PYTHON, "-c", text)
 
 
 class Member:
@@ -123,7 +130,7 @@ class Member:
         import json
 
         path = os.path.join(directory, "_member.py")
-        self.program = Program(path, BOOTSTRAP, json.dumps(settings))
+        self.program = Program(*PYTHON, path, BOOTSTRAP, json.dumps(settings))
         self.partitions = []
         self.values = []
         self.assignments = 0

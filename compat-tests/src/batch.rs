@@ -15,6 +15,10 @@ pub const MAGIC_AT: usize = 16;
 pub const CRC_AT: usize = 17;
 /// Where `attributes` lies.
 pub const ATTRIBUTES_AT: usize = 21;
+/// The bit of `attributes` that marks batches of transactions.
+pub const TRANSACTIONAL: i16 = 0x10;
+/// The bit of `attributes` that marks batches which only brokers write.
+pub const CONTROL: i16 = 0x20;
 /// Where `lastOffsetDelta` lies.
 pub const LAST_OFFSET_DELTA_AT: usize = 23;
 /// Where the number of records lies.
@@ -29,6 +33,8 @@ pub struct Batch {
     pub base_timestamp: i64,
     /// Idempotent producer: id, epoch, first sequence; all -1 without one.
     pub producer: (i64, i16, i32),
+    /// Whether it belongs to a transaction.
+    pub transactional: bool,
 }
 
 impl Batch {
@@ -41,12 +47,19 @@ impl Batch {
             records: values.iter().map(|value| (None, value.as_ref().to_vec())).collect(),
             base_timestamp: i64::try_from(now.as_millis()).expect("a clock before the year 292277026"),
             producer: (-1, -1, -1),
+            transactional: false,
         }
     }
 
     /// The same batch from an idempotent producer.
     pub fn from_producer(mut self, id: i64, epoch: i16, first_sequence: i32) -> Self {
         self.producer = (id, epoch, first_sequence);
+        self
+    }
+
+    /// The same batch as part of its producer's transaction.
+    pub fn in_transaction(mut self) -> Self {
+        self.transactional = true;
         self
     }
 
@@ -65,7 +78,7 @@ impl Batch {
         bytes.extend((-1_i32).to_be_bytes());
         bytes.push(2);
         bytes.extend(0_u32.to_be_bytes()); // the CRC, likewise
-        bytes.extend(0_i16.to_be_bytes());
+        bytes.extend(if self.transactional { TRANSACTIONAL } else { 0 }.to_be_bytes());
         bytes.extend((count - 1).to_be_bytes());
         bytes.extend(self.base_timestamp.to_be_bytes());
         bytes.extend((self.base_timestamp + i64::from(count) - 1).to_be_bytes());
@@ -124,20 +137,96 @@ pub struct Fetched {
     pub value: Bytes,
 }
 
+/// A whole batch as a fetch returned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub base_offset: i64,
+    pub last_offset: i64,
+    /// Id, epoch and first sequence; all -1 without a producer.
+    pub producer: (i64, i16, i32),
+    pub transactional: bool,
+    pub content: Content,
+}
+
+/// What lies in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Values of records.
+    Values(Vec<String>),
+    /// The end of a transaction, and the epoch of the coordinator that wrote it.
+    Marker { committed: bool, coordinator_epoch: i32 },
+}
+
+/// The whole batches in `bytes`, each checked as in [`parse_all`].
+pub fn batches(bytes: &Bytes) -> Result<Vec<Seen>, String> {
+    let mut seen = Vec::new();
+    for batch in split(bytes)? {
+        let mut records = Vec::new();
+        parse_batch(&batch, &mut records)?;
+        let base_offset = i64_at(&batch, 0);
+        let attributes = i16_at(&batch, ATTRIBUTES_AT);
+        let text = |record: &Fetched| String::from_utf8_lossy(&record.value).into_owned();
+        let content = if attributes & CONTROL == 0 {
+            Content::Values(records.iter().map(text).collect())
+        } else {
+            marker(&batch, &records)?
+        };
+        seen.push(Seen {
+            base_offset,
+            last_offset: base_offset + i64::from(i32_at(&batch, LAST_OFFSET_DELTA_AT)),
+            producer: (i64_at(&batch, 43), i16_at(&batch, 51), i32_at(&batch, 53)),
+            transactional: attributes & TRANSACTIONAL != 0,
+            content,
+        });
+    }
+    Ok(seen)
+}
+
+/// A control batch: one record whose key is version and type, whose value is version and coordinator epoch, two and four
+/// bytes long (Kafka's `EndTransactionMarker`).
+fn marker(batch: &Bytes, records: &[Fetched]) -> Result<Content, String> {
+    let mut rest = &batch[HEADER_BYTES..];
+    take_varint(&mut rest)?; // length
+    rest = rest.get(1..).ok_or("cut record")?; // attributes
+    take_varint(&mut rest)?; // timestamp
+    take_varint(&mut rest)?; // offset
+    let key = take_bytes(&mut rest)?.unwrap_or_default();
+    let (key, value) = match (key, records) {
+        (&[0, 0, high, low], [record]) if record.value.len() == 6 => (i16::from_be_bytes([high, low]), &record.value),
+        other => return Err(format!("no end of a transaction: {other:?}")),
+    };
+    if !(0..=1).contains(&key) || i16_at(value, 0) != 0 {
+        return Err(format!("control record of type {key}, value {value:?}"));
+    }
+    Ok(Content::Marker {
+        committed: key == 1,
+        coordinator_epoch: i32_at(value, 2),
+    })
+}
+
 /// All records of the whole batches in `bytes`. A batch that is cut at the end is left out, as clients do; anything else
 /// that is wrong is an error.
 pub fn parse_all(bytes: &Bytes) -> Result<Vec<Fetched>, String> {
     let mut records = Vec::new();
-    let mut at = 0;
+    for batch in split(bytes)? {
+        let base_offset = i64_at(&batch, 0);
+        parse_batch(&batch, &mut records).map_err(|why| format!("batch at offset {base_offset}: {why}"))?;
+    }
+    Ok(records)
+}
+
+/// The whole batches, unread.
+fn split(bytes: &Bytes) -> Result<Vec<Bytes>, String> {
+    let (mut whole, mut at) = (Vec::new(), 0);
     while bytes.len() - at >= HEADER_BYTES {
         let length = usize::try_from(i32_at(bytes, at + 8)).map_err(|_| format!("negative length at byte {at}"))? + 12;
         if bytes.len() - at < length {
             break;
         }
-        parse_batch(&bytes.slice(at..at + length), &mut records).map_err(|why| format!("batch at byte {at}: {why}"))?;
+        whole.push(bytes.slice(at..at + length));
         at += length;
     }
-    Ok(records)
+    Ok(whole)
 }
 
 fn parse_batch(batch: &Bytes, records: &mut Vec<Fetched>) -> Result<(), String> {
@@ -197,6 +286,10 @@ fn take_varint(rest: &mut &[u8]) -> Result<i64, String> {
         }
     }
     Err("endless varint".to_owned())
+}
+
+fn i16_at(bytes: &[u8], at: usize) -> i16 {
+    i16::from_be_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
 fn i32_at(bytes: &[u8], at: usize) -> i32 {

@@ -32,11 +32,21 @@ pub const QUICK: &[&str] = &[
     "group.min.session.timeout.ms=1000",
 ];
 
+/// A program in the place of the usual one.
+#[derive(Clone, Debug)]
+pub struct Special {
+    pub program: PathBuf,
+    /// A variable of its environment.
+    pub variable: (String, String),
+}
+
 /// One broker; stopped when dropped.
 #[derive(Debug)]
 pub struct Broker {
     address: SocketAddr,
     overrides: Vec<String>,
+    /// A program and variables of its environment instead of the usual ones.
+    special: Option<Special>,
     child: Option<Child>,
     directory: Option<TempDir>,
 }
@@ -44,10 +54,16 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker on an empty directory with `overrides` (`key=value`) and waits until it takes clients.
     pub fn start(overrides: &[&str]) -> Self {
+        Self::start_special(overrides, None)
+    }
+
+    /// The same with another program.
+    pub fn start_special(overrides: &[&str], special: Option<Special>) -> Self {
         if let Some(address) = external_address() {
             return Self {
                 address,
                 overrides: Vec::new(),
+                special,
                 child: None,
                 directory: None,
             };
@@ -59,6 +75,7 @@ impl Broker {
         let mut broker = Self {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             overrides: overrides.iter().map(|&text| text.to_owned()).collect(),
+            special,
             child: None,
             directory: Some(directory),
         };
@@ -116,6 +133,20 @@ impl Broker {
         self.launch();
     }
 
+    /// Sends it a signal that it survives, such as SIGSTOP.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the broker runs");
+        kill_process(Pid::from_child(child), signal).expect("a process of ours");
+    }
+
+    /// Ends it and leaves its directory where it is; says where. `None` for an external one.
+    pub fn keep(&mut self) -> Option<PathBuf> {
+        if self.child.is_some() {
+            self.kill();
+        }
+        self.directory.take().map(TempDir::keep)
+    }
+
     /// Whether the process still runs; always true for an external one.
     pub fn is_alive(&mut self) -> bool {
         self.child
@@ -171,14 +202,25 @@ impl Broker {
             .append(true)
             .open(self.output_path())
             .expect("a log file");
-        let mut command = command(&settings);
+        let program = self
+            .special
+            .as_ref()
+            .map_or_else(|| binary().to_path_buf(), |special| special.program.clone());
+        let mut command = command_of(&program, &settings);
+        if let Some(Special {
+            variable: (name, value),
+            ..
+        }) = &self.special
+        {
+            command.env(name, value);
+        }
         command.current_dir(self.home()).stdin(Stdio::null());
         command
             .stdout(output.try_clone().expect("a file handle"))
             .stderr(output);
         let child = command
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary().display()));
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         self.child = Some(child);
         self.wait_until_serving();
     }
@@ -228,7 +270,11 @@ impl Drop for Broker {
 
 /// A command that runs the binary with `settings` (`key=value`) as overrides.
 pub fn command(settings: &[impl AsRef<str>]) -> Command {
-    let mut command = Command::new(binary());
+    command_of(binary(), settings)
+}
+
+fn command_of(program: &Path, settings: &[impl AsRef<str>]) -> Command {
+    let mut command = Command::new(program);
     for setting in settings {
         command.arg("--override").arg(setting.as_ref());
     }

@@ -1,15 +1,18 @@
-//! The clients of `clients.txt`: how each one is installed and called.
+//! The clients of `clients.txt`: where each one is installed and how it is called.
 //!
-//! **Invariants:** a Python client lives in a virtual environment of its own under `.venvs/`, made once, under a file lock, so
-//! that test processes that run at the same time do not collide; nothing outside that directory is changed.
-//! A client that cannot be had is a skip that says why; with `CI=true` in the environment it is a failure.
+//! **Invariants:** a client lives in a directory of its own under `.venvs/`, made once, under a file lock, so that test
+//! processes that run at the same time do not collide; nothing outside that directory is changed but the caches of the
+//! languages' own tools. A client that cannot be had is a skip that says why; with `CI=true` in the environment it is a failure.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::installer::{Installer, run};
 
 const TABLE: &str = include_str!("../clients.txt");
 
@@ -18,6 +21,7 @@ const TABLE: &str = include_str!("../clients.txt");
 pub struct Client {
     pub name: String,
     pub version: String,
+    installer: Installer,
     packages: Vec<String>,
 }
 
@@ -57,13 +61,11 @@ impl Client {
 
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace().map(str::to_owned);
-        let (name, version) = (words.next()?, words.next()?);
-        let packages: Vec<String> = words.collect();
-        let packages = if packages == ["-"] { Vec::new() } else { packages };
         Some(Self {
-            name,
-            version,
-            packages,
+            name: words.next()?,
+            version: words.next()?,
+            installer: Installer::named(&words.next()?)?,
+            packages: words.collect(),
         })
     }
 
@@ -79,77 +81,99 @@ impl Client {
 
     /// Installs it if that was not done before.
     pub fn prepare(&self) -> Result<(), Unavailable> {
-        if self.packages.is_empty() {
-            self.find_tool()
+        let own = [(self.name.as_str(), "-V")];
+        let tools = if self.installer == Installer::Machine {
+            &own
         } else {
-            self.make_environment()
+            self.installer.tools()
+        };
+        for &(tool, version) in tools {
+            self.find_tool(tool, version)?;
         }
+        self.install()
     }
 
-    /// The command that runs one of its scenarios.
+    /// The command that runs one of its own scenarios.
     pub fn command(&self, scenario: &Path) -> Command {
-        let mut command = if self.packages.is_empty() {
-            Command::new("bash")
-        } else {
-            let mut python = Command::new(self.environment().join("bin/python"));
-            python.args(["-B", "-W", "ignore"]);
-            python
-        };
-        command.arg(scenario);
+        command(&[self.installer.interpreter(&self.directory()), vec![scenario.into()]].concat())
+    }
+
+    /// The command that runs a scenario which every client with a worker plays: the worker's own command comes last.
+    pub fn shared_command(&self, scenario: &Path, address: &str) -> Command {
+        let worker = self.worker().expect("only clients with a worker play shared scenarios");
+        let mut command = Command::new("python3");
+        command.args(["-B", "-u"]).arg(scenario).arg(address).args(worker);
         command
     }
 
-    fn find_tool(&self) -> Result<(), Unavailable> {
-        let found = Command::new(&self.name)
-            .arg("-V")
+    /// The command of its worker, where it has one.
+    pub fn worker(&self) -> Option<Vec<OsString>> {
+        self.installer.worker(&self.directory(), &self.scenario_dir())
+    }
+
+    fn find_tool(&self, tool: &str, version: &str) -> Result<(), Unavailable> {
+        let mut command = Command::new(tool);
+        let found = command
+            .arg(version)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        found.map(drop).map_err(|error| {
-            Unavailable::Missing(format!("{0} does not run ({error}): apt-get install {0}", self.name))
-        })
+        found
+            .map(drop)
+            .map_err(|error| Unavailable::Missing(format!("{self} needs {tool}, which does not run ({error})")))
     }
 
-    fn environment(&self) -> PathBuf {
+    fn directory(&self) -> PathBuf {
         crate_dir().join(".venvs").join(self.to_string())
     }
 
-    fn make_environment(&self) -> Result<(), Unavailable> {
-        let directory = self.environment();
+    fn install(&self) -> Result<(), Unavailable> {
+        if self.installer == Installer::Machine {
+            return Ok(());
+        }
+        let directory = self.directory();
         let missing = |why: String| Unavailable::Missing(format!("{self}: {why}"));
+        let at = |path: &Path, error: std::io::Error| missing(format!("{}: {error}", path.display()));
         let parent = directory.parent().expect("it lies in .venvs");
-        fs::create_dir_all(parent).map_err(|error| missing(format!("{}: {error}", parent.display())))?;
+        fs::create_dir_all(parent).map_err(|error| at(parent, error))?;
         let lock = parent.join(format!("{self}.lock"));
-        let lock = File::create(&lock).map_err(|error| missing(format!("{}: {error}", lock.display())))?;
+        let lock = File::create(&lock).map_err(|error| at(&lock, error))?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| missing(format!("lock: {error}")))?;
         let marker = directory.join("installed.txt");
-        let wanted = self.packages.join(" ");
+        let mut wanted = self.packages.join(" ");
+        let sources = self.installer.sources(&self.scenario_dir());
+        for source in &sources {
+            wanted.push('\n');
+            wanted.push_str(&fs::read_to_string(source).map_err(|error| at(source, error))?);
+        }
         if fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
             return Ok(());
         }
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory)).map_err(missing)?;
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary",
-            ":all:",
-        ];
-        run(Command::new(directory.join("bin/python"))
-            .args(pip)
-            .args(&self.packages))
-        .map_err(missing)?;
-        let module = if self.name == "kafka-python" {
-            "kafka"
-        } else {
-            "confluent_kafka"
-        };
-        run(Command::new(directory.join("bin/python")).args(["-c", &format!("import {module}.admin")]))
-            .map_err(|why| Unavailable::Unsupported(format!("{self} does not import with this Python: {why}")))?;
-        fs::write(&marker, wanted).map_err(|error| missing(format!("{}: {error}", marker.display())))
+        let installed = self.installer.install(&directory, &self.packages, &sources);
+        installed.map_err(missing)?;
+        self.try_import()?;
+        fs::write(&marker, wanted).map_err(|error| at(&marker, error))
     }
+
+    /// A Python package may install where it does not run.
+    fn try_import(&self) -> Result<(), Unavailable> {
+        let module = match self.name.as_str() {
+            "kafka-python" => "kafka.admin",
+            "confluent-kafka" => "confluent_kafka.admin",
+            "aiokafka" => "aiokafka.admin",
+            _ => return Ok(()),
+        };
+        let mut words = self.installer.interpreter(&self.directory());
+        words.extend(["-c".into(), format!("import {module}").into()]);
+        run(&mut command(&words))
+            .map_err(|why| Unavailable::Unsupported(format!("{self} does not import with this Python: {why}")))
+    }
+}
+
+fn command(words: &[OsString]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
 }
 
 /// The numbers of a dotted version.
@@ -163,23 +187,6 @@ pub fn version_numbers(version: &str) -> Vec<u32> {
 /// The directory of this crate's sources.
 pub fn crate_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let shown = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{shown}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(format!(
-        "{shown}: {}: {}",
-        output.status,
-        text.lines().last().unwrap_or("no message")
-    ))
 }
 
 #[cfg(test)]

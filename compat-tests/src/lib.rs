@@ -1,19 +1,29 @@
 //! Runs stock Kafka clients and hand-made frames against the real broker binary.
 //!
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
+//! - `client` and `installer` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
+//!   them, and `report` writes what came of it;
+//! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
+//! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `requests` and `admin` build what most tests ask;
+//! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
-//! Adding a scenario is adding one small file under `scenarios/<client>`; see `matrix` for the directives it may carry.
+//! Adding a scenario is adding one small file under `scenarios/<client>`, or under `scenarios/shared` for every client that
+//! has a worker; see `matrix` for the directives it may carry.
 
 pub mod admin;
 pub mod batch;
 pub mod broker;
+pub mod checker;
 pub mod client;
+pub mod installer;
 pub mod matrix;
 pub mod report;
 pub mod requests;
+pub mod transactions;
 pub mod wire;
+pub mod workload;

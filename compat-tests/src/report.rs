@@ -1,7 +1,8 @@
-//! The report of the matrix: client × version × scenarios passed, in Markdown.
+//! The report of the matrix: client × version × scenarios passed, and shared scenario × client, in Markdown.
 //!
 //! **Invariant:** what did not run is named with its reason; nothing is counted as passed that did not run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::client::Client;
@@ -26,10 +27,12 @@ pub fn markdown(runs: &[Run], left_out: &[(Client, String, String)]) -> String {
         );
         line(&mut text, &row);
     }
+    shared(&mut text, runs);
     text.push_str("\n| client | scenario | outcome | seconds |\n|---|---|---|--:|\n");
     for run in runs {
         let outcome = match &run.outcome {
-            Outcome::Passed => "passed".to_owned(),
+            Outcome::Passed if run.notes.is_empty() => "passed".to_owned(),
+            Outcome::Passed => format!("passed: {}", run.notes.join("; ")),
             Outcome::Failed(why) => format!("**failed**: {}", why.lines().last().unwrap_or_default()),
             Outcome::Skipped(why) => format!("skipped: {why}"),
         };
@@ -43,6 +46,36 @@ pub fn markdown(runs: &[Run], left_out: &[(Client, String, String)]) -> String {
         line(&mut text, &format!("| {client} | {scenario} | left out: {why} | |"));
     }
     text
+}
+
+/// What came of the scenarios that every client with a worker plays; why something is missing stands in the list below it.
+fn shared(text: &mut String, runs: &[Run]) {
+    let shared: Vec<&Run> = runs.iter().filter(|run| run.shared).collect();
+    let mut clients = Client::all();
+    clients.retain(|client| shared.iter().any(|run| run.client == *client));
+    let scenarios: BTreeSet<&str> = shared.iter().map(|run| run.scenario.as_str()).collect();
+    if scenarios.is_empty() {
+        return;
+    }
+    let names: Vec<String> = clients.iter().map(Client::to_string).collect();
+    line(text, &format!("\n| shared scenario | {} |", names.join(" | ")));
+    line(text, &format!("|---|{}", "---|".repeat(names.len())));
+    for scenario in scenarios {
+        let outcome = |client: &Client| {
+            let run = shared
+                .iter()
+                .find(|run| run.client == *client && run.scenario == scenario);
+            let noted = run.is_some_and(|run| !run.notes.is_empty());
+            match run.map(|run| (&run.outcome, run.duration.as_secs_f64())) {
+                Some((Outcome::Passed, seconds)) => format!("{seconds:.1} s{}", if noted { ", see below" } else { "" }),
+                Some((Outcome::Failed(_), _)) => "**failed**".to_owned(),
+                Some((Outcome::Skipped(_), _)) => "skipped".to_owned(),
+                None => "–".to_owned(),
+            }
+        };
+        let cells: Vec<String> = clients.iter().map(outcome).collect();
+        line(text, &format!("| {scenario} | {} |", cells.join(" | ")));
+    }
 }
 
 fn line(text: &mut String, row: &str) {
@@ -60,19 +93,24 @@ mod tests {
         let run = |scenario: &str, outcome| Run {
             client: client.clone(),
             scenario: scenario.to_owned(),
+            shared: scenario == "good",
             outcome,
+            notes: Vec::from_iter((scenario == "noted").then(|| "slow".to_owned())),
             duration: Duration::from_secs(2),
         };
         let runs = [
             run("good", Outcome::Passed),
             run("bad", Outcome::Failed("line\nthe reason".to_owned())),
+            run("noted", Outcome::Passed),
         ];
         let left_out = [(client.clone(), "new".to_owned(), "too old".to_owned())];
         let text = markdown(&runs, &left_out);
         assert!(
-            text.contains(&format!("| {} | {} | 1 | 1 | 0 | 1 | 4 |", client.name, client.version)),
+            text.contains(&format!("| {} | {} | 2 | 1 | 0 | 1 | 6 |", client.name, client.version)),
             "{text}"
         );
+        assert!(text.contains("| good | 2.0 s |"), "{text}");
+        assert!(text.contains("noted | passed: slow |"), "{text}");
         assert!(text.contains("bad | **failed**: the reason"), "{text}");
     }
 }

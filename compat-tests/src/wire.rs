@@ -174,10 +174,12 @@ fn encode_request_of<Q: Request>(client_id: &StrBytes, correlation_id: i32, vers
     frame.freeze()
 }
 
-/// The version whose fields a version has: kafka-protocol knows ListOffsets up to 10, whose fields 11 has too.
+/// The version whose fields a version has: kafka-protocol knows ListOffsets up to 10, whose fields 11 has too, and
+/// WriteTxnMarkers up to 1, whose response has not changed.
 pub fn version_of_fields(key: i16, version: i16) -> i16 {
     match (key, version) {
         (2, 11) => 10,
+        (27, 2) => 1,
         _ => version,
     }
 }

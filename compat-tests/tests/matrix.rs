@@ -56,7 +56,7 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
     if tests.is_empty() {
         return Vec::new();
     }
-    let shared = Broker::quick();
+    let mut shared = Broker::quick();
     let exclusive = Mutex::new(());
     let jobs = env::var("MONEDULA_COMPAT_JOBS")
         .ok()
@@ -86,7 +86,11 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
         }
     });
     let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
-    blame_broker(&mut runs, shared);
+    if let Some(last) = runs.last_mut()
+        && blame_broker(last, &mut shared)
+    {
+        announce(last);
+    }
     runs
 }
 
@@ -96,12 +100,16 @@ fn next(queue: &Mutex<VecDeque<Test>>) -> Option<Test> {
 }
 
 fn run_one((client, scenario): &Test, shared: &Broker, exclusive: &Mutex<()>) -> Run {
-    if !scenario.own_broker {
-        return scenario.run(client, &shared.address().to_string());
-    }
+    let Some(settings) = &scenario.own_broker else {
+        return scenario.run(client, &shared.address().to_string(), None);
+    };
     let _alone = external_address().map(|_| lock(exclusive));
-    let own = Broker::start(&[]);
-    scenario.run(client, &own.address().to_string())
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let mut own = Broker::start(&settings);
+    let address = own.address().to_string();
+    let mut run = scenario.run(client, &address, Some(&mut own));
+    blame_broker(&mut run, &mut own);
+    run
 }
 
 fn unavailable((client, scenario): &Test, why: &Unavailable) -> Run {
@@ -113,25 +121,33 @@ fn unavailable((client, scenario): &Test, why: &Unavailable) -> Run {
     Run {
         client: client.clone(),
         scenario: scenario.name.clone(),
+        shared: scenario.shared,
         outcome,
+        notes: Vec::new(),
         duration: Default::default(),
     }
 }
 
-/// A broker that died or logged an error fails the last run, whoever caused it: no client may bring it to that.
-fn blame_broker(runs: &mut [Run], mut shared: Broker) {
-    let output = shared.output();
+/// A broker that died or logged an error fails the run (of the shared one: the last), whoever caused it: no client may bring
+/// it to that. Whether it did.
+fn blame_broker(run: &mut Run, broker: &mut Broker) -> bool {
+    let output = broker.output();
     let mut complaints: Vec<&str> = output
         .lines()
         .filter(|line| line.contains(" ERROR ") || line.contains("panicked at"))
         .collect();
-    if !shared.is_alive() {
+    if !broker.is_alive() {
         complaints.push("the broker is not running any more");
     }
-    if let (false, Some(last)) = (complaints.is_empty(), runs.last_mut()) {
-        last.outcome = Outcome::Failed(format!("the shared broker's log:\n{}", complaints.join("\n")));
-        announce(last);
+    if complaints.is_empty() {
+        return false;
     }
+    let log = format!("the broker's log:\n{}", complaints.join("\n"));
+    run.outcome = Outcome::Failed(match &run.outcome {
+        Outcome::Failed(why) => format!("{why}\n{log}"),
+        _ => log,
+    });
+    true
 }
 
 fn summarize(runs: &[Run], filtered_out: usize, started: Instant) -> bool {

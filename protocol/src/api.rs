@@ -49,6 +49,16 @@ pub const DELETE_RECORDS: i16 = 21;
 pub const INIT_PRODUCER_ID: i16 = 22;
 /// Key of OffsetForLeaderEpoch.
 pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+/// Key of AddPartitionsToTxn.
+pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
+/// Key of AddOffsetsToTxn.
+pub const ADD_OFFSETS_TO_TXN: i16 = 25;
+/// Key of EndTxn.
+pub const END_TXN: i16 = 26;
+/// Key of WriteTxnMarkers.
+pub const WRITE_TXN_MARKERS: i16 = 27;
+/// Key of TxnOffsetCommit.
+pub const TXN_OFFSET_COMMIT: i16 = 28;
 /// Key of DescribeConfigs.
 pub const DESCRIBE_CONFIGS: i16 = 32;
 /// Key of AlterConfigs.
@@ -85,6 +95,10 @@ pub const DESCRIBE_CLUSTER: i16 = 60;
 pub const DESCRIBE_PRODUCERS: i16 = 61;
 /// Key of UnregisterBroker.
 pub const UNREGISTER_BROKER: i16 = 64;
+/// Key of DescribeTransactions.
+pub const DESCRIBE_TRANSACTIONS: i16 = 65;
+/// Key of ListTransactions.
+pub const LIST_TRANSACTIONS: i16 = 66;
 /// Key of ListConfigResources.
 pub const LIST_CONFIG_RESOURCES: i16 = 74;
 /// Key of DescribeTopicPartitions.
@@ -156,6 +170,12 @@ pub static APIS: &[ApiSpec] = &[
     // 6 (two-phase commit, KIP-939) is unstable in Kafka.
     api(INIT_PRODUCER_ID, "InitProducerId", (0, 5), 2, FIELDS),
     api(OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", (2, 4), 4, FIELDS),
+    // Kafka's brokers use 4 and 5 among themselves, and list them to everybody.
+    api(ADD_PARTITIONS_TO_TXN, "AddPartitionsToTxn", (0, 5), 3, FIELDS),
+    api(ADD_OFFSETS_TO_TXN, "AddOffsetsToTxn", (0, 4), 3, FIELDS),
+    api(END_TXN, "EndTxn", (0, 5), 3, FIELDS),
+    api(WRITE_TXN_MARKERS, "WriteTxnMarkers", (1, 2), 1, FIELDS),
+    api(TXN_OFFSET_COMMIT, "TxnOffsetCommit", (0, 5), 3, FIELDS),
     api(DESCRIBE_CONFIGS, "DescribeConfigs", (1, 4), 4, FIELDS),
     api(ALTER_CONFIGS, "AlterConfigs", (0, 2), 2, FIELDS),
     api(ALTER_REPLICA_LOG_DIRS, "AlterReplicaLogDirs", (1, 2), 2, FIELDS),
@@ -187,6 +207,8 @@ pub static APIS: &[ApiSpec] = &[
     api(DESCRIBE_CLUSTER, "DescribeCluster", (0, 2), 0, FIELDS),
     api(DESCRIBE_PRODUCERS, "DescribeProducers", (0, 0), 0, FIELDS),
     api(UNREGISTER_BROKER, "UnregisterBroker", (0, 0), 0, FIELDS),
+    api(DESCRIBE_TRANSACTIONS, "DescribeTransactions", (0, 0), 0, FIELDS),
+    api(LIST_TRANSACTIONS, "ListTransactions", (0, 2), 0, FIELDS),
     api(LIST_CONFIG_RESOURCES, "ListConfigResources", (0, 1), 0, FIELDS),
     api(DESCRIBE_TOPIC_PARTITIONS, "DescribeTopicPartitions", (0, 0), 0, FIELDS),
 ];
@@ -201,11 +223,12 @@ pub fn find(key: i16) -> Option<&'static ApiSpec> {
 impl ApiSpec {
     /// The version whose request fields a version has: kafka-protocol knows ListOffsets up to 10, and 11 only gave one
     /// more timestamp a meaning (KIP-1023); of DescribeLogDirs 5 only the response has a field more, which its handler
-    /// writes itself.
+    /// writes itself; of WriteTxnMarkers 2 only the request has one, which [`crate::wire::write_txn_markers`] reads.
     pub(crate) const fn version_of_fields(&self, version: i16) -> i16 {
         match (self.key, version) {
             (LIST_OFFSETS, 11) => 10,
             (DESCRIBE_LOG_DIRS, 5) => 4,
+            (WRITE_TXN_MARKERS, 2) => 1,
             _ => version,
         }
     }

@@ -145,7 +145,8 @@ mod tests {
             19 CreateTopicsResponse Some(2); 20 DeleteTopicsResponse Some(1); 21 DeleteRecordsResponse Some(0);
             22 InitProducerIdResponse Some(0); 23 OffsetForLeaderEpochResponse Some(2);
             24 AddPartitionsToTxnResponse Some(0); 25 AddOffsetsToTxnResponse Some(0); 26 EndTxnResponse Some(0);
-            28 TxnOffsetCommitResponse Some(0); 29 DescribeAclsResponse Some(0); 30 CreateAclsResponse Some(0);
+            27 WriteTxnMarkersResponse None; 28 TxnOffsetCommitResponse Some(0);
+            29 DescribeAclsResponse Some(0); 30 CreateAclsResponse Some(0);
             31 DeleteAclsResponse Some(0); 32 DescribeConfigsResponse Some(0); 33 AlterConfigsResponse Some(0);
             34 AlterReplicaLogDirsResponse Some(0); 35 DescribeLogDirsResponse Some(0);
             36 SaslAuthenticateResponse None; 37 CreatePartitionsResponse Some(0); 42 DeleteGroupsResponse Some(0);

@@ -12,6 +12,7 @@ use protocol::encode::encode_response;
 use protocol::guard::{self, Layout, Shape};
 use protocol::wire::fetch::FetchRequest as FetchRead;
 use protocol::wire::produce::ProduceRequest as ProduceRead;
+use protocol::wire::write_txn_markers::WriteTxnMarkersRequest as WriteTxnMarkersRead;
 
 /// A small deterministic generator (splitmix64).
 struct Random(u64);
@@ -221,6 +222,7 @@ fn read_by_hand(api_key: i16, version: i16, body: &Bytes) {
     match api_key {
         0 => assert_eq!(ProduceRead::read(version, body).is_ok(), verdict),
         1 => assert_eq!(FetchRead::read(version, body).is_ok(), verdict),
+        27 => assert_eq!(WriteTxnMarkersRead::read(version, body).is_ok(), verdict),
         _ => {}
     }
 }

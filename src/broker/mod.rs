@@ -10,6 +10,7 @@ pub mod error;
 mod quotas;
 pub mod runtimes;
 mod serve;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,8 +37,10 @@ use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::{Controller, ControllerSettings};
 use crate::controller::raft::{OpenMetadataLog, RaftMetadataLog, SnapshotRules};
 use crate::coordinator::GroupCoordinator;
+use crate::coordinator::markers::MarkerWriter;
 use crate::coordinator::partition_log::PartitionLog;
 use crate::coordinator::start::StartGroups;
+use crate::coordinator::transaction::TransactionCoordinator;
 use crate::env::Env;
 use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::context::Services;
@@ -102,6 +105,7 @@ impl Broker {
             quotas: Arc::clone(&quotas),
             connection_rates: Arc::clone(&connection_rates),
             groups: OnceLock::new(),
+            transactions: OnceLock::new(),
         });
         let publishing = {
             let (publisher, listener) = (Arc::clone(&publisher), Arc::clone(&listener));
@@ -121,8 +125,17 @@ impl Broker {
         let groups = start_groups(&config, &env, &partitions, &publisher);
         listener.groups.set(Arc::clone(&groups)).expect("set once");
         background.extend(background::spawn(&hosting, &config, &metadata, &stopped));
-        let producer_ids = Arc::new(ProducerIds::new(config.resolved.node_id, Arc::clone(&controller)));
         let node_id = config.resolved.node_id;
+        let producer_ids = Arc::new(ProducerIds::new(node_id, Arc::clone(&controller)));
+        let markers = Arc::new(MarkerWriter::new(
+            Arc::clone(&publisher),
+            Arc::clone(&partitions),
+            Arc::clone(&groups),
+            env.clone(),
+        ));
+        let transactions = transactions::start(&config, &env, &partitions, &producer_ids, &markers);
+        transactions::on_image(&transactions, node_id, None, &publisher.current());
+        listener.transactions.set(Arc::clone(&transactions)).expect("set once");
         let services = Arc::new(Services {
             node_id,
             env,
@@ -136,6 +149,8 @@ impl Broker {
             controller,
             producer_ids,
             groups,
+            transactions,
+            markers,
             quotas,
             stopping: stopped,
         });
@@ -189,6 +204,7 @@ impl Broker {
     pub async fn stop(mut self) {
         tracing::info!("stopping");
         self.stopping.send_replace(true);
+        self.services.transactions.shutdown().await;
         self.services.groups.shutdown().await;
         let drained = tokio::time::timeout(DRAIN_LIMIT, async { while self.serving.join_next().await.is_some() {} });
         if drained.await.is_err() {
@@ -218,6 +234,7 @@ struct OnImage {
     quotas: Arc<Quotas>,
     connection_rates: Arc<ConnectionRates>,
     groups: OnceLock<Arc<GroupCoordinator>>,
+    transactions: OnceLock<Arc<TransactionCoordinator>>,
 }
 
 impl ImageListener for OnImage {
@@ -231,6 +248,9 @@ impl ImageListener for OnImage {
             }
             let gone = MetadataDelta::between(old, new).deleted_topics;
             let gone: Vec<_> = gone.iter().map(|topic| (Arc::clone(&topic.name), topic.id)).collect();
+            if let Some(transactions) = self.transactions.get() {
+                transactions::on_image(transactions, self.config.at_start().resolved.node_id, Some(old), new);
+            }
             if let Some(groups) = self.groups.get().filter(|_| !gone.is_empty()) {
                 groups.on_topics_deleted(&gone);
             }
@@ -355,8 +375,8 @@ fn start_groups(
     // the count that the topic was made with holds, whatever the configuration says now
     let count = i32::try_from(topic.partitions.len()).expect("partition counts are int32 on the wire");
     let groups = GroupCoordinator::start(StartGroups::new(config, count, log, env.clone(), Handle::current()));
-    for partition in 0..count {
-        groups.on_elected(partition);
+    for (partition, state) in (0..).zip(&topic.partitions) {
+        groups.on_elected(partition, state.leader_epoch);
     }
     groups
 }

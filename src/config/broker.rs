@@ -75,6 +75,12 @@ pub struct Resolved {
 
 broker_config! {
     keys {
+        /// Milliseconds for which a produce that brings its partitions into a transaction tries again while the one before it is still being ended.
+        add_partitions_to_txn_retry_backoff_max_ms: i32 =
+            acting("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), High, ReadOnly, AtLeast(0));
+        /// Milliseconds between two of these tries.
+        add_partitions_to_txn_retry_backoff_ms: i32 =
+            acting("add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), High, ReadOnly, AtLeast(1));
         /// Level used when the broker compresses with gzip; -1 is the library's own default.
         compression_gzip_level: i32 =
             acting("compression.gzip.level", Int, Some("-1"), Medium, ClusterWide, BetweenOr(1, 9, -1));
@@ -209,6 +215,9 @@ broker_config! {
         /// Member ids of one group that were given out to clients which have not joined with them yet.
         monedula_group_max_pending_members: i32 =
             acting("monedula.group.max.pending.members", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// Offsets that open transactions have committed to the groups of one partition of `__consumer_offsets`; more are refused until a transaction ends.
+        monedula_group_max_pending_offsets: i32 =
+            acting("monedula.group.max.pending.offsets", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most groups on this broker.
         monedula_max_groups: i32 = acting("monedula.max.groups", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Most partitions of all topics together; creating more is refused.
@@ -216,6 +225,9 @@ broker_config! {
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most topics; creating more is refused.
         monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
+        /// Most transactional ids on this broker; producers with further ones are refused.
+        monedula_max_transactional_ids: i32 =
+            acting("monedula.max.transactional.ids", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Producer ids that one partition remembers, and verifications of transactions that it has under way; those that were idle longest are forgotten, never one with an open transaction.
         monedula_partition_max_producer_ids: i32 =
             acting("monedula.partition.max.producer.ids", Int, Some("100000"), Low, ClusterWide, AtLeast(1));
@@ -231,6 +243,9 @@ broker_config! {
         /// How produced batches are checked: `fast` trusts what the checksum covers inside compressed batches, `full` decompresses them and walks every record.
         monedula_record_validation: String =
             acting("monedula.record.validation", Text, Some("fast"), Low, ReadOnly, OneOf(&["fast", "full"]));
+        /// Most partitions of one transaction; adding more is refused.
+        monedula_transaction_max_partitions: i32 =
+            acting("monedula.transaction.max.partitions", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
         /// Partitions of a topic that is created without saying how many.
         num_partitions: i32 = acting("num.partitions", Int, Some("1"), Medium, ReadOnly, AtLeast(1));
         /// Threads per log directory that recover logs at the start and flush them at the stop.
@@ -286,9 +301,34 @@ broker_config! {
         socket_send_buffer_bytes: i32 =
             acting("socket.send.buffer.bytes", Int, Some("-1"), High, ReadOnly, Any)
                 .differs("102400", "a fixed size ends the system's own sizing, which follows the connection and costs fewer wake-ups");
+        /// Milliseconds after which the abort of a transaction that timed out is tried again; transactions are aborted as soon as their timeout is over.
+        transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = acting(
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), Low, ReadOnly, AtLeast(1));
+        /// Longest transaction timeout that a client may ask for.
+        transaction_max_timeout_ms: i32 =
+            acting("transaction.max.timeout.ms", Int, Some("900000"), High, ReadOnly, AtLeast(1));
         /// Whether a partition takes the first records of a transaction only after the coordinator has confirmed the transaction.
         transaction_partition_verification_enable: bool =
             acting("transaction.partition.verification.enable", Boolean, Some("true"), Low, ClusterWide, Any);
+        /// Milliseconds between two looks for transactional ids that expired.
+        transaction_remove_expired_transaction_cleanup_interval_ms: i32 = acting(
+            "transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), Low, ReadOnly, AtLeast(1));
+        /// Bytes read at a time while transactions are loaded.
+        transaction_state_log_load_buffer_size: i32 =
+            acting("transaction.state.log.load.buffer.size", Int, Some("5242880"), High, ReadOnly, AtLeast(1));
+        /// In-sync replicas that a write of transaction state needs; one node has one.
+        transaction_state_log_min_isr: i32 =
+            acting("transaction.state.log.min.isr", Int, Some("1"), High, ReadOnly, AtLeast(1))
+                .differs("2", "one node can hold one replica");
+        /// Partitions of __transaction_state, which is made with the first transaction; never to be changed once it exists.
+        transaction_state_log_num_partitions: i32 =
+            acting("transaction.state.log.num.partitions", Int, Some("50"), High, ReadOnly, AtLeast(1));
+        /// Segment size of __transaction_state.
+        transaction_state_log_segment_bytes: i32 =
+            acting("transaction.state.log.segment.bytes", Int, Some("104857600"), High, ReadOnly, AtLeast(1));
+        /// Milliseconds after which a transactional id without an open transaction is forgotten.
+        transactional_id_expiration_ms: i32 =
+            acting("transactional.id.expiration.ms", Int, Some("604800000"), High, ReadOnly, AtLeast(1));
     }
     resolved {
         /// Addresses that clients are told, as name://host:port per listener; without it, a client is told the address that it dialled itself.

@@ -247,6 +247,7 @@ mod tests {
         "max.connections.per.ip",
         "max.connections.per.ip.overrides",
         "num.recovery.threads.per.data.dir",
+        "transaction.partition.verification.enable",
     ];
 
     /// A value that is neither the default nor refused.
@@ -254,7 +255,16 @@ mod tests {
         if key.name == "max.connections.per.ip.overrides" {
             return "1.2.3.4:5".to_owned();
         }
-        let candidates = ["4096", "7", "2000000", "true", "compact", "LogAppendTime", "gzip"];
+        let candidates = [
+            "4096",
+            "7",
+            "2000000",
+            "true",
+            "false",
+            "compact",
+            "LogAppendTime",
+            "gzip",
+        ];
         let differs = |text: &&&str| key.parse(text).is_ok_and(|value| Some(value) != key.default_value());
         (*candidates.iter().find(differs).expect("one of them fits")).to_string()
     }

@@ -8,9 +8,12 @@
 //! returns, so the order of calls is the order in which the shard sees the requests. Source: `GroupCoordinatorService`.
 
 pub mod group;
+pub mod markers;
 pub mod partition_log;
 pub mod runtime;
 pub mod start;
+pub mod transaction;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -26,9 +29,11 @@ use uuid::Uuid;
 use self::group::api::{CommitReply, CommitRequest, DeleteOffsetsReply, DeleteOffsetsRequest, FetchReply};
 use self::group::api::{FetchRequest, GroupDescription, HeartbeatRequest};
 use self::group::api::{JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListRequest, ListedGroup};
-use self::group::api::{Reply, Request, SyncReply, SyncRequest};
-use self::runtime::Shards;
+use self::group::api::{Reply, Request, SyncReply, SyncRequest, TransactionalCommitRequest};
+use self::group::{GroupEvent, GroupShard};
+use self::runtime::{Answer, Parts, Shards};
 use self::start::StartGroups;
+use crate::partition::marker::Marker;
 
 /// Ids that go into the key of a record: their length is an int16 there.
 const MAX_GROUP_ID_BYTES: usize = i16::MAX as usize;
@@ -40,7 +45,7 @@ const MAX_MEMBER_TEXT_BYTES: usize = i16::MAX as usize - 37;
 /// The groups that this broker coordinates.
 #[derive(Debug)]
 pub struct GroupCoordinator {
-    shards: Shards,
+    shards: Shards<GroupShard>,
     is_active: AtomicBool,
 }
 
@@ -50,13 +55,30 @@ pub type DescribedGroup = (Arc<str>, Result<Option<GroupDescription>, ErrorCode>
 /// A group to delete, and how it went.
 pub type DeletedGroup = (Arc<str>, ErrorCode);
 
-type Pending = Result<oneshot::Receiver<Result<Reply, ErrorCode>>, ErrorCode>;
+type Pending = Result<oneshot::Receiver<Answer<Reply>>, ErrorCode>;
 
 impl GroupCoordinator {
     /// A coordinator without partitions; they come with [`Self::on_elected`].
     pub fn start(parts: StartGroups) -> Arc<Self> {
+        let StartGroups {
+            config,
+            limits,
+            log,
+            clock,
+            entropy,
+            runtime,
+        } = parts;
+        let shards = Shards::new(Parts {
+            config,
+            limits,
+            log,
+            clock,
+            entropy,
+            runtime,
+            perform: Arc::new(|effect, _| match effect {}),
+        });
         Arc::new(Self {
-            shards: Shards::new(parts),
+            shards,
             is_active: AtomicBool::new(true),
         })
     }
@@ -66,10 +88,10 @@ impl GroupCoordinator {
         partition_of(group_id, self.shards.config().offsets_topic_num_partitions)
     }
 
-    /// This broker became leader of a partition of the offsets topic.
-    pub fn on_elected(&self, partition: i32) {
+    /// This broker became leader of a partition of the offsets topic, under this epoch.
+    pub fn on_elected(&self, partition: i32, leader_epoch: i32) {
         if self.is_active.load(Ordering::Acquire) {
-            self.shards.on_elected(partition);
+            self.shards.on_elected(partition, leader_epoch);
         }
     }
 
@@ -80,7 +102,7 @@ impl GroupCoordinator {
 
     /// Topics (name and id) were deleted; their offsets go too.
     pub fn on_topics_deleted(&self, topics: &[(Arc<str>, Uuid)]) {
-        self.shards.on_topics_deleted(&Arc::from(topics));
+        self.shards.tell_all(&GroupEvent::TopicsDeleted(Arc::from(topics)));
     }
 
     /// Stops: what waits is answered NOT_COORDINATOR, what comes later COORDINATOR_NOT_AVAILABLE.
@@ -166,10 +188,45 @@ impl GroupCoordinator {
             match wait(pending).await {
                 Ok(Reply::Commit(reply)) => reply,
                 Ok(other) => wrong_kind(&other),
-                Err(error) => CommitReply {
-                    error,
-                    topics: Vec::new(),
-                },
+                Err(error) => CommitReply::error(error),
+            }
+        }
+    }
+
+    /// TxnOffsetCommit of topics and partitions that exist: answered when the offsets are in the log for good. They count
+    /// when the marker of the transaction's commit is written.
+    pub fn commit_transactional(
+        &self,
+        request: TransactionalCommitRequest,
+    ) -> impl Future<Output = CommitReply> + Send + use<> {
+        let group_id = Arc::clone(&request.commit.group_id);
+        let pending = check_group_id(&group_id)
+            .and_then(|()| check_producer(&request))
+            .and_then(|()| self.ask(&group_id, Request::CommitTransactional(request)));
+        async move {
+            match wait(pending).await {
+                Ok(Reply::Commit(reply)) => reply,
+                Ok(other) => wrong_kind(&other),
+                Err(error) => CommitReply::error(error),
+            }
+        }
+    }
+
+    /// Writes the marker that ends a producer's transaction in a partition of the offsets topic; answered when it is
+    /// committed. COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE and NOT_COORDINATOR: nothing is known, try again
+    /// (here or where the partition is led); other errors are final.
+    pub fn write_marker(&self, partition: i32, marker: Marker) -> impl Future<Output = ErrorCode> + Send + use<> {
+        let pending = if marker.producer_id < 0 || marker.producer_epoch < 0 {
+            // Kafka fails to build such a marker.
+            Err(ErrorCode::UnknownServerError)
+        } else {
+            self.check_active()
+                .and_then(|()| self.shards.submit_marker(partition, marker))
+        };
+        async move {
+            match wait(pending).await {
+                Ok(()) => ErrorCode::None,
+                Err(error) => error,
             }
         }
     }
@@ -330,6 +387,17 @@ fn check_group_id(group_id: &str) -> Result<(), ErrorCode> {
     }
 }
 
+/// A batch of nobody would be in no transaction, and no marker could end it.
+fn check_producer(request: &TransactionalCommitRequest) -> Result<(), ErrorCode> {
+    if request.producer_id < 0 {
+        Err(ErrorCode::InvalidProducerIdMapping)
+    } else if request.producer_epoch < 0 {
+        Err(ErrorCode::InvalidProducerEpoch)
+    } else {
+        Ok(())
+    }
+}
+
 fn check_group_id_length(group_id: &str) -> Result<(), ErrorCode> {
     if group_id.len() > MAX_GROUP_ID_BYTES {
         Err(ErrorCode::InvalidGroupId)
@@ -354,7 +422,7 @@ fn longest_text(request: &JoinRequest) -> usize {
 }
 
 /// The answer of a shard; a shard that went away without one has resigned.
-async fn wait(pending: Pending) -> Result<Reply, ErrorCode> {
+async fn wait<R>(pending: Result<oneshot::Receiver<Answer<R>>, ErrorCode>) -> Answer<R> {
     pending?.await.unwrap_or(Err(ErrorCode::NotCoordinator))
 }
 

@@ -1,4 +1,4 @@
-//! The partitions of `__consumer_offsets` on this broker, as coordinators see them.
+//! The partitions of an internal topic on this broker, as coordinators see them.
 //!
 //! Invariant: nothing here waits for a disk but the loading of a shard; what is handed out are whole batches.
 
@@ -8,12 +8,14 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::record::{ValidatedBatch, batches};
 use storage::log::append::AppendError;
+use storage::producer::VerificationGuard;
 
 use crate::coordinator::runtime::log::{
     CoordinatorAppendError, CoordinatorLog, CoordinatorReadError, LogOffsets, WaitFuture,
 };
 use crate::env::Env;
 use crate::partition::append::AppendOptions;
+use crate::partition::marker::Marker;
 use crate::partition::partition::{Partition, PartitionError};
 use crate::partition::read::Isolation;
 use crate::partition::registry::PartitionRegistry;
@@ -38,11 +40,16 @@ impl PartitionLog {
 }
 
 impl CoordinatorLog for PartitionLog {
-    fn append(&self, partition: i32, batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError> {
+    fn append(
+        &self,
+        partition: i32,
+        batch: ValidatedBatch,
+        guard: Option<VerificationGuard>,
+    ) -> Result<i64, CoordinatorAppendError> {
         let partition = self.partition(partition).ok_or(CoordinatorAppendError::NotLeader)?;
         let options = AppendOptions {
             all_replicas: true,
-            guard: None,
+            guard,
         };
         let mut results = partition
             .append_as_leader(vec![batch], options, self.env.now())
@@ -50,6 +57,14 @@ impl CoordinatorLog for PartitionLog {
         let appended = results
             .pop()
             .expect("one result per batch")
+            .map_err(|error| append_error(&error))?;
+        Ok(appended.appended.last_offset)
+    }
+
+    fn append_marker(&self, partition: i32, marker: &Marker) -> Result<i64, CoordinatorAppendError> {
+        let partition = self.partition(partition).ok_or(CoordinatorAppendError::NotLeader)?;
+        let appended = partition
+            .append_marker(marker, self.env.now())
             .map_err(|error| append_error(&error))?;
         Ok(appended.appended.last_offset)
     }
@@ -98,7 +113,7 @@ impl CoordinatorLog for PartitionLog {
         is_safe
             && partition
                 .forget_before(offset)
-                .inspect_err(|error| tracing::warn!(%error, "cannot move the start of a log of groups"))
+                .inspect_err(|error| tracing::warn!(%error, "cannot move the start of a coordinator's log"))
                 .is_ok()
     }
 
@@ -128,9 +143,12 @@ fn append_error(error: &PartitionError) -> CoordinatorAppendError {
         ErrorCode::NotEnoughReplicas => CoordinatorAppendError::NotEnoughReplicas,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => CoordinatorAppendError::TooLarge,
         ErrorCode::KafkaStorageError => {
-            tracing::error!(%error, "cannot write group state");
+            tracing::error!(%error, "cannot write a coordinator's state");
             CoordinatorAppendError::Storage
         }
+        refused @ (ErrorCode::InvalidProducerEpoch
+        | ErrorCode::InvalidTxnState
+        | ErrorCode::TransactionCoordinatorFenced) => CoordinatorAppendError::Refused(refused),
         _ => CoordinatorAppendError::NotLeader,
     }
 }

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::group::config::GroupConfig;
 use super::runtime::log::CoordinatorLog;
-use super::runtime::{Clock, Entropy};
+use super::runtime::{Clock, Entropy, Limits};
 use crate::config::broker::BrokerConfig;
 use crate::env::Env;
 
@@ -17,6 +17,8 @@ use crate::env::Env;
 pub struct StartGroups {
     /// Values of the configuration.
     pub config: GroupConfig,
+    /// Bounds of the shards.
+    pub limits: Limits,
     /// The offsets topic.
     pub log: Arc<dyn CoordinatorLog>,
     /// Tells the time.
@@ -48,6 +50,7 @@ impl StartGroups {
         let entropy = env.clone();
         Self {
             config: group_config(config, partitions),
+            limits: limits(config),
             log,
             clock: Arc::new(move || env.now()),
             entropy: Arc::new(move || entropy.uuid()),
@@ -57,8 +60,6 @@ impl StartGroups {
 }
 
 fn group_config(config: &BrokerConfig, partitions: i32) -> GroupConfig {
-    // The table of configs admits no negative values for these.
-    let count = |value: i32| usize::try_from(value).unwrap_or(0);
     GroupConfig {
         offsets_topic_num_partitions: partitions,
         group_min_session_timeout_ms: config.group_min_session_timeout_ms,
@@ -66,14 +67,26 @@ fn group_config(config: &BrokerConfig, partitions: i32) -> GroupConfig {
         group_initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
         group_max_size: count(config.group_max_size),
         group_max_pending_members: count(config.monedula_group_max_pending_members),
-        max_groups: count(config.monedula_max_groups),
+        group_max_pending_offsets: count(config.monedula_group_max_pending_offsets),
         offset_metadata_max_bytes: count(config.offset_metadata_max_bytes),
         offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
-        offsets_commit_timeout_ms: i64::from(config.offsets_commit_timeout_ms),
-        offsets_load_buffer_size: count(config.offsets_load_buffer_size),
-        rewrite_bytes: u64::try_from(config.monedula_coordinator_rewrite_bytes).unwrap_or(0),
-        mailbox_size: count(config.monedula_coordinator_mailbox_size),
         ..GroupConfig::default()
     }
+}
+
+fn limits(config: &BrokerConfig) -> Limits {
+    Limits {
+        max_keys: count(config.monedula_max_groups),
+        commit_timeout_ms: i64::from(config.offsets_commit_timeout_ms),
+        load_buffer_bytes: count(config.offsets_load_buffer_size),
+        rewrite_bytes: u64::try_from(config.monedula_coordinator_rewrite_bytes).unwrap_or(0),
+        mailbox_size: count(config.monedula_coordinator_mailbox_size),
+        ..Limits::default()
+    }
+}
+
+/// The table of configs admits no negative values for what is counted.
+fn count(value: i32) -> usize {
+    usize::try_from(value).unwrap_or(0)
 }

@@ -17,28 +17,36 @@ use super::group::api::{
 use super::group::config::GroupConfig;
 use super::runtime::log::CoordinatorAppendError;
 use super::runtime::memory_log::MemoryLog;
+use super::runtime::{Clock, Limits};
 use super::{GroupCoordinator, StartGroups, partition_of};
 
+mod real_log;
 mod rewriting;
+mod transactions;
 
 const PARTITIONS: i32 = 4;
 
-fn start(config: GroupConfig, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
+/// A clock that goes with the time of tokio.
+fn virtual_clock() -> Clock {
     let started = Instant::now();
-    let clock = move || {
+    Arc::new(move || {
         let mono_ms = i64::try_from(started.elapsed().as_millis()).expect("short test");
         Now {
             mono_ms,
             wall_ms: 1_000_000 + mono_ms,
         }
-    };
+    })
+}
+
+fn start(limits: Limits, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
     GroupCoordinator::start(StartGroups {
         config: GroupConfig {
             offsets_topic_num_partitions: PARTITIONS,
-            ..config
+            ..GroupConfig::default()
         },
+        limits,
         log: Arc::<MemoryLog>::clone(log),
-        clock: Arc::new(clock),
+        clock: virtual_clock(),
         entropy: Arc::new(Uuid::new_v4),
         runtime: Handle::current(),
     })
@@ -46,14 +54,14 @@ fn start(config: GroupConfig, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
 
 fn elect_all(groups: &GroupCoordinator) {
     for partition in 0..PARTITIONS {
-        groups.on_elected(partition);
+        groups.on_elected(partition, 0);
     }
 }
 
 /// A coordinator that leads all partitions of an empty log.
 fn fresh() -> (Arc<MemoryLog>, Arc<GroupCoordinator>) {
     let log = MemoryLog::new(PARTITIONS);
-    let groups = start(GroupConfig::default(), &log);
+    let groups = start(Limits::default(), &log);
     elect_all(&groups);
     (log, groups)
 }
@@ -296,7 +304,7 @@ async fn a_partition_that_is_not_led_here_has_another_coordinator() {
         ErrorCode::NotCoordinator
     );
     assert_eq!(groups.fetch_offsets(fetch("g")).await.error, ErrorCode::NotCoordinator);
-    groups.on_elected(partition);
+    groups.on_elected(partition, 0);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(
         groups.heartbeat(heartbeat("g", &joined)).await,
@@ -325,9 +333,9 @@ async fn everything_that_was_answered_survives_a_restart() {
     );
 
     let groups = start(
-        GroupConfig {
-            offsets_load_buffer_size: 1,
-            ..GroupConfig::default()
+        Limits {
+            load_buffer_bytes: 1,
+            ..Limits::default()
         },
         &log,
     );
@@ -343,7 +351,7 @@ async fn while_a_shard_loads_clients_are_asked_to_wait() {
     let (log, groups) = fresh();
     assert_eq!(error_of(&groups.commit_offsets(commit("g", 7)).await), ErrorCode::None);
     groups.shutdown().await;
-    let groups = start(GroupConfig::default(), &log);
+    let groups = start(Limits::default(), &log);
     elect_all(&groups);
     // Nothing has run since: the shard is loading.
     let member = JoinReply::error(ErrorCode::None, "m");
@@ -369,7 +377,7 @@ async fn a_shard_that_cannot_be_loaded_is_not_served() {
     assert_eq!(error_of(&groups.commit_offsets(commit("g", 7)).await), ErrorCode::None);
     groups.shutdown().await;
     log.fail_reads(groups.partition_for("g"));
-    let groups = start(GroupConfig::default(), &log);
+    let groups = start(Limits::default(), &log);
     elect_all(&groups);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(groups.fetch_offsets(fetch("g")).await.error, ErrorCode::NotCoordinator);
@@ -490,9 +498,9 @@ async fn requests_that_wait_together_are_written_together() {
 async fn batches_are_no_larger_than_the_topic_allows() {
     let log = MemoryLog::new(PARTITIONS);
     let groups = start(
-        GroupConfig {
+        Limits {
             max_batch_bytes: 400,
-            ..GroupConfig::default()
+            ..Limits::default()
         },
         &log,
     );
@@ -514,9 +522,9 @@ async fn batches_are_no_larger_than_the_topic_allows() {
 async fn a_full_mailbox_turns_requests_away() {
     let log = MemoryLog::new(PARTITIONS);
     let groups = start(
-        GroupConfig {
+        Limits {
             mailbox_size: 2,
-            ..GroupConfig::default()
+            ..Limits::default()
         },
         &log,
     );
@@ -538,9 +546,9 @@ async fn a_full_mailbox_turns_requests_away() {
 async fn the_number_of_groups_is_limited_over_all_shards() {
     let log = MemoryLog::new(PARTITIONS);
     let groups = start(
-        GroupConfig {
-            max_groups: 3,
-            ..GroupConfig::default()
+        Limits {
+            max_keys: 3,
+            ..Limits::default()
         },
         &log,
     );

@@ -52,29 +52,35 @@ impl Dispatcher {
     }
 
     /// Takes the next frames (without their length prefixes) that are handled together off the front, at least one, and
-    /// handles them; one reply each, in order. Behind a reply that closes the connection nothing is handled.
+    /// handles them; one reply each, in order. Behind a reply that closes the connection, or holds it up, nothing is
+    /// handled.
     ///
     /// # Panics
     /// When there is no frame.
     pub fn dispatch(&self, origin: &Origin, frames: &mut VecDeque<Bytes>) -> Vec<Reply> {
-        let first = frames.pop_front().expect("called with a frame");
-        let (cx, body) = match self.request(origin, &first) {
+        let first = frames.front().expect("called with a frame");
+        let (cx, body) = match self.request(origin, first) {
             Ok(request) => request,
-            Err(reply) => return vec![reply],
+            Err(reply) => {
+                frames.pop_front();
+                return vec![reply];
+            }
         };
         if !handlers::goes_together(cx.api_key) || self.services.quotas.holds_requests() {
+            frames.pop_front();
             return vec![self.handle(&cx, body)];
         }
         let mut together = vec![(cx, body)];
-        while let Some(frame) = frames.front() {
+        for frame in frames.iter().skip(1) {
             match self.request(origin, frame) {
                 Ok((cx, body)) if handlers::goes_together(cx.api_key) => together.push((cx, body)),
                 // handled, or refused, at the next call
                 _ => break,
             }
-            frames.pop_front();
         }
-        handlers::handle_together(together)
+        let replies = handlers::handle_together(together);
+        frames.drain(..replies.len());
+        replies
     }
 
     /// Whether the time that requests take is counted now.

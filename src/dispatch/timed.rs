@@ -16,19 +16,29 @@ use bytes::Bytes;
 
 use crate::handlers;
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::{FrameFuture, Reply, ResponseFrame};
+use crate::handlers::reply::{FrameFuture, Reply, ReplyFuture, ResponseFrame};
 
 /// Handles a request and charges its client with the time.
 pub(super) fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
     let began = Instant::now();
     let reply = handlers::handle(cx, body);
     let spent = nanos_since(began).saturating_add(cx.session.take_network_nanos());
+    settle_reply(cx, spent, reply)
+}
+
+/// Charges for an answer that is there, and sees to it that one that waits is charged for.
+fn settle_reply(cx: &RequestContext, spent: u64, reply: Reply) -> Reply {
     match reply {
         Reply::Now(frame) => Reply::Now(settle(cx, spent, frame)),
         Reply::Later(answer) => Reply::Later(Box::pin(Timed {
             cx: cx.without_frame(),
             spent,
             answer,
+        })),
+        Reply::Hold(held) => Reply::Hold(Box::pin(TimedHold {
+            cx: cx.without_frame(),
+            spent,
+            held,
         })),
         Reply::Silent | Reply::Close(_) => reply,
     }
@@ -49,6 +59,24 @@ impl Future for Timed {
         let polled = self.answer.as_mut().poll(task);
         self.spent = self.spent.saturating_add(nanos_since(began));
         polled.map(|frame| settle(&self.cx, self.spent, frame))
+    }
+}
+
+/// The same for a request that holds up others.
+struct TimedHold {
+    cx: RequestContext,
+    spent: u64,
+    held: ReplyFuture,
+}
+
+impl Future for TimedHold {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Reply> {
+        let began = Instant::now();
+        let polled = self.held.as_mut().poll(task);
+        self.spent = self.spent.saturating_add(nanos_since(began));
+        polled.map(|reply| settle_reply(&self.cx, self.spent, reply))
     }
 }
 

@@ -16,6 +16,8 @@ use crate::config::value::Listener;
 use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::Controller;
 use crate::coordinator::GroupCoordinator;
+use crate::coordinator::markers::MarkerWriter;
+use crate::coordinator::transaction::TransactionCoordinator;
 use crate::env::Env;
 use crate::fetch_session::cache::FetchSessionCache;
 use crate::handlers::fetch::copies::CopyRoom;
@@ -56,6 +58,10 @@ pub struct Services {
     pub producer_ids: Arc<ProducerIds>,
     /// Consumer groups and their offsets.
     pub groups: Arc<GroupCoordinator>,
+    /// Transactional ids and their transactions.
+    pub transactions: Arc<TransactionCoordinator>,
+    /// Ends of transactions, on their way into this broker's partitions.
+    pub markers: Arc<MarkerWriter>,
     /// What clients may do.
     pub quotas: Arc<Quotas>,
     /// Becomes true when the broker stops: waits end at once.

@@ -166,6 +166,12 @@ fn spec_of(config: &BrokerConfig, name: &str) -> Option<TopicSpec> {
             -1,
             config.offsets_topic_segment_bytes,
         )),
+        topic_name::TRANSACTION_STATE => Some(internal_topics::transaction_state(
+            config.transaction_state_log_num_partitions,
+            -1,
+            config.transaction_state_log_min_isr,
+            config.transaction_state_log_segment_bytes,
+        )),
         topic_name::CLUSTER_METADATA => None,
         name if topic_name::is_internal(name) => None,
         name => Some(TopicSpec::with_defaults(name)),

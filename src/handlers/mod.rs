@@ -3,6 +3,8 @@
 //! Invariants: one API per file, named as Kafka names it; the keys here are exactly those of `protocol::api::APIS`
 //! (checked by `tests/tidy.rs`); handlers hold no state.
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
@@ -22,7 +24,9 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
 pub mod elect_leaders;
+pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -34,6 +38,7 @@ pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -43,14 +48,18 @@ pub mod produce;
 pub mod reply;
 pub mod session;
 pub mod sync_group;
+pub mod txn_offset_commit;
 pub mod unregister_broker;
 pub mod update_features;
+mod verification;
+pub mod write_txn_markers;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages;
 use protocol::decode::decode_request;
+use protocol::wire::write_txn_markers::WriteTxnMarkersRequest;
 
 use self::context::RequestContext;
 use self::reply::Reply;
@@ -70,7 +79,8 @@ pub fn goes_together(api_key: i16) -> bool {
     api_key == protocol::api::PRODUCE
 }
 
-/// Handles consecutive requests of one connection and of an API that [`goes_together`]; one reply each, in order.
+/// Handles consecutive requests of one connection and of an API that [`goes_together`]; one reply each, in order, up to
+/// the first that closes the connection or holds it up. What stands behind that is not handled.
 pub fn handle_together(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
     produce::handle_all(requests)
 }
@@ -102,6 +112,14 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         21 => decoded!(cx, body, DeleteRecordsRequest, delete_records),
         22 => decoded!(cx, body, InitProducerIdRequest, init_producer_id),
         23 => decoded!(cx, body, OffsetForLeaderEpochRequest, offset_for_leader_epoch),
+        24 => decoded!(cx, body, AddPartitionsToTxnRequest, add_partitions_to_txn),
+        25 => decoded!(cx, body, AddOffsetsToTxnRequest, add_offsets_to_txn),
+        26 => decoded!(cx, body, EndTxnRequest, end_txn),
+        27 => match WriteTxnMarkersRequest::read(cx.api_version, &body) {
+            Ok(request) => write_txn_markers::handle(cx, request),
+            Err(error) => malformed(cx, &error),
+        },
+        28 => decoded!(cx, body, TxnOffsetCommitRequest, txn_offset_commit),
         32 => decoded!(cx, body, DescribeConfigsRequest, describe_configs),
         33 => decoded!(cx, body, AlterConfigsRequest, alter_configs),
         34 => decoded!(cx, body, AlterReplicaLogDirsRequest, alter_replica_log_dirs),
@@ -130,6 +148,8 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
         60 => decoded!(cx, body, DescribeClusterRequest, describe_cluster),
         61 => decoded!(cx, body, DescribeProducersRequest, describe_producers),
         64 => decoded!(cx, body, UnregisterBrokerRequest, unregister_broker),
+        65 => decoded!(cx, body, DescribeTransactionsRequest, describe_transactions),
+        66 => decoded!(cx, body, ListTransactionsRequest, list_transactions),
         74 => decoded!(cx, body, ListConfigResourcesRequest, list_config_resources),
         75 => decoded!(cx, body, DescribeTopicPartitionsRequest, describe_topic_partitions),
         key => unreachable!("API {key} is in the table of served APIs but has no handler"),

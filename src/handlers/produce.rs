@@ -4,28 +4,30 @@
 //! client notices; 1: answered when appended; -1: when the high watermark passes the batch, REQUEST_TIMED_OUT (7) after
 //! the request's timeout. With `flush.messages=1` every ack waits for the disk. Never creates topics. Versions: 5 log
 //! start offset, 7 zstd, 8 record errors, 9 flexible, 13 topic ids (KIP-516).
-//! Transactional batches are refused: (53) without a transactional id, else (48) ((120) from version 11 on, KIP-890),
-//! since no transaction can be open.
+//! Of transactional batches, see `transactional`: 11 knows TRANSACTION_ABORTABLE (120), 12 adds partitions to the
+//! transaction (KIP-890). Sources: `KafkaApis.handleProduceRequest`, `ReplicaManager.handleProduceAppend`.
 
-use std::collections::BTreeMap;
+mod answer;
+mod appends;
+mod transactional;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::TopicName;
-use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
-};
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
-use protocol::record::{BatchError, BatchHeader, Recompression, ValidatedBatch};
+use protocol::record::{BatchHeader, Recompression, ValidatedBatch};
 use protocol::types::{Now, Offset};
 use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 
+use self::answer::{Placed, Refusal, TextBudget, response};
+use self::appends::{Appended, Appends, Place};
+use self::transactional::Transactional;
 use crate::handlers::context::RequestContext;
-use crate::handlers::reply::{Reply, message};
-use crate::partition::append::{AppendOptions, LeaderAppend};
-use crate::partition::partition::{Partition, PartitionError};
+use crate::handlers::reply::Reply;
+use crate::partition::append::LeaderAppend;
+use crate::partition::partition::Partition;
 use crate::partition::registry::HostedTopic;
 
 /// The one client that may write to internal topics, as in Kafka.
@@ -33,16 +35,28 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// Appends the batches of consecutive requests of one connection in their order. Batches for the same partition are
 /// written with one call, which is what makes pipelined small batches cheap. One reply per request, in order, up to the
-/// first request that cannot be read: it closes the connection, and what stands behind it is not looked at.
+/// first request that cannot be read, which closes the connection, or that waits for a coordinator, which holds it up:
+/// what stands behind it is not looked at.
 pub fn handle_all(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
     let mut appends = Appends::default();
     let mut prepared = Vec::with_capacity(requests.len());
     for (index, (cx, body)) in requests.into_iter().enumerate() {
-        match ProduceRequest::read(cx.api_version, &body) {
-            Ok(request) => prepared.push(Ok(Prepared::new(cx, request, index, &mut appends))),
+        let request = match ProduceRequest::read(cx.api_version, &body) {
+            Ok(request) => request,
             Err(error) => {
                 tracing::debug!(peer = %cx.peer, %error, "malformed Produce request");
                 prepared.push(Err(Reply::Close("malformed Produce request")));
+                break;
+            }
+        };
+        if request.transactional_id.is_none() {
+            prepared.push(Ok(Prepared::plain(cx, request, index, &mut appends)));
+            continue;
+        }
+        match transactional::prepare(cx, request, index, &mut appends) {
+            Transactional::Ready(ready) => prepared.push(Ok(ready)),
+            Transactional::Unverified(unverified) => {
+                prepared.push(Err(Reply::Hold(Box::pin(unverified.verify()))));
                 break;
             }
         }
@@ -56,79 +70,6 @@ pub fn handle_all(requests: Vec<(Arc<RequestContext>, Bytes)>) -> Vec<Reply> {
         .into_iter()
         .map(|prepared| prepared.map_or_else(|reply| reply, Prepared::reply))
         .collect()
-}
-
-/// Where the result of an append goes: which request, which of its partitions.
-#[derive(Clone, Copy)]
-struct Place {
-    request: usize,
-    outcome: usize,
-}
-
-/// Batches that go to one partition with one call.
-struct PartitionAppend {
-    partition: Arc<Partition>,
-    all_replicas: bool,
-    now: Now,
-    batches: Vec<ValidatedBatch>,
-    places: Vec<Place>,
-}
-
-/// Everything to be appended, in an order that keeps the order of each partition's batches.
-#[derive(Default)]
-struct Appends {
-    by_partition: Vec<PartitionAppend>,
-    /// Address of a partition (kept alive above) to its latest entry: a request can name very many.
-    latest: BTreeMap<usize, usize>,
-}
-
-type Appended = Result<(Arc<Partition>, LeaderAppend), Refusal>;
-
-impl Appends {
-    fn add(&mut self, partition: Arc<Partition>, all_replicas: bool, now: Now, batch: ValidatedBatch, place: Place) {
-        let address = Arc::as_ptr(&partition).addr();
-        let latest = self.latest.insert(address, self.by_partition.len());
-        if let Some(index) = latest
-            && let append = &mut self.by_partition[index]
-            && append.all_replicas == all_replicas
-        {
-            append.batches.push(batch);
-            append.places.push(place);
-            self.latest.insert(address, index);
-            return;
-        }
-        let (batches, places) = (vec![batch], vec![place]);
-        self.by_partition.push(PartitionAppend {
-            partition,
-            all_replicas,
-            now,
-            batches,
-            places,
-        });
-    }
-
-    fn run(self) -> Vec<(Place, Appended)> {
-        let mut outcomes = Vec::with_capacity(self.by_partition.len());
-        for append in self.by_partition {
-            let options = AppendOptions {
-                all_replicas: append.all_replicas,
-                guard: None,
-            };
-            match append.partition.append_as_leader(append.batches, options, append.now) {
-                Ok(results) => outcomes.extend(append.places.into_iter().zip(results).map(|(place, result)| {
-                    let outcome = result
-                        .map(|done| (Arc::clone(&append.partition), done))
-                        .map_err(Refusal::from);
-                    (place, outcome)
-                })),
-                Err(error) => {
-                    let refused = |place| (place, Err(Refusal::from(error.error_code())));
-                    outcomes.extend(append.places.into_iter().map(refused));
-                }
-            }
-        }
-        outcomes
-    }
 }
 
 /// How many times its own size a request may be unpacked to.
@@ -155,22 +96,38 @@ struct Wait {
 }
 
 impl Prepared {
-    fn new(cx: Arc<RequestContext>, request: ProduceRequest, index: usize, appends: &mut Appends) -> Self {
+    /// Of a request without a transactional id.
+    fn plain(cx: Arc<RequestContext>, request: ProduceRequest, index: usize, appends: &mut Appends) -> Self {
+        if has_transactional_records(&request) {
+            return Self::refused(cx, request, ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        let (now, all_replicas) = (cx.now(), request.acks == -1);
+        Self::checked(cx, request, now, |outcome, partition, batch| {
+            let place = Place {
+                request: index,
+                outcome,
+            };
+            appends.add(partition, all_replicas, now, batch, place);
+        })
+    }
+
+    /// Checks every batch; `accept` gets those that can be appended, with the number of their outcome.
+    fn checked(
+        cx: Arc<RequestContext>,
+        request: ProduceRequest,
+        now: Now,
+        mut accept: impl FnMut(usize, Arc<Partition>, ValidatedBatch),
+    ) -> Self {
         let mut outcomes = Vec::with_capacity(request.partitions.len());
         let mut texts = TextBudget::default();
-        let now = cx.now();
         let mut unpacked_bytes_left = max_unpacked_bytes(&request);
         for (topic, partitions) in request.by_topic() {
             let hosted = find_topic(&cx, topic);
             for data in partitions {
-                let place = Place {
-                    request: index,
-                    outcome: outcomes.len(),
-                };
                 let topic = hosted.as_deref().ok_or_else(|| unknown(&cx));
                 outcomes.push(match check(&cx, &request, topic, data, now, &mut unpacked_bytes_left) {
                     Ok((partition, batch)) => {
-                        appends.add(partition, request.acks == -1, now, batch, place);
+                        accept(outcomes.len(), partition, batch);
                         None
                     }
                     Err(refusal) => Some(Err(texts.spend(refusal))),
@@ -182,6 +139,18 @@ impl Prepared {
             request,
             outcomes,
             texts,
+            waits: Vec::new(),
+        }
+    }
+
+    /// Of a request that is refused as a whole.
+    fn refused(cx: Arc<RequestContext>, request: ProduceRequest, code: ErrorCode) -> Self {
+        let outcomes = request.partitions.iter().map(|_| Some(Err(code.into()))).collect();
+        Self {
+            cx,
+            request,
+            outcomes,
+            texts: TextBudget::default(),
             waits: Vec::new(),
         }
     }
@@ -274,82 +243,12 @@ fn without_frame(request: ProduceRequest) -> ProduceRequest {
     }
 }
 
-/// How many texts the answer to one request may still carry. A request can name very many partitions, and a few bytes
-/// unpack to a batch of very many bad records.
-#[derive(Debug)]
-struct TextBudget {
-    record_errors: usize,
-    messages: usize,
-}
-
-impl Default for TextBudget {
-    fn default() -> Self {
-        Self {
-            record_errors: 1_000,
-            messages: 1_000,
-        }
-    }
-}
-
-impl TextBudget {
-    /// The refusal with the texts that there is room for; its code always stays.
-    fn spend(&mut self, mut refusal: Refusal) -> Refusal {
-        refusal.record_errors.truncate(self.record_errors);
-        refusal.record_errors.shrink_to_fit();
-        self.record_errors -= refusal.record_errors.len();
-        match self.messages.checked_sub(usize::from(refusal.message.is_some())) {
-            Some(left) => self.messages = left,
-            None => refusal.message = None,
-        }
-        refusal
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Placed {
-    base_offset: Offset,
-    log_append_time_ms: i64,
-    log_start_offset: Offset,
-}
-
-struct Refusal {
-    code: ErrorCode,
-    message: Option<String>,
-    record_errors: Vec<(i32, String)>,
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self {
-            code,
-            message: None,
-            record_errors: Vec::new(),
-        }
-    }
-}
-
-impl From<BatchError> for Refusal {
-    fn from(error: BatchError) -> Self {
-        let record_errors = error.record_errors().to_vec();
-        Self {
-            code: error.error_code(),
-            message: Some(error.to_string()),
-            record_errors,
-        }
-    }
-}
-
-impl From<PartitionError> for Refusal {
-    fn from(error: PartitionError) -> Self {
-        if matches!(error.error_code(), ErrorCode::KafkaStorageError) {
-            tracing::error!(%error, "append failed");
-        }
-        Self {
-            code: error.error_code(),
-            message: Some(error.to_string()),
-            record_errors: Vec::new(),
-        }
-    }
+/// Whether a transactional batch is in the request, as far as its bytes tell: they are not checked yet.
+fn has_transactional_records(request: &ProduceRequest) -> bool {
+    let records = request.partitions.iter().filter_map(|data| data.records.as_ref());
+    records
+        .into_iter()
+        .any(|records| BatchHeader::peek_transactional(records))
 }
 
 fn find_topic(cx: &RequestContext, topic: &ProduceTopic) -> Option<Arc<HostedTopic>> {
@@ -403,14 +302,6 @@ fn check(
     // what is unpacked anyway is looked at
     limits.full_validation |= recompression.is_some();
     let batch = ValidatedBatch::for_produce_within(records, &limits, unpacked_bytes_left)?;
-    if batch.header().attributes.is_transactional() {
-        return Err(match (&request.transactional_id, cx.api_version) {
-            (None, _) => ErrorCode::TransactionalIdAuthorizationFailed,
-            (Some(_), ..=10) => ErrorCode::InvalidTxnState,
-            (Some(_), _) => ErrorCode::TransactionAbortable,
-        }
-        .into());
-    }
     let batch = match recompression {
         Some(target) => batch.recompressed(target, limits.max_message_bytes, limits.max_decompressed_bytes)?,
         None => batch,
@@ -423,76 +314,9 @@ fn will_be_repacked(records: &[u8], target: Recompression) -> bool {
     BatchHeader::parse(records).is_ok_and(|header| target.changes(header.attributes.compression()))
 }
 
-fn response(version: i16, request: &ProduceRequest, outcomes: Vec<Option<Result<Placed, Refusal>>>) -> ProduceResponse {
-    let mut outcomes = outcomes.into_iter();
-    let topics = request.by_topic().map(|(topic, partitions)| {
-        let answers = partitions.iter().map(|partition| {
-            let outcome = outcomes.next().flatten().expect("one outcome per partition");
-            partition_response(version, partition.index, outcome)
-        });
-        let answer = TopicProduceResponse::default().with_partition_responses(answers.collect());
-        if version >= 13 {
-            answer.with_topic_id(topic.topic_id)
-        } else {
-            answer.with_name(TopicName(topic.name.clone()))
-        }
-    });
-    let topics = topics.collect();
-    ProduceResponse::default().with_responses(topics)
-}
-
-fn partition_response(version: i16, index: i32, outcome: Result<Placed, Refusal>) -> PartitionProduceResponse {
-    let answer = PartitionProduceResponse::default().with_index(index);
-    match outcome {
-        Ok(placed) => {
-            let log_start_offset = if version >= 5 { placed.log_start_offset } else { -1 };
-            answer
-                .with_base_offset(placed.base_offset)
-                .with_log_append_time_ms(placed.log_append_time_ms)
-                .with_log_start_offset(log_start_offset)
-        }
-        Err(refusal) => {
-            let answer = answer.with_error_code(refusal.code.code()).with_base_offset(-1);
-            if version < 8 {
-                return answer;
-            }
-            let record_errors = refusal.record_errors.into_iter().map(|(batch_index, why)| {
-                BatchIndexAndErrorMessage::default()
-                    .with_batch_index(batch_index)
-                    .with_batch_index_error_message(Some(message(why)))
-            });
-            answer
-                .with_record_errors(record_errors.collect())
-                .with_error_message(refusal.message.map(message))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refusal(record_errors: usize) -> Refusal {
-        Refusal {
-            code: ErrorCode::InvalidRecord,
-            message: Some("why".to_owned()),
-            record_errors: vec![(7, "which".to_owned()); record_errors],
-        }
-    }
-
-    #[test]
-    fn the_texts_of_one_answer_are_bounded_and_its_codes_are_not() {
-        let mut texts = TextBudget::default();
-        let spent: Vec<_> = (0..2_000).map(|_| texts.spend(refusal(300))).collect();
-        let named: Vec<_> = spent
-            .iter()
-            .take(5)
-            .map(|refusal| refusal.record_errors.len())
-            .collect();
-        assert_eq!(named, [300, 300, 300, 100, 0]);
-        assert_eq!(spent.iter().filter(|refusal| refusal.message.is_some()).count(), 1_000);
-        assert!(spent.iter().all(|refusal| refusal.code == ErrorCode::InvalidRecord));
-    }
 
     #[test]
     fn a_waiting_request_keeps_nothing_of_its_frame() {
@@ -517,33 +341,5 @@ mod tests {
         let refused = response(3, &kept, vec![Some(Err(ErrorCode::RequestTimedOut.into()))]);
         let answer = &refused.responses[0];
         assert_eq!((&**answer.name, answer.partition_responses[0].error_code), ("name", 7));
-    }
-
-    #[test]
-    fn every_version_can_tell_a_place_and_a_refusal() {
-        let (name, topic_id) = (StrBytes::from_static_str("t"), uuid::Uuid::from_u128(3));
-        for version in 3..=13 {
-            let partition = |index| ProducePartition { index, records: None };
-            let request = ProduceRequest {
-                transactional_id: None,
-                acks: 1,
-                timeout_ms: 0,
-                topics: vec![ProduceTopic {
-                    name: name.clone(),
-                    topic_id,
-                    partitions: 0..2,
-                }],
-                partitions: vec![partition(0), partition(1)],
-            };
-            let placed = Placed {
-                base_offset: 5,
-                log_append_time_ms: -1,
-                log_start_offset: 2,
-            };
-            let mut long = refusal(2);
-            long.message = Some("é".repeat(40_000));
-            let response = response(version, &request, vec![Some(Ok(placed)), Some(Err(long))]);
-            protocol::encode::encode_response(0, version, 1, &response).expect("fields of the version");
-        }
     }
 }

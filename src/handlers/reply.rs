@@ -1,7 +1,8 @@
 //! What a handler gives back: an answer now, an answer later, or none.
 //!
 //! Invariant: when a handler returns, everything of its request that must happen in request order has happened;
-//! the connection goes on to the next request at once and sends answers in request order.
+//! the connection goes on to the next request at once and sends answers in request order. A handler that cannot keep this
+//! says so with [`Reply::Hold`], and the connection's later requests wait.
 
 use std::fmt;
 use std::future::Future;
@@ -53,12 +54,18 @@ const CUT: &str = "...";
 /// A future of one response frame.
 pub type FrameFuture = Pin<Box<dyn Future<Output = ResponseFrame> + Send>>;
 
+/// A future of what becomes of a request that holds up those behind it.
+pub type ReplyFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
 /// What the connection does with a request that was handled.
 pub enum Reply {
     /// The answer is ready.
     Now(ResponseFrame),
     /// The answer will be ready; later requests of the connection are handled meanwhile.
     Later(FrameFuture),
+    /// The request has effects to come that later requests of the connection must not overtake: none is handled before
+    /// the future is done. Then its reply stands for the request.
+    Hold(ReplyFuture),
     /// No answer is sent (Produce with acks=0).
     Silent,
     /// The connection is closed without an answer; the text goes to the log.
@@ -70,6 +77,7 @@ impl fmt::Debug for Reply {
         match self {
             Self::Now(frame) => f.debug_tuple("Now").field(frame).finish(),
             Self::Later(_) => f.write_str("Later"),
+            Self::Hold(_) => f.write_str("Hold"),
             Self::Silent => f.write_str("Silent"),
             Self::Close(why) => f.debug_tuple("Close").field(why).finish(),
         }

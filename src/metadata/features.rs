@@ -30,6 +30,14 @@ pub static SUPPORTED: &[SupportedFeature] = &[
         max_level: 30,
         initial_level: 30,
     },
+    // The flow that clients choose: from 2 on an end of a transaction bumps the epoch, and Produce and TxnOffsetCommit add
+    // partitions (KIP-890). Requests of both flows are served at every level: their versions tell them apart.
+    SupportedFeature {
+        name: "transaction.version",
+        min_level: 0,
+        max_level: 2,
+        initial_level: 2,
+    },
 ];
 
 impl SupportedFeature {

@@ -1,8 +1,9 @@
 //! One client connection: one task that reads, has requests handled in order, and sends answers in order.
 //!
 //! Invariants: nothing stands between the read and the handler but parsing; a waiting answer never stops the parsing of
-//! later requests until the connection owes too much; an idle connection holds no buffer; whatever the client sends,
-//! only its own connection can end.
+//! later requests until the connection owes too much; while a request holds up those behind it, none of them is handled,
+//! and it counts as an answer that is owed, whether it ends with one or not; an idle connection holds no buffer;
+//! whatever the client sends, only its own connection can end.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -191,6 +192,9 @@ impl Connection {
                 () = self.shared.memory.freed(), if self.wants_memory => self.wants_memory = false,
                 () = timer.as_mut() => self.on_timer(timer.as_mut())?,
             }
+            if let Some(reply) = self.pipeline.take_released() {
+                self.queue_one(reply);
+            }
             self.mute();
             self.send()?;
             if std::mem::take(&mut self.turn_over) {
@@ -208,11 +212,16 @@ impl Connection {
 
     /// Whether bytes may be received: for requests that may be handled, and for one that holds memory until it is whole.
     fn may_read(&self) -> bool {
-        self.has_room() && (self.muted_until.is_none() || self.permit.is_some())
+        self.has_room() && (!self.must_wait() || self.permit.is_some())
     }
 
     fn may_handle(&self) -> bool {
-        self.has_room() && self.muted_until.is_none()
+        self.has_room() && !self.must_wait()
+    }
+
+    /// Whether the next request has to wait, for a quota or for the request before it.
+    fn must_wait(&self) -> bool {
+        self.muted_until.is_some() || self.pipeline.is_held()
     }
 
     fn has_room(&self) -> bool {
@@ -370,15 +379,20 @@ impl Connection {
 
     fn queue(&mut self, replies: Vec<Reply>) {
         for reply in replies {
-            match reply {
-                Reply::Now(frame) if self.pipeline.is_empty() => self.deliver(frame),
-                Reply::Now(frame) => self.pipeline.push_ready(frame),
-                Reply::Later(future) => self.pipeline.push_pending(future),
-                Reply::Silent => {}
-                Reply::Close(reason) => {
-                    self.frames.clear();
-                    self.refused = self.refused.or(Some(reason));
-                }
+            self.queue_one(reply);
+        }
+    }
+
+    fn queue_one(&mut self, reply: Reply) {
+        match reply {
+            Reply::Now(frame) if self.pipeline.is_empty() => self.deliver(frame),
+            Reply::Now(frame) => self.pipeline.push_ready(frame),
+            Reply::Later(future) => self.pipeline.push_pending(future),
+            Reply::Hold(future) => self.pipeline.hold(future),
+            Reply::Silent => {}
+            Reply::Close(reason) => {
+                self.frames.clear();
+                self.refused = self.refused.or(Some(reason));
             }
         }
     }

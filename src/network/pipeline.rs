@@ -1,13 +1,14 @@
 //! The answers that a connection owes, in request order.
 //!
 //! Invariants: answers leave in the order of their requests, whatever order they become ready in; every waiting answer
-//! is polled, not only the first, so that a long poll delays the answers behind it but not their work.
+//! is polled, not only the first, so that a long poll delays the answers behind it but not their work; of the requests
+//! that hold up others there is one at most, and it is the last, so that its answer's place is at the end.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::task::{Context, Poll};
 
-use crate::handlers::reply::{FrameFuture, ResponseFrame};
+use crate::handlers::reply::{FrameFuture, Reply, ReplyFuture, ResponseFrame};
 
 enum Slot {
     Ready(ResponseFrame),
@@ -19,6 +20,10 @@ enum Slot {
 pub struct Pipeline {
     slots: VecDeque<Slot>,
     pending: usize,
+    /// The request that holds up those behind it.
+    held: Option<ReplyFuture>,
+    /// What became of it.
+    released: Option<Reply>,
     /// Bytes of the answers that are there and wait for one before them.
     ready_bytes: usize,
 }
@@ -28,7 +33,8 @@ impl fmt::Debug for Pipeline {
         f.debug_struct("Pipeline")
             .field("slots", &self.slots.len())
             .field("pending", &self.pending)
-            .finish()
+            .field("held", &self.held.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,9 +51,32 @@ impl Pipeline {
         self.pending += 1;
     }
 
-    /// Answers owed.
+    /// Adds a request that holds up those behind it. What becomes of it is there for [`Self::take_released`] when it is
+    /// done, and is to be queued before anything else.
+    ///
+    /// # Panics
+    /// When there is one already: nothing is handled behind it.
+    pub fn hold(&mut self, future: ReplyFuture) {
+        assert!(
+            !self.is_held(),
+            "nothing is handled behind a request that holds up others"
+        );
+        self.held = Some(future);
+    }
+
+    /// Whether no further request may be handled.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some() || self.released.is_some()
+    }
+
+    /// What became of the request that held up others, once.
+    pub fn take_released(&mut self) -> Option<Reply> {
+        self.released.take()
+    }
+
+    /// Answers owed. A request that holds up others counts, though it may end without one.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + usize::from(self.is_held())
     }
 
     /// Bytes of answers that are there but may not leave yet.
@@ -57,12 +86,12 @@ impl Pipeline {
 
     /// Whether no answer is owed.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
     /// Whether some answers are not there yet.
     pub fn has_pending(&self) -> bool {
-        self.pending > 0
+        self.pending > 0 || self.held.is_some()
     }
 
     /// Takes the next answer in order, if it is there.
@@ -79,9 +108,14 @@ impl Pipeline {
         }
     }
 
-    /// Polls every waiting answer; ready when at least one came.
+    /// Polls every waiting answer, and the request that holds up others; ready when at least one came.
     pub fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut came = 0;
+        if let Some(held) = &mut self.held
+            && let Poll::Ready(reply) = held.as_mut().poll(cx)
+        {
+            (self.held, self.released) = (None, Some(reply));
+        }
         for slot in &mut self.slots {
             if let Slot::Pending(future) = slot
                 && let Poll::Ready(frame) = future.as_mut().poll(cx)
@@ -92,7 +126,11 @@ impl Pipeline {
             }
         }
         self.pending -= came;
-        if came > 0 { Poll::Ready(()) } else { Poll::Pending }
+        if came > 0 || self.released.is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -134,5 +172,28 @@ mod tests {
         }
         assert!(pipeline.is_empty());
         assert_eq!(pipeline.ready_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_holds_up_others_is_owed_until_it_is_done() {
+        let mut pipeline = Pipeline::default();
+        let (done, when_done) = oneshot::channel();
+        pipeline.push_ready(frame("first"));
+        pipeline.hold(Box::pin(async move { when_done.await.expect("sent") }));
+        assert_eq!(
+            (pipeline.len(), pipeline.is_held(), pipeline.has_pending()),
+            (2, true, true)
+        );
+        assert!(pipeline.pop_ready().is_some(), "what is before it leaves");
+        assert!(!pipeline.is_empty());
+        done.send(Reply::Silent).expect("receiver lives");
+        std::future::poll_fn(|cx| pipeline.poll_pending(cx)).await;
+        assert!(
+            pipeline.is_held() && !pipeline.is_empty(),
+            "until somebody takes what became of it"
+        );
+        assert!(matches!(pipeline.take_released(), Some(Reply::Silent)));
+        assert!(pipeline.is_empty() && !pipeline.is_held() && !pipeline.has_pending());
+        assert!(pipeline.take_released().is_none());
     }
 }

@@ -10,6 +10,7 @@ use storage::log::txn_index::AbortedTxn;
 use storage::log::watermarks::Watermarks;
 
 use crate::partition::partition::{Partition, PartitionError};
+use crate::planted;
 
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl Isolation {
     pub fn end_offset(self, watermarks: &Watermarks) -> Offset {
         match self {
             Self::ReadUncommitted => watermarks.high_watermark,
+            Self::ReadCommitted if planted::forgets_last_stable_offset() => watermarks.high_watermark,
             Self::ReadCommitted => watermarks.last_stable_offset,
             Self::LogEnd => watermarks.log_end_offset,
         }

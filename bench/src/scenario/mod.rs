@@ -1,15 +1,19 @@
 //! The scenarios: each measures one thing, says what, and names the floor that it is held against.
 
+pub(crate) mod aborted;
 pub(crate) mod durable;
+pub(crate) mod exactly_once;
 pub(crate) mod fetch;
 pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod latency;
+pub(crate) mod open_transactions;
 pub(crate) mod pressure;
 pub(crate) mod produce;
 pub(crate) mod recovery;
 pub(crate) mod session;
 pub(crate) mod start;
+pub(crate) mod wide_transaction;
 
 use crate::Failure;
 use crate::run::Bench;
@@ -108,6 +112,31 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "D64S",
         "durable acknowledgements, 1 connection with 64 in flight",
         durable::run,
+    ),
+    scenario(
+        "TX",
+        "produce, batches of 16 records of 1 kB, 4 producers with 5 in flight: plain, idempotent, transactional",
+        exactly_once::costs,
+    ),
+    scenario(
+        "TXL",
+        "transactions of one record of 1 kB, one producer, a reader of committed records beside it",
+        exactly_once::latency,
+    ),
+    scenario(
+        "TXP",
+        "transactions of one record to each of 100 partitions, one after the other",
+        wide_transaction::run,
+    ),
+    scenario(
+        "TXA",
+        "reading 10,000 aborted transactions and 1,000 committed ones, of 10 records of 100 B each",
+        aborted::run,
+    ),
+    scenario(
+        "TX1k",
+        "1,000 transactional ids with an open transaction each, and kill -9",
+        open_transactions::run,
     ),
     scenario(
         "G",

@@ -47,6 +47,7 @@ impl Reader {
             max_wait_ms: 500,
             session_id: self.session_id,
             session_epoch: self.session_epoch,
+            read_committed: false,
         }
         .frame()
     }

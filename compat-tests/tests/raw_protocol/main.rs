@@ -28,6 +28,17 @@ mod samples;
 mod sequences;
 mod topic_checks;
 mod topics;
+mod txn_admin;
+mod txn_codes;
+mod txn_epochs;
+mod txn_input;
+mod txn_markers;
+mod txn_offsets;
+mod txn_order;
+mod txn_reads;
+mod txn_strangers;
+mod txn_table;
+mod txn_timeouts;
 mod versions;
 
 use std::ops::{Deref, DerefMut};

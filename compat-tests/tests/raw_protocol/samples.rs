@@ -87,6 +87,7 @@ pub(crate) fn all(subject: &Subject<'_>) -> Vec<Sample> {
     samples.extend(administration(subject));
     samples.extend(configs(subject));
     samples.extend(cluster(subject));
+    samples.extend(transactions(subject));
     samples.sort_by_key(|sample| (sample.key, sample.version));
     samples
 }
@@ -450,6 +451,77 @@ fn cluster(subject: &Subject<'_>) -> Vec<Sample> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The APIs of transactions: nobody has this transactional id, and no partition has the number of the marker.
+fn transactions(subject: &Subject<'_>) -> Vec<Sample> {
+    let id = || TransactionalId(text("nobody"));
+    let partitions = |version| {
+        let asked = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+            .with_name(topic_name(subject.topic))
+            .with_partitions(vec![0]);
+        let request = AddPartitionsToTxnRequest::default();
+        if version < 4 {
+            return request
+                .with_v3_and_below_transactional_id(id())
+                .with_v3_and_below_topics(vec![asked]);
+        }
+        let transaction = add_partitions_to_txn_request::AddPartitionsToTxnTransaction::default()
+            .with_transactional_id(id())
+            .with_topics(vec![asked]);
+        request.with_transactions(vec![transaction.clone(), transaction.with_verify_only(true)])
+    };
+    let markers = |_| {
+        let topic = write_txn_markers_request::WritableTxnMarkerTopic::default()
+            .with_name(topic_name(subject.topic))
+            .with_partition_indexes(vec![99]);
+        let marker = write_txn_markers_request::WritableTxnMarker::default().with_topics(vec![topic]);
+        WriteTxnMarkersRequest::default().with_markers(vec![marker])
+    };
+    let commit = |_| {
+        let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
+        let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+            .with_name(topic_name(subject.topic))
+            .with_partitions(vec![partition]);
+        TxnOffsetCommitRequest::default()
+            .with_transactional_id(id())
+            .with_group_id(group_id(subject.group))
+            .with_topics(vec![topic])
+    };
+    let mut samples: Vec<_> = [
+        sample(0..=5, partitions),
+        sample(0..=4, |_| {
+            AddOffsetsToTxnRequest::default()
+                .with_transactional_id(id())
+                .with_group_id(group_id(subject.group))
+        }),
+        sample(0..=5, |_| EndTxnRequest::default().with_transactional_id(id())),
+        sample(1..=1, markers),
+        sample(0..=5, commit),
+        sample(0..=0, |_| {
+            DescribeTransactionsRequest::default().with_transactional_ids(vec![id()])
+        }),
+        sample(0..=2, |_| ListTransactionsRequest::default()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    samples.push(by_hand::<WriteTxnMarkersRequest>(2, &markers_2(subject.topic)));
+    samples
+}
+
+fn markers_2(topic: &str) -> Vec<u8> {
+    let mut body = vec![2]; // one marker
+    body.extend(7_i64.to_be_bytes());
+    body.extend(0_i16.to_be_bytes());
+    body.extend([1, 2]); // commit, one topic
+    body.extend(compact(topic));
+    body.push(2); // one partition
+    body.extend(99_i32.to_be_bytes());
+    body.push(0); // tagged fields of the topic
+    body.extend(0_i32.to_be_bytes());
+    body.extend([2, 0, 0]); // transaction version, then the tagged fields of marker and request
+    body
 }
 
 /// A version that the library has no codec for. The request is that of version 4; so is the answer, with one boolean per

@@ -16,6 +16,8 @@ fn the_table_has_every_request_of_the_decoder_in_its_versions() {
                 ApiKey::ListOffsets => 11,
                 // Read with the fields of version 4.
                 ApiKey::DescribeLogDirs => 5,
+                // Read by this crate.
+                ApiKey::WriteTxnMarkers => 2,
                 _ => range.max,
             };
             (key as i16, range.min, last)

@@ -241,6 +241,13 @@ impl BatchHeader {
         self.base_sequence.wrapping_add(self.last_offset_delta) & i32::MAX
     }
 
+    /// Whether the first of these batches calls itself transactional. Nothing else of it is looked at.
+    pub fn peek_transactional(records: &[u8]) -> bool {
+        let is_format_2 = records.get(BYTES_TO_MAGIC - 1) == Some(&2);
+        let attributes = records.get(ATTRIBUTES_AT..).and_then(<[u8]>::first_chunk);
+        is_format_2 && attributes.is_some_and(|bytes| Attributes(i16::from_be_bytes(*bytes)).is_transactional())
+    }
+
     /// Does an idempotent or transactional producer stand behind this batch?
     pub fn has_producer_id(&self) -> bool {
         self.producer_id > NO_PRODUCER_ID

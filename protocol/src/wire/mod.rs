@@ -10,12 +10,13 @@ mod offset_commit;
 mod offset_fetch;
 pub mod produce;
 mod reader;
+pub mod write_txn_markers;
 pub mod writer;
 
 use std::any::Any;
 
 use bytes::Bytes;
-use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest, WriteTxnMarkersRequest};
 use kafka_protocol::protocol::Message;
 
 use crate::decode::DecodeError;
@@ -31,6 +32,8 @@ pub(crate) fn read_newer<R: Message + 'static>(version: i16, body: &Bytes) -> Re
         *slot = Some(offset_commit::read(body)?);
     } else if let Some(slot) = slot.downcast_mut::<Option<OffsetFetchRequest>>() {
         *slot = Some(offset_fetch::read(body)?);
+    } else if let Some(slot) = slot.downcast_mut::<Option<WriteTxnMarkersRequest>>() {
+        *slot = Some(write_txn_markers::WriteTxnMarkersRequest::read(version, body)?.in_their_fields());
     }
     Ok(request)
 }

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
+use protocol::types::{ProducerEpoch, ProducerId};
+use storage::producer::VerificationGuard;
 use uuid::Uuid;
 
 use super::record::OffsetAndMetadata;
-
-/// Names one request that is answered later; the machine parks it, the runtime holds the way to the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReplyToken(pub u64);
+pub use crate::coordinator::runtime::machine::ReplyToken;
 
 /// A request to the shard that owns a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub enum Request {
     Leave(LeaveRequest),
     /// Commit offsets.
     Commit(CommitRequest),
+    /// Commit offsets in a transaction.
+    CommitTransactional(TransactionalCommitRequest),
     /// Read committed offsets.
     Fetch(FetchRequest),
     /// Describe these groups.
@@ -51,7 +52,7 @@ pub enum Reply {
     Heartbeat(ErrorCode),
     /// To [`Request::Leave`].
     Leave(LeaveReply),
-    /// To [`Request::Commit`].
+    /// To [`Request::Commit`] and [`Request::CommitTransactional`].
     Commit(CommitReply),
     /// To [`Request::Fetch`].
     Fetch(FetchReply),
@@ -267,6 +268,23 @@ pub struct CommitRequest {
     pub topics: Vec<CommitTopic>,
 }
 
+/// TxnOffsetCommit: offsets that count once the producer's transaction is committed. The topics and partitions are known
+/// to exist. Of the commit, what only OffsetCommit has (retention, knowledge of GROUP_ID_NOT_FOUND, topic ids) does not
+/// count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionalCommitRequest {
+    /// Group, member and offsets.
+    pub commit: CommitRequest,
+    /// The producer's own name.
+    pub transactional_id: Arc<str>,
+    /// Its producer id.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// From the verification with the transaction's coordinator; `None` where the transaction is open already.
+    pub guard: Option<VerificationGuard>,
+}
+
 /// Offsets of one topic to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitTopic {
@@ -298,6 +316,16 @@ pub struct CommitReply {
     pub error: ErrorCode,
     /// How it went for each topic and partition, in the order of the request; empty with an `error`.
     pub topics: Vec<CommittedTopic>,
+}
+
+impl CommitReply {
+    /// An answer that only says what is wrong.
+    pub fn error(error: ErrorCode) -> Self {
+        Self {
+            error,
+            topics: Vec::new(),
+        }
+    }
 }
 
 /// How the commit of one topic went.

@@ -1,6 +1,6 @@
 //! The hard state of a shard: exactly what its records say.
 //!
-//! Invariants: it changes only in [`Hard::replay`] and [`Hard::replay_transaction_end`], so that the state after a restart
+//! Invariants: it changes only in `replay` and `replay_marker`, so that the state after a restart
 //! is the fold of the log; replaying the same records at the same offsets always gives the same state. Offsets committed
 //! in a transaction stay hidden until the transaction's end marker. A group goes with the tombstone of its metadata, not
 //! with its last offset: who deletes the offsets of a group one by one can still delete the group. Sources: `OffsetMetadataManager.replay`,
@@ -12,7 +12,10 @@ use std::sync::Arc;
 
 use protocol::types::ProducerId;
 
-use super::record::{GroupMetadata, OffsetAndMetadata, Record};
+use super::record::{self, GroupMetadata, Names, OffsetAndMetadata, Record};
+use super::rewrite::{self, Rewrite};
+use crate::coordinator::runtime::machine::{Decoded, EncodedRecord, HardState};
+use crate::coordinator::wire::RecordEncodeError;
 
 /// What the log says about all groups of a shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Hard {
     groups: BTreeMap<Arc<str>, HardGroup>,
     /// Where the open transactions of each producer have offsets.
     open_transactions: BTreeMap<ProducerId, BTreeSet<(Arc<str>, TopicPartition)>>,
+    /// How many offsets those are.
+    pending_count: usize,
     /// Offset of the last replayed record; -1 = none.
     last_written_offset: i64,
     /// Offset of the last record that removed a whole group; -1 = none.
@@ -57,6 +62,7 @@ impl Default for Hard {
         Self {
             groups: BTreeMap::new(),
             open_transactions: BTreeMap::new(),
+            pending_count: 0,
             last_written_offset: -1,
             last_removal_offset: -1,
         }
@@ -100,18 +106,49 @@ impl Hard {
         self.groups.is_empty()
     }
 
-    /// Offset of the last record that the state of `group_id` depends on (`None`: of any group); -1 = none.
-    pub fn last_written_offset(&self, group_id: Option<&str>) -> i64 {
-        let Some(group_id) = group_id else {
-            return self.last_written_offset;
-        };
-        self.groups
-            .get(group_id)
-            .map_or(self.last_removal_offset, |group| group.last_written_offset)
+    /// How many offsets are in open transactions.
+    pub fn pending_count(&self) -> usize {
+        self.pending_count
     }
 
-    /// Applies a record that stands at `offset` of the log; `transaction` names the producer of a transactional one.
-    pub(in crate::coordinator) fn replay(&mut self, offset: i64, transaction: Option<ProducerId>, record: Record) {
+    /// These producers have no offset at this place any more.
+    fn forget_pending(&mut self, producers: impl IntoIterator<Item = ProducerId>, place: (Arc<str>, TopicPartition)) {
+        for producer_id in producers {
+            let Some(places) = self.open_transactions.get_mut(&producer_id) else {
+                continue;
+            };
+            if places.remove(&place) {
+                self.pending_count -= 1;
+            }
+            if places.is_empty() {
+                self.open_transactions.remove(&producer_id);
+            }
+        }
+    }
+
+    fn remove_if_empty(&mut self, group_id: &str, offset: i64) {
+        let empty = self.groups.get(group_id).is_some_and(HardGroup::is_empty);
+        if empty {
+            self.groups.remove(group_id);
+            self.last_removal_offset = self.last_removal_offset.max(offset);
+        }
+    }
+}
+
+impl HardState for Hard {
+    type Record = Record;
+    type Rewrite = Rewrite;
+
+    fn decoder() -> impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Decoded<Record> {
+        let mut names = Names::default();
+        move |key, value| record::decode(&mut names, key, value)
+    }
+
+    fn encode(record: &Record) -> Result<EncodedRecord, RecordEncodeError> {
+        record.encode()
+    }
+
+    fn replay(&mut self, offset: i64, producer_id: Option<ProducerId>, record: Record) {
         self.last_written_offset = self.last_written_offset.max(offset);
         let group_id = Arc::clone(record.group_id());
         match record {
@@ -134,8 +171,9 @@ impl Hard {
                 ..
             } => {
                 if let Some(group) = self.groups.get_mut(&group_id) {
-                    group.remove_offset(&topic, partition);
+                    let producers = group.remove_offset(&topic, partition);
                     group.last_written_offset = offset;
+                    self.forget_pending(producers, (group_id, (topic, partition)));
                 }
             }
             Record::OffsetCommit {
@@ -150,15 +188,14 @@ impl Hard {
                     value,
                     record_offset: offset,
                 };
-                match transaction {
+                match producer_id {
                     None => group.put_offset(topic, partition, committed),
                     Some(producer_id) => {
                         let key = (topic, partition);
-                        group
-                            .pending_offsets
-                            .entry(key.clone())
-                            .or_default()
-                            .insert(producer_id, committed);
+                        let producers = group.pending_offsets.entry(key.clone()).or_default();
+                        if producers.insert(producer_id, committed).is_none() {
+                            self.pending_count += 1;
+                        }
                         self.open_transactions
                             .entry(producer_id)
                             .or_default()
@@ -169,15 +206,11 @@ impl Hard {
         }
     }
 
-    /// Applies the marker at `offset` that ends the open transaction of a producer.
-    pub(in crate::coordinator) fn replay_transaction_end(
-        &mut self,
-        offset: i64,
-        producer_id: ProducerId,
-        committed: bool,
-    ) {
+    fn replay_marker(&mut self, offset: i64, producer_id: ProducerId, committed: bool) {
         self.last_written_offset = self.last_written_offset.max(offset);
-        for (group_id, key) in self.open_transactions.remove(&producer_id).unwrap_or_default() {
+        let ended = self.open_transactions.remove(&producer_id).unwrap_or_default();
+        self.pending_count -= ended.len();
+        for (group_id, key) in ended {
             let Some(group) = self.groups.get_mut(&group_id) else {
                 continue;
             };
@@ -195,12 +228,33 @@ impl Hard {
         }
     }
 
-    fn remove_if_empty(&mut self, group_id: &str, offset: i64) {
-        let empty = self.groups.get(group_id).is_some_and(HardGroup::is_empty);
-        if empty {
-            self.groups.remove(group_id);
-            self.last_removal_offset = self.last_removal_offset.max(offset);
-        }
+    fn last_written_offset(&self, key: Option<&str>) -> i64 {
+        let Some(group_id) = key else {
+            return self.last_written_offset;
+        };
+        self.groups
+            .get(group_id)
+            .map_or(self.last_removal_offset, |group| group.last_written_offset)
+    }
+
+    fn key_count(&self) -> usize {
+        self.len()
+    }
+
+    fn size_in_log(&self) -> u64 {
+        rewrite::size_in_log(self)
+    }
+
+    fn begin_rewrite(log_end_offset: i64) -> Rewrite {
+        Rewrite::begin(log_end_offset)
+    }
+
+    fn rewrite_next(&self, rewrite: &mut Rewrite, max_records: usize, max_bytes: usize) -> Vec<Record> {
+        rewrite.next(self, max_records, max_bytes)
+    }
+
+    fn needed_from(rewrite: &Rewrite) -> i64 {
+        rewrite.needed_from()
     }
 }
 
@@ -275,13 +329,15 @@ impl HardGroup {
         }
     }
 
-    fn remove_offset(&mut self, topic: &Arc<str>, partition: i32) {
+    /// Gives the producers whose pending offsets went with it.
+    fn remove_offset(&mut self, topic: &Arc<str>, partition: i32) -> impl Iterator<Item = ProducerId> + use<> {
         if let Some(partitions) = self.offsets.get_mut(topic) {
             partitions.remove(&partition);
             if partitions.is_empty() {
                 self.offsets.remove(topic);
             }
         }
-        self.pending_offsets.remove(&(Arc::clone(topic), partition));
+        let pending = self.pending_offsets.remove(&(Arc::clone(topic), partition));
+        pending.into_iter().flat_map(BTreeMap::into_keys)
     }
 }

@@ -16,6 +16,7 @@ use super::hard::HardGroup;
 use super::record::Record;
 use super::timers::TimerKey;
 use super::{Cx, GroupShard, OnAppend, Outcome, offsets};
+use crate::coordinator::runtime::machine::Machine;
 
 impl GroupShard {
     /// DeleteGroups: each group's tombstones as an outcome of their own, and how it goes for each.
@@ -62,7 +63,7 @@ impl GroupShard {
                 });
             }
         }
-        if self.group_count() > 0 {
+        if self.key_count() > 0 {
             self.soft.schedule_offset_expiry(cx.config, cx.now);
         }
         outcomes

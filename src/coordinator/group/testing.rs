@@ -8,27 +8,53 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
-use protocol::types::Now;
+use protocol::types::{Now, ProducerId};
 use uuid::Uuid;
 
 use super::api::{
     CommitPartition, CommitReply, CommitRequest, CommitTopic, FetchReply, FetchRequest, FetchTopic, JoinRequest,
-    LeaveRequest, LeavingMember, MemberProtocol, Reply, ReplyToken, Request, SyncRequest,
+    LeaveRequest, LeavingMember, MemberProtocol, Reply, ReplyToken, Request, SyncRequest, TransactionalCommitRequest,
 };
 use super::config::GroupConfig;
 use super::hard::Hard;
-use super::record::{Names, Record};
-use super::{Cx, GroupShard, Outcome, reads_log};
+use super::record::{Names, Record, decode};
+use super::{Cx, GroupEvent, GroupShard, Outcome};
+use crate::coordinator::runtime::machine::{HardState, Machine, Sees};
 
 /// Wall clock at the monotonic time 0.
 pub(super) const WALL_START_MS: i64 = 1_000_000;
+
+/// What stands at an offset of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// A record, of this producer's transaction.
+    Record(Option<ProducerId>, Record),
+    /// The end of this producer's transaction; committed or not.
+    Marker(ProducerId, bool),
+}
+
+impl Entry {
+    pub(super) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(_, record) => Some(record),
+            Self::Marker(..) => None,
+        }
+    }
+
+    pub(super) fn replay(self, hard: &mut Hard, offset: i64) {
+        match self {
+            Self::Record(producer_id, record) => hard.replay(offset, producer_id, record),
+            Self::Marker(producer_id, committed) => hard.replay_marker(offset, producer_id, committed),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) shard: GroupShard,
     pub(super) config: GroupConfig,
     pub(super) now_ms: i64,
-    pub(super) log: Vec<Record>,
+    pub(super) log: Vec<Entry>,
     /// When set, appends fail with this.
     pub(super) append_error: Option<ErrorCode>,
     pub(super) open_tokens: BTreeSet<ReplyToken>,
@@ -36,6 +62,8 @@ pub(super) struct World {
     /// Outcomes of one wake-up of the runtime, whose records are not yet in the log; `None`: each is written at once.
     pub(super) held: Option<Vec<Outcome>>,
     pub(super) next_token: u64,
+    /// How many groups may be made by one event.
+    pub(super) groups_left: usize,
     next_uuid: u128,
 }
 
@@ -52,6 +80,7 @@ impl World {
             answered: Vec::new(),
             held: None,
             next_token: 0,
+            groups_left: 100_000,
             next_uuid: 0,
         };
         world.restart();
@@ -60,7 +89,7 @@ impl World {
 
     /// Hands in a request.
     pub(super) fn request(&mut self, request: &Request) -> ReplyToken {
-        if reads_log(request) {
+        if GroupShard::sees(request) == Sees::All {
             self.flush();
         }
         let token = ReplyToken(self.next_token);
@@ -102,10 +131,17 @@ impl World {
     /// Forgets everything but the log and loads it. Open requests are lost with their connections.
     pub(super) fn restart(&mut self) {
         let mut hard = Hard::default();
-        for (offset, record) in (0..).zip(&self.log) {
-            let encoded = record.encode().expect("test records are small");
-            let decoded = super::record::decode(&mut Names::default(), Some(&encoded.key), encoded.value.as_deref());
-            hard.replay(offset, None, decoded.expect("readable").expect("of a known type"));
+        for (offset, entry) in (0..).zip(self.log.clone()) {
+            if let Some(record) = entry.record() {
+                let encoded = record.encode().expect("test records are small");
+                let decoded = decode(&mut Names::default(), Some(&encoded.key), encoded.value.as_deref());
+                assert_eq!(
+                    decoded.as_ref(),
+                    Ok(&Some(record.clone())),
+                    "the log says what was written"
+                );
+            }
+            entry.replay(&mut hard, offset);
         }
         self.open_tokens.clear();
         self.held = None;
@@ -117,24 +153,28 @@ impl World {
     }
 
     pub(super) fn topics_deleted(&mut self, topics: &[(Arc<str>, Uuid)]) {
-        for outcome in self.shard.on_topics_deleted(topics) {
+        let event = GroupEvent::TopicsDeleted(topics.into());
+        for outcome in self.with_cx(|shard, cx| shard.on_event(cx, event)) {
             self.apply(outcome);
         }
     }
 
-    fn with_cx<R>(&mut self, call: impl FnOnce(&mut GroupShard, &mut Cx<'_>) -> R) -> R {
+    pub(super) fn with_cx<R>(&mut self, call: impl FnOnce(&mut GroupShard, &mut Cx<'_>) -> R) -> R {
         let next_uuid = &mut self.next_uuid;
         let mut uuid = || {
             *next_uuid += 1;
             Uuid::from_u128(*next_uuid)
         };
-        call(&mut self.shard, &mut test_cx(&self.config, self.now_ms, &mut uuid))
+        let mut cx = test_cx(&self.config, self.now_ms, &mut uuid);
+        cx.keys_left = self.groups_left;
+        call(&mut self.shard, &mut cx)
     }
 
     fn apply(&mut self, outcome: Outcome) {
         let Outcome {
-            group_id,
+            key,
             records,
+            producer,
             before,
             replies,
             on_append,
@@ -148,9 +188,7 @@ impl World {
         };
         if result.is_ok() {
             for record in records {
-                let offset = i64::try_from(self.log.len()).expect("short log");
-                self.log.push(record.clone());
-                self.shard.replay(offset, None, record);
+                self.write(Entry::Record(producer.map(|producer| producer.producer_id), record));
             }
         }
         for (token, reply) in replies {
@@ -161,17 +199,34 @@ impl World {
             self.answered.push((token, reply));
         }
         if let Some(on_append) = on_append {
-            let group_id = group_id.expect("a continuation belongs to a group");
+            let group_id = key.expect("a continuation belongs to a group");
             let outcome = self.with_cx(|shard, cx| shard.on_append(cx, &group_id, on_append, result));
             self.apply(outcome);
         }
     }
 
+    fn write(&mut self, entry: Entry) {
+        let offset = i64::try_from(self.log.len()).expect("short log");
+        self.log.push(entry.clone());
+        entry.replay(self.shard.hard_mut(), offset);
+    }
+
+    /// Ends a producer's transaction.
+    pub(super) fn marker(&mut self, producer_id: ProducerId, committed: bool) {
+        self.flush();
+        self.write(Entry::Marker(producer_id, committed));
+    }
+
+    /// The records from this place in the log on.
+    pub(super) fn records(&self, from: usize) -> Vec<Record> {
+        self.log[from..].iter().filter_map(Entry::record).cloned().collect()
+    }
+
     /// The hard state that the log gives.
     pub(super) fn fold_log(&self) -> Hard {
         let mut hard = Hard::default();
-        for (offset, record) in (0..).zip(&self.log) {
-            hard.replay(offset, None, record.clone());
+        for (offset, entry) in (0..).zip(self.log.clone()) {
+            entry.replay(&mut hard, offset);
         }
         hard
     }
@@ -186,7 +241,8 @@ fn test_cx<'a>(config: &'a GroupConfig, now_ms: i64, uuid: &'a mut dyn FnMut() -
         now,
         config,
         uuid,
-        groups_left: config.max_groups,
+        keys_left: 0,
+        coordinator_epoch: 0,
     }
 }
 
@@ -247,6 +303,26 @@ pub(super) fn commit_of(topic: &str, partition_index: i32, committed_offset: i64
 /// Commits and gives the answer.
 pub(super) fn commit(world: &mut World, request: CommitRequest) -> CommitReply {
     world.request(&Request::Commit(request));
+    match world.answered.pop() {
+        Some((_, Reply::Commit(reply))) => reply,
+        other => panic!("no answer to a commit: {other:?}"),
+    }
+}
+
+/// The same commit in the transaction of this producer.
+pub(super) fn in_transaction(producer_id: ProducerId, commit: CommitRequest) -> TransactionalCommitRequest {
+    TransactionalCommitRequest {
+        commit,
+        transactional_id: Arc::from("transactional"),
+        producer_id,
+        producer_epoch: 0,
+        guard: None,
+    }
+}
+
+/// Commits in a transaction and gives the answer.
+pub(super) fn commit_transactional(world: &mut World, producer_id: ProducerId, request: CommitRequest) -> CommitReply {
+    world.request(&Request::CommitTransactional(in_transaction(producer_id, request)));
     match world.answered.pop() {
         Some((_, Reply::Commit(reply))) => reply,
         other => panic!("no answer to a commit: {other:?}"),

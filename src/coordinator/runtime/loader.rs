@@ -1,15 +1,15 @@
 //! Builds the hard state of a shard from its log.
 //!
 //! Invariants: the whole log is read, start to end, before the shard serves; whatever cannot be understood for certain
-//! fails the load instead of being left out, except record types of other kinds of groups. It blocks: run it on a thread
+//! fails the load instead of being left out, except kinds of records that the state passes over. It blocks: run it on a thread
 //! that may. Source: `CoordinatorLoaderImpl`.
 
 use protocol::record::control::{EndTxnMarker, TransactionResult};
 use protocol::record::{BatchError, BatchView, batches};
 
 use super::log::{CoordinatorLog, CoordinatorReadError};
-use crate::coordinator::group::hard::Hard;
-use crate::coordinator::group::record::{self, Names, RecordDecodeError};
+use super::machine::{Decoded, HardState};
+use crate::coordinator::wire::RecordDecodeError;
 
 /// Memory that the records of one compressed batch may take; far above what any coordinator writes.
 const MAX_DECOMPRESSED_BYTES: usize = 64 * 1024 * 1024;
@@ -29,18 +29,22 @@ pub(super) enum LoadError {
 
 /// What a log says, and how much of it there is.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) hard: Hard,
+pub(super) struct Loaded<S> {
+    pub(super) hard: S,
     /// Length of the log.
     pub(super) size_bytes: u64,
     /// Whether it holds records that were not understood.
     pub(super) has_foreign_records: bool,
-    names: Names,
 }
 
 /// Replays the log of a partition, read in pieces of about `max_bytes`.
-pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -> Result<Loaded, LoadError> {
-    let mut loaded = Loaded::default();
+pub(super) fn load<S: HardState>(
+    log: &dyn CoordinatorLog,
+    partition: i32,
+    max_bytes: usize,
+) -> Result<Loaded<S>, LoadError> {
+    let mut loaded = Loaded::<S>::default();
+    let mut decode = S::decoder();
     let offsets = log.offsets(partition).ok_or(CoordinatorReadError::NotLeader)?;
     let (mut offset, log_end_offset) = (offsets.log_start_offset, offsets.log_end_offset);
     while offset < log_end_offset {
@@ -54,7 +58,7 @@ pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -
                 Err(source) => return Err(LoadError::Batch { offset, source }),
             };
             offset = offset.max(batch.header.next_offset());
-            loaded.replay(&batch)?;
+            loaded.replay(&batch, &mut decode)?;
             loaded.size_bytes += batch.bytes().len() as u64;
         }
         if offset == start {
@@ -64,8 +68,12 @@ pub(super) fn load(log: &dyn CoordinatorLog, partition: i32, max_bytes: usize) -
     Ok(loaded)
 }
 
-impl Loaded {
-    fn replay(&mut self, batch: &BatchView<'_>) -> Result<(), LoadError> {
+impl<S: HardState> Loaded<S> {
+    fn replay(
+        &mut self,
+        batch: &BatchView<'_>,
+        decode: &mut impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Decoded<S::Record>,
+    ) -> Result<(), LoadError> {
         let header = &batch.header;
         let in_batch = |source| LoadError::Batch {
             offset: header.base_offset,
@@ -77,7 +85,7 @@ impl Loaded {
             if let Some(marker) = EndTxnMarker::parse(batch).map_err(in_batch)? {
                 let committed = marker.result == TransactionResult::Commit;
                 self.hard
-                    .replay_transaction_end(header.last_offset(), header.producer_id, committed);
+                    .replay_marker(header.last_offset(), header.producer_id, committed);
             }
             return Ok(());
         }
@@ -86,12 +94,12 @@ impl Loaded {
         for record in records.iter() {
             let record = record.map_err(in_batch)?;
             let offset = header.record_offset(record.offset_delta);
-            let decoded = record::decode(&mut self.names, record.key, record.value);
+            let decoded = decode(record.key, record.value);
             match decoded.map_err(|source| LoadError::Record { offset, source })? {
                 Some(decoded) => self.hard.replay(offset, transaction, decoded),
                 None => {
                     self.has_foreign_records = true;
-                    tracing::warn!(offset, "skipping a group record of an unknown type");
+                    tracing::warn!(offset, "skipping a record of an unknown type");
                 }
             }
         }

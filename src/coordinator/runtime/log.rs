@@ -10,18 +10,33 @@ use std::pin::Pin;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::record::ValidatedBatch;
+use storage::producer::VerificationGuard;
+
+use crate::partition::marker::Marker;
 
 /// A future without a result.
 pub type WaitFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The internal topic's partitions on this broker.
 pub trait CoordinatorLog: Send + Sync + fmt::Debug {
-    /// Appends a batch and gives the offset of its last record. When it fails with anything but
-    /// [`CoordinatorAppendError::Storage`], nothing of the batch is in the log.
+    /// Appends a batch and gives the offset of its last record; the guard is that of a transactional batch. When it fails
+    /// with anything but [`CoordinatorAppendError::Storage`], nothing of the batch is in the log.
     ///
     /// # Errors
     /// When the batch cannot be appended here or now.
-    fn append(&self, partition: i32, batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError>;
+    fn append(
+        &self,
+        partition: i32,
+        batch: ValidatedBatch,
+        guard: Option<VerificationGuard>,
+    ) -> Result<i64, CoordinatorAppendError>;
+
+    /// Appends the marker that ends a producer's transaction and gives its offset. Failures are as those of
+    /// [`Self::append`].
+    ///
+    /// # Errors
+    /// When the marker cannot be appended here or now, or its producer or coordinator is an old one.
+    fn append_marker(&self, partition: i32, marker: &Marker) -> Result<i64, CoordinatorAppendError>;
 
     /// How large a batch of several requests, or of records that may be split, should be at the most. What cannot be
     /// split may be larger.
@@ -69,6 +84,9 @@ pub enum CoordinatorAppendError {
     /// The batch is larger than the topic allows.
     #[error("the batch is larger than the topic allows")]
     TooLarge,
+    /// The producer of a transactional batch or of a marker, or the marker's coordinator, may not write this.
+    #[error("refused: {0:?}")]
+    Refused(ErrorCode),
     /// The write failed: what is in the log is not known.
     #[error("storage error")]
     Storage,
@@ -82,6 +100,7 @@ impl From<CoordinatorAppendError> for ErrorCode {
             CoordinatorAppendError::NotLeader | CoordinatorAppendError::Storage => Self::NotCoordinator,
             CoordinatorAppendError::NotEnoughReplicas => Self::CoordinatorNotAvailable,
             CoordinatorAppendError::TooLarge => Self::UnknownServerError,
+            CoordinatorAppendError::Refused(error) => error,
         }
     }
 }
@@ -111,6 +130,10 @@ mod tests {
             ),
             (CoordinatorAppendError::TooLarge, ErrorCode::UnknownServerError),
             (CoordinatorAppendError::Storage, ErrorCode::NotCoordinator),
+            (
+                CoordinatorAppendError::Refused(ErrorCode::InvalidTxnState),
+                ErrorCode::InvalidTxnState,
+            ),
         ];
         for (error, code) in table {
             assert_eq!(ErrorCode::from(error), code, "{error:?}");

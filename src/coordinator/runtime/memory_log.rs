@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use protocol::record::{ValidatedBatch, batches};
+use protocol::error_code::ErrorCode;
+use protocol::record::control::{EndTxnMarker, TransactionResult};
+use protocol::record::{BatchHeader, ValidatedBatch, batches};
+use storage::producer::VerificationGuard;
 use tokio::sync::watch;
+
+use crate::partition::marker::Marker;
 
 use super::log::{CoordinatorAppendError, CoordinatorLog, CoordinatorReadError, LogOffsets, WaitFuture};
 
@@ -22,6 +27,7 @@ struct LogOfOne {
     high_watermark: watch::Sender<i64>,
     holds_watermark: bool,
     append_error: Option<CoordinatorAppendError>,
+    refuses_transactions: bool,
     unreadable: bool,
     not_durable: bool,
     max_batch_bytes: usize,
@@ -38,6 +44,7 @@ impl MemoryLog {
                 high_watermark: watch::Sender::new(0),
                 holds_watermark: false,
                 append_error: None,
+                refuses_transactions: false,
                 unreadable: false,
                 not_durable: false,
                 max_batch_bytes: usize::MAX,
@@ -71,6 +78,17 @@ impl MemoryLog {
         self.with(partition, |log| log.append_error = error);
     }
 
+    /// From now on transactional batches are refused, as if nobody had verified them.
+    pub(in crate::coordinator) fn refuse_transactions(&self, partition: i32) {
+        self.with(partition, |log| log.refuses_transactions = true);
+    }
+
+    /// The headers of all batches.
+    pub(in crate::coordinator) fn headers(&self, partition: i32) -> Vec<BatchHeader> {
+        let header = |bytes: &Bytes| batches(bytes).next().expect("one").expect("whole").header;
+        self.with(partition, |log| log.batches.iter().map(header).collect())
+    }
+
     pub(in crate::coordinator) fn fail_reads(&self, partition: i32) {
         self.with(partition, |log| log.unreadable = true);
     }
@@ -97,10 +115,19 @@ impl MemoryLog {
 }
 
 impl CoordinatorLog for MemoryLog {
-    fn append(&self, partition: i32, mut batch: ValidatedBatch) -> Result<i64, CoordinatorAppendError> {
+    fn append(
+        &self,
+        partition: i32,
+        mut batch: ValidatedBatch,
+        _: Option<VerificationGuard>,
+    ) -> Result<i64, CoordinatorAppendError> {
         self.with(partition, |log| {
             if let Some(error) = log.append_error {
                 return Err(error);
+            }
+            let attributes = batch.header().attributes;
+            if log.refuses_transactions && attributes.is_transactional() && !attributes.is_control() {
+                return Err(CoordinatorAppendError::Refused(ErrorCode::InvalidTxnState));
             }
             batch.assign(log.log_end_offset, 0, None);
             log.batches.push(batch.to_bytes());
@@ -110,6 +137,20 @@ impl CoordinatorLog for MemoryLog {
             }
             Ok(log.log_end_offset - 1)
         })
+    }
+
+    fn append_marker(&self, partition: i32, marker: &Marker) -> Result<i64, CoordinatorAppendError> {
+        let result = if marker.committed {
+            TransactionResult::Commit
+        } else {
+            TransactionResult::Abort
+        };
+        let content = EndTxnMarker {
+            result,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        let batch = content.build(marker.producer_id, marker.producer_epoch, 0);
+        self.append(partition, batch, None)
     }
 
     fn max_batch_bytes(&self, partition: i32) -> usize {

@@ -4,7 +4,7 @@
 //! rewriting never costs more than a part of what the clients write; the log begins later only when the whole pass is
 //! committed and safe on the disk; after a record could not be written the pass counts for nothing. Pure: time comes in.
 
-use crate::coordinator::group::rewrite::Rewrite;
+use super::machine::HardState;
 
 /// How much larger than the state the rest of the log must be.
 const GARBAGE_FACTOR: u64 = 3;
@@ -16,7 +16,7 @@ const LONGEST_PAUSE_MS: i64 = 64 * PAUSE_MS;
 
 /// The rewriting of one shard.
 #[derive(Debug)]
-pub(super) struct Rewriting {
+pub(super) struct Rewriting<S: HardState> {
     min_garbage_bytes: u64,
     /// Length of the log, as far as it is read at the next start.
     log_bytes: u64,
@@ -24,18 +24,18 @@ pub(super) struct Rewriting {
     state_bytes: u64,
     /// How long the next pass that fails keeps others waiting.
     pause_ms: i64,
-    phase: Phase,
+    phase: Phase<S>,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Phase<S: HardState> {
     /// Never: the log holds what is not understood here, and would be lost.
     Off,
     /// Not before this time.
     Idle { not_before_ms: i64 },
     /// A pass is under way.
     Writing {
-        rewrite: Rewrite,
+        rewrite: S::Rewrite,
         log_bytes_before: u64,
         written_bytes: u64,
     },
@@ -48,7 +48,7 @@ enum Phase {
     },
 }
 
-impl Rewriting {
+impl<S: HardState> Rewriting<S> {
     /// For a log of `log_bytes` whose state takes about `state_bytes`.
     pub(super) fn new(min_garbage_bytes: u64, log_bytes: u64, state_bytes: u64) -> Self {
         Self {
@@ -96,10 +96,10 @@ impl Rewriting {
     }
 
     /// The pass that is under way, or one that begins now because it is time.
-    pub(super) fn pass(&mut self, now_ms: i64, log_end_offset: i64) -> Option<&mut Rewrite> {
+    pub(super) fn pass(&mut self, now_ms: i64, log_end_offset: i64) -> Option<&mut S::Rewrite> {
         if matches!(self.phase, Phase::Idle { not_before_ms } if not_before_ms <= now_ms) && self.has_garbage() {
             self.phase = Phase::Writing {
-                rewrite: Rewrite::begin(log_end_offset),
+                rewrite: S::begin_rewrite(log_end_offset),
                 log_bytes_before: self.log_bytes,
                 written_bytes: 0,
             };
@@ -128,7 +128,7 @@ impl Rewriting {
             self.state_bytes = *written_bytes;
             self.pause_ms = PAUSE_MS;
             self.phase = Phase::Written {
-                needed_from: rewrite.needed_from(),
+                needed_from: S::needed_from(rewrite),
                 end_offset,
                 log_bytes_before: *log_bytes_before,
                 next_check_ms: now_ms,
@@ -174,9 +174,9 @@ mod tests {
     use crate::coordinator::group::hard::Hard;
 
     /// Walks through a pass that writes `state_bytes`.
-    fn write(rewriting: &mut Rewriting, now_ms: i64, state_bytes: u64) {
+    fn write(rewriting: &mut Rewriting<Hard>, now_ms: i64, state_bytes: u64) {
         let rewrite = rewriting.pass(now_ms, 100).expect("due");
-        assert!(rewrite.next(&Hard::default(), 10, 1_000).is_empty());
+        assert!(Hard::default().rewrite_next(rewrite, 10, 1_000).is_empty());
         rewriting.on_appended(state_bytes);
         rewriting.on_written(state_bytes);
         rewriting.on_end(now_ms, 150);
@@ -192,18 +192,18 @@ mod tests {
             (19_999, 5_000, false),
             (20_000, 5_000, true),
         ] {
-            let mut rewriting = Rewriting::new(1_000, log_bytes, state_bytes);
+            let mut rewriting = Rewriting::<Hard>::new(1_000, log_bytes, state_bytes);
             assert_eq!(rewriting.next_deadline().is_some(), due, "{log_bytes} {state_bytes}");
             assert_eq!(rewriting.pass(0, 7).is_some(), due);
         }
-        let mut off = Rewriting::off();
+        let mut off = Rewriting::<Hard>::off();
         off.on_appended(u64::MAX / 2);
         assert!(off.next_deadline().is_none() && off.pass(0, 7).is_none());
     }
 
     #[test]
     fn what_lies_before_a_pass_is_given_up_when_the_pass_is_safe() {
-        let mut rewriting = Rewriting::new(1_000, 5_000, 0);
+        let mut rewriting = Rewriting::<Hard>::new(1_000, 5_000, 0);
         write(&mut rewriting, 10, 400);
         assert!(rewriting.pass(11, 150).is_none(), "one pass at a time");
         assert_eq!(rewriting.forgettable(11), Some((100, 150)));
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_pass_that_could_not_be_written_counts_for_nothing() {
-        let mut rewriting = Rewriting::new(1_000, 5_000, 0);
+        let mut rewriting = Rewriting::<Hard>::new(1_000, 5_000, 0);
         assert!(rewriting.pass(10, 100).is_some());
         rewriting.on_refused(20);
         rewriting.on_end(20, 150);

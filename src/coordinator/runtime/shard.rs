@@ -5,101 +5,83 @@
 //! append of unknown outcome (storage error) throws the state away and loads it again.
 //!
 //! Invariants: answers go out when the state they tell is committed; every client is answered, whatever happens to the
-//! shard; a shard without groups has no timer and no running work. Source: `CoordinatorRuntime`.
+//! shard; a shard without keys has no timer and no running work. Source: `CoordinatorRuntime`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use protocol::error_code::ErrorCode;
-use protocol::record::{BatchBuilder, Compression, TimestampType};
 use protocol::types::Now;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
+use super::events::{EventSender, Message};
 use super::loader::{self, LoadError};
 use super::log::CoordinatorAppendError;
+use super::machine::{Cx, HardState, Machine, Outcome, ReplyToken};
 use super::release::{Client, Releases, answer};
 use super::rewriting::Rewriting;
+use super::staging::{self, BatchLimits, Staged, Staging};
 use super::{Shared, Status, StatusCell};
-use crate::coordinator::group::api::{Reply, ReplyToken, Request};
-use crate::coordinator::group::hard::Hard;
-use crate::coordinator::group::record::{EncodedRecord, Record};
-use crate::coordinator::group::rewrite::size_in_log;
-use crate::coordinator::group::{Cx, GroupShard, OnAppend, Outcome, reads_log};
+use crate::partition::marker::Marker;
 
-/// What a client gets: an answer, or why there is none.
-pub(super) type Answer = Result<Reply, ErrorCode>;
-
-/// How many events one wake-up takes out of the mailbox, so that one batch stays small and timers get their turn.
-const MAX_EVENTS_PER_TURN: usize = 256;
+/// How many messages one wake-up takes out of the mailbox, so that one batch stays small and timers get their turn.
+const MAX_MESSAGES_PER_TURN: usize = 256;
 
 /// How many records of the state one wake-up writes again: below a millisecond's work.
 const MAX_REWRITTEN_PER_TURN: usize = 500;
 /// After how many bytes it writes no more of them: a group's metadata may take a megabyte.
 const MAX_REWRITTEN_BYTES_PER_TURN: usize = 256 * 1024;
 
-/// Upper bound of what a batch and each of its records need besides keys and values (headers and varints).
-const BATCH_OVERHEAD_BYTES: usize = 61;
-const RECORD_OVERHEAD_BYTES: usize = 40;
+/// What a marker takes in the log.
+const MARKER_BYTES: u64 = 78;
 
-/// Something for the shard to do.
+/// What a task is given of its partition.
 #[derive(Debug)]
-pub(super) enum Event {
-    /// A client's request and the way to answer it.
-    Request(Box<Request>, oneshot::Sender<Answer>),
-    /// Topics (name and id) that are no more.
-    TopicsDeleted(Arc<[(Arc<str>, Uuid)]>),
-}
-
-/// An outcome whose records are not yet in the log.
-#[derive(Debug)]
-struct Staged {
-    group_id: Option<Arc<str>>,
-    records: Vec<Record>,
-    encoded: Result<Vec<EncodedRecord>, CoordinatorAppendError>,
-    size_bytes: usize,
-    replies: Vec<(ReplyToken, Reply)>,
-    on_append: Option<OnAppend>,
+pub(super) struct Place<M: Machine> {
+    pub(super) partition: i32,
+    /// Under which it is led here.
+    pub(super) leader_epoch: i32,
+    pub(super) status: Arc<StatusCell>,
+    /// The way back into the mailbox.
+    pub(super) events: EventSender<M>,
 }
 
 /// The state of the task.
-pub(super) struct Shard {
-    partition: i32,
-    shared: Arc<Shared>,
-    status: Arc<StatusCell>,
-    machine: GroupShard,
-    clients: HashMap<ReplyToken, Client>,
+struct Shard<'a, M: Machine> {
+    place: &'a Place<M>,
+    shared: Arc<Shared<M>>,
+    machine: M,
+    clients: HashMap<ReplyToken, Client<M::Reply>>,
     next_token: u64,
-    staged: VecDeque<Staged>,
-    releases: Releases,
-    rewriting: Rewriting,
-    counted_groups: usize,
-    groups_left: usize,
+    staging: Staging<M>,
+    releases: Releases<M>,
+    rewriting: Rewriting<M::Hard>,
+    counted_keys: usize,
+    keys_left: usize,
     must_reload: bool,
 }
 
-/// Runs the shard of `partition` until its mailbox is closed; begins when the task that had the partition before, if
-/// there is one, has ended.
-pub(super) async fn run(
-    partition: i32,
-    shared: Arc<Shared>,
-    status: Arc<StatusCell>,
-    mut mailbox: mpsc::Receiver<Event>,
+/// Runs the shard until its mailbox is closed; begins when the task that had the partition before, if there is one, has
+/// ended.
+pub(super) async fn run<M: Machine>(
+    place: Place<M>,
+    shared: Arc<Shared<M>>,
+    mut mailbox: mpsc::Receiver<Message<M>>,
     predecessor: Option<JoinHandle<()>>,
 ) {
     if let Some(predecessor) = predecessor {
         // What it still writes must be in the log before that is read. Its panic was reported where it happened.
         drop(predecessor.await);
     }
+    let status = &place.status;
     loop {
-        let Some((hard, rewriting)) = load(partition, &shared, &status).await else {
+        let Some((hard, rewriting)) = load(&place, &shared).await else {
             status.advance(Status::Failed);
             return refuse_all(&mut mailbox).await;
         };
-        let mut shard = Shard::new(partition, Arc::clone(&shared), Arc::clone(&status), hard, rewriting);
+        let mut shard = Shard::new(&place, Arc::clone(&shared), hard, rewriting);
         status.advance(Status::Active);
         shard.serve(&mut mailbox).await;
         let must_reload = shard.must_reload && !status.is(Status::Resigned);
@@ -108,47 +90,51 @@ pub(super) async fn run(
             return refuse_all(&mut mailbox).await;
         }
         tracing::warn!(
-            partition,
-            "reloading the group coordinator's shard after a storage error"
+            coordinator = M::NAME,
+            partition = place.partition,
+            "reloading a shard after a storage error"
         );
         status.advance(Status::Loading);
     }
 }
 
 /// Loads the shard on a blocking thread; a few at a time, so that a start with many partitions takes little memory.
-async fn load(partition: i32, shared: &Arc<Shared>, status: &StatusCell) -> Option<(Hard, Rewriting)> {
+async fn load<M: Machine>(place: &Place<M>, shared: &Arc<Shared<M>>) -> Option<(M::Hard, Rewriting<M::Hard>)> {
+    let partition = place.partition;
+    let (rewrite_bytes, max_bytes) = (shared.limits.rewrite_bytes, shared.limits.load_buffer_bytes);
     let offsets = shared.log.offsets(partition)?;
     if offsets.log_start_offset == offsets.log_end_offset {
-        return Some((Hard::default(), Rewriting::new(shared.config.rewrite_bytes, 0, 0)));
+        return Some((M::Hard::default(), Rewriting::new(rewrite_bytes, 0, 0)));
     }
     let permit = Arc::clone(&shared.load_permits).acquire_owned().await.ok()?;
-    if status.is(Status::Resigned) {
+    if place.status.is(Status::Resigned) {
         return None;
     }
-    let (log, max_bytes) = (Arc::clone(&shared.log), shared.config.offsets_load_buffer_size);
-    let rewrite_bytes = shared.config.rewrite_bytes;
+    let log = Arc::clone(&shared.log);
     let loading = shared.runtime.spawn_blocking(move || {
         let _permit = permit;
-        let loaded = loader::load(&*log, partition, max_bytes)?;
+        let loaded = loader::load::<M::Hard>(&*log, partition, max_bytes)?;
         let rewriting = if loaded.has_foreign_records {
             Rewriting::off()
         } else {
-            Rewriting::new(rewrite_bytes, loaded.size_bytes, size_in_log(&loaded.hard))
+            Rewriting::new(rewrite_bytes, loaded.size_bytes, loaded.hard.size_in_log())
         };
         Ok::<_, LoadError>((loaded.hard, rewriting, loaded.size_bytes))
     });
     match loading.await {
         Ok(Ok((hard, rewriting, size_bytes))) => {
+            let keys = hard.key_count();
             tracing::info!(
+                coordinator = M::NAME,
                 partition,
-                groups = hard.len(),
+                keys,
                 size_bytes,
-                "loaded offsets and group metadata"
+                "loaded a shard's state"
             );
             Some((hard, rewriting))
         }
         Ok(Err(error)) => {
-            tracing::error!(partition, %error, "loading offsets and group metadata failed; its groups are not served");
+            tracing::error!(coordinator = M::NAME, partition, %error, "a shard's state cannot be loaded, it is not served");
             None
         }
         // The runtime is going down.
@@ -157,61 +143,57 @@ async fn load(partition: i32, shared: &Arc<Shared>, status: &StatusCell) -> Opti
 }
 
 /// Answers whatever comes in after the shard has ended.
-async fn refuse_all(mailbox: &mut mpsc::Receiver<Event>) {
-    while let Some(event) = mailbox.recv().await {
-        if let Event::Request(_, client) = event {
-            answer(client, Err(ErrorCode::NotCoordinator));
-        }
+async fn refuse_all<M: Machine>(mailbox: &mut mpsc::Receiver<Message<M>>) {
+    while let Some(message) = mailbox.recv().await {
+        message.refuse(ErrorCode::NotCoordinator);
     }
 }
 
-impl Shard {
-    fn new(partition: i32, shared: Arc<Shared>, status: Arc<StatusCell>, hard: Hard, rewriting: Rewriting) -> Self {
+impl<'a, M: Machine> Shard<'a, M> {
+    fn new(place: &'a Place<M>, shared: Arc<Shared<M>>, hard: M::Hard, rewriting: Rewriting<M::Hard>) -> Self {
         let now = (shared.clock)();
         let mut uuid = || (shared.entropy)();
         let mut cx = Cx {
             now,
+            coordinator_epoch: place.leader_epoch,
             config: &shared.config,
             uuid: &mut uuid,
-            groups_left: 0,
+            keys_left: 0,
         };
-        let (machine, outcomes) = GroupShard::after_load(hard, &mut cx);
+        let (machine, outcomes) = M::after_load(hard, &mut cx);
         let mut shard = Self {
-            partition,
+            place,
             shared,
-            status,
             machine,
             clients: HashMap::new(),
             next_token: 0,
-            staged: VecDeque::new(),
+            staging: Staging::default(),
             releases: Releases::default(),
             rewriting,
-            counted_groups: 0,
-            groups_left: 0,
+            counted_keys: 0,
+            keys_left: 0,
             must_reload: false,
         };
         shard.stage_all(outcomes);
         shard.flush(now);
-        shard.publish_group_count();
+        shard.publish_key_count();
         shard
     }
 
-    async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Event>) {
-        let mut events = Vec::new();
+    async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Message<M>>) {
+        let mut messages = Vec::new();
         while !self.must_reload {
-            let is_open = self.next_turn(mailbox, &mut events).await;
-            if !is_open || self.status.is(Status::Resigned) {
-                for event in events.drain(..) {
-                    if let Event::Request(_, client) = event {
-                        answer(client, Err(ErrorCode::NotCoordinator));
-                    }
+            let is_open = self.next_turn(mailbox, &mut messages).await;
+            if !is_open || self.place.status.is(Status::Resigned) {
+                for message in messages.drain(..) {
+                    message.refuse(ErrorCode::NotCoordinator);
                 }
                 return;
             }
             let now = (self.shared.clock)();
-            self.groups_left = self.shared.groups_left();
-            for event in events.drain(..) {
-                self.on_event(now, event);
+            self.keys_left = self.shared.keys_left();
+            for message in messages.drain(..) {
+                self.on_message(now, message);
             }
             self.flush(now);
             if self
@@ -219,18 +201,18 @@ impl Shard {
                 .next_deadline()
                 .is_some_and(|deadline_ms| deadline_ms <= now.mono_ms)
             {
-                let outcomes = self.with_cx(now, GroupShard::on_deadline);
+                let outcomes = self.with_cx(now, M::on_deadline);
                 self.stage_all(outcomes);
                 self.flush(now);
             }
             self.rewrite(now);
             self.releases.expire(now.mono_ms);
-            self.publish_group_count();
+            self.publish_key_count();
         }
     }
 
-    /// Waits for events, a deadline or the high watermark; false when the mailbox is closed.
-    async fn next_turn(&mut self, mailbox: &mut mpsc::Receiver<Event>, events: &mut Vec<Event>) -> bool {
+    /// Waits for messages, a deadline or the high watermark; false when the mailbox is closed.
+    async fn next_turn(&mut self, mailbox: &mut mpsc::Receiver<Message<M>>, messages: &mut Vec<Message<M>>) -> bool {
         let now = (self.shared.clock)();
         let deadlines = [
             self.machine.next_deadline(),
@@ -242,10 +224,11 @@ impl Shard {
             tokio::time::sleep(Duration::from_millis(wait_ms))
         });
         let committed = self.releases.next_end_offset();
-        let committed = committed.map(|end_offset| self.shared.log.wait_high_watermark(self.partition, end_offset));
+        let partition = self.place.partition;
+        let committed = committed.map(|end_offset| self.shared.log.wait_high_watermark(partition, end_offset));
         tokio::select! {
             biased;
-            count = mailbox.recv_many(events, MAX_EVENTS_PER_TURN) => return count > 0,
+            count = mailbox.recv_many(messages, MAX_MESSAGES_PER_TURN) => return count > 0,
             () = or_never(sleep) => {}
             () = or_never(committed) => {}
         }
@@ -253,10 +236,10 @@ impl Shard {
         true
     }
 
-    fn on_event(&mut self, now: Now, event: Event) {
-        match event {
-            Event::Request(request, client) => {
-                if reads_log(&request) && !self.staged.is_empty() {
+    fn on_message(&mut self, now: Now, message: Message<M>) {
+        match message {
+            Message::Request(request, client) => {
+                if self.staging.holds(M::sees(&request)) {
                     self.flush(now);
                 }
                 if self.must_reload {
@@ -268,88 +251,82 @@ impl Shard {
                 let outcome = self.with_cx(now, |machine, cx| machine.handle(cx, token, &request));
                 self.stage(outcome);
             }
-            Event::TopicsDeleted(topics) => {
-                self.flush(now);
-                let outcomes = self.with_cx(now, |machine, _| machine.on_topics_deleted(&topics));
-                self.stage_all(outcomes);
+            Message::Event(event) => {
+                if self.staging.holds(M::event_sees(&event)) {
+                    self.flush(now);
+                }
+                // What is not handled before the state is loaded anew follows from the state, or is asked for again.
+                if !self.must_reload {
+                    let outcomes = self.with_cx(now, |machine, cx| machine.on_event(cx, event));
+                    self.stage_all(outcomes);
+                }
+            }
+            Message::Marker(marker, client) => self.on_marker(now, &marker, client),
+        }
+    }
+
+    /// Ends a producer's transaction in this log, behind everything that is on its way.
+    fn on_marker(&mut self, now: Now, marker: &Marker, client: Client<()>) {
+        self.flush(now);
+        if self.must_reload {
+            return answer(client, Err(ErrorCode::NotCoordinator));
+        }
+        match self.shared.log.append_marker(self.place.partition, marker) {
+            Ok(offset) => {
+                self.machine
+                    .hard_mut()
+                    .replay_marker(offset, marker.producer_id, marker.committed);
+                self.rewriting.on_appended(MARKER_BYTES);
+                let deadline_ms = now.mono_ms + self.shared.limits.commit_timeout_ms;
+                self.releases.wait_marker(offset + 1, deadline_ms, client);
+            }
+            Err(error) => {
+                let partition = self.place.partition;
+                tracing::warn!(coordinator = M::NAME, partition, ?marker, %error, "a marker could not be appended");
+                self.must_reload = error == CoordinatorAppendError::Storage;
+                answer(client, Err(error.into()));
             }
         }
     }
 
-    fn with_cx<R>(&mut self, now: Now, call: impl FnOnce(&mut GroupShard, &mut Cx<'_>) -> R) -> R {
+    fn with_cx<R>(&mut self, now: Now, call: impl FnOnce(&mut M, &mut Cx<'_, M::Config>) -> R) -> R {
         let mut uuid = || (self.shared.entropy)();
         let mut cx = Cx {
             now,
+            coordinator_epoch: self.place.leader_epoch,
             config: &self.shared.config,
             uuid: &mut uuid,
-            groups_left: self.groups_left,
+            keys_left: self.keys_left,
         };
         let result = call(&mut self.machine, &mut cx);
-        self.groups_left = cx.groups_left;
+        self.keys_left = cx.keys_left;
         result
     }
 
-    fn stage_all(&mut self, outcomes: Vec<Outcome>) {
+    fn stage_all(&mut self, outcomes: Vec<Outcome<M>>) {
         for outcome in outcomes {
             self.stage(outcome);
         }
     }
 
-    /// Queues an outcome for the next append; a splittable one in pieces that fit into a batch.
-    fn stage(&mut self, outcome: Outcome) {
-        let Outcome {
-            group_id,
-            records,
-            splittable,
-            before,
-            replies,
-            on_append,
-        } = outcome;
-        self.stage_all(before);
-        // What cannot be split has only the limit of the coordinator.
-        let without_overhead = |batch_bytes: usize| batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES);
-        let max_bytes = without_overhead(self.shared.config.max_batch_bytes);
-        let piece_bytes = if splittable {
-            without_overhead(self.preferred_batch_bytes())
-        } else {
-            max_bytes
-        };
-        let mut staged = Staged::new(group_id.clone());
-        for record in records {
-            let encoded = record.encode();
-            let size_bytes = encoded.as_ref().map_or(0, size_of_encoded);
-            if splittable && !staged.records.is_empty() && staged.size_bytes + size_bytes > piece_bytes {
-                self.staged
-                    .push_back(std::mem::replace(&mut staged, Staged::new(group_id.clone())));
-            }
-            staged.size_bytes += size_bytes;
-            staged.records.push(record);
-            match (&mut staged.encoded, encoded) {
-                (Ok(all), Ok(encoded)) => all.push(encoded),
-                (all, Err(_)) => *all = Err(CoordinatorAppendError::TooLarge),
-                (Err(_), Ok(_)) => {}
-            }
-            if staged.size_bytes > max_bytes {
-                staged.encoded = Err(CoordinatorAppendError::TooLarge);
-            }
-        }
-        self.staged.push_back(Staged {
-            replies,
-            on_append,
-            ..staged
-        });
+    /// Queues an outcome for the next append.
+    fn stage(&mut self, outcome: Outcome<M>) {
+        let limits = self.batch_limits();
+        self.staging.push(outcome, limits);
     }
 
-    /// How large a batch may be where there is a choice.
-    fn preferred_batch_bytes(&self) -> usize {
-        let log_bytes = self.shared.log.max_batch_bytes(self.partition);
-        log_bytes.min(self.shared.config.max_batch_bytes)
+    fn batch_limits(&self) -> BatchLimits {
+        let max_bytes = self.shared.limits.max_batch_bytes;
+        BatchLimits {
+            preferred_bytes: self.shared.log.max_batch_bytes(self.place.partition).min(max_bytes),
+            max_bytes,
+        }
     }
 
     /// Appends everything that is queued, batch by batch, and what follows from it.
     fn flush(&mut self, now: Now) {
-        while !self.staged.is_empty() && !self.must_reload {
-            let batch = self.next_batch();
+        while !self.staging.is_empty() && !self.must_reload {
+            let batch = self.staging.next_batch(self.batch_limits());
             match self.append(now, &batch) {
                 Ok(last_offset) => self.on_appended(now, batch, last_offset),
                 Err(error) => self.on_refused(now, batch, error),
@@ -358,79 +335,67 @@ impl Shard {
         self.release_committed();
     }
 
-    /// Takes outcomes off the queue, as many as fit into one batch.
-    fn next_batch(&mut self) -> Vec<Staged> {
-        let mut batch = Vec::new();
-        let mut size_bytes = BATCH_OVERHEAD_BYTES;
-        let max_bytes = self.preferred_batch_bytes();
-        while let Some(staged) = self.staged.front() {
-            if !batch.is_empty() && size_bytes + staged.size_bytes > max_bytes {
-                break;
-            }
-            size_bytes += staged.size_bytes;
-            batch.extend(self.staged.pop_front());
-        }
-        batch
-    }
-
     /// Appends the records of a batch; `None` when there are none.
-    fn append(&mut self, now: Now, batch: &[Staged]) -> Result<Option<i64>, CoordinatorAppendError> {
-        let mut builder = BatchBuilder::new(TimestampType::CreateTime, Compression::None);
-        for encoded in batch.iter().flat_map(|staged| staged.encoded.iter().flatten()) {
-            builder.append(now.wall_ms, Some(&encoded.key), encoded.value.as_deref(), &[]);
-        }
-        if builder.is_empty() {
+    fn append(&mut self, now: Now, staged: &[Staged<M>]) -> Result<Option<i64>, CoordinatorAppendError> {
+        let Some(batch) = staging::build(staged, now.wall_ms) else {
             return Ok(None);
-        }
-        let batch = builder.build();
+        };
         let size_bytes = batch.size_bytes() as u64;
-        let last_offset = self.shared.log.append(self.partition, batch)?;
+        let guard = staged.iter().find_map(|staged| staged.producer?.guard);
+        let last_offset = self.shared.log.append(self.place.partition, batch, guard)?;
         self.rewriting.on_appended(size_bytes);
         Ok(Some(last_offset))
     }
 
-    fn on_appended(&mut self, now: Now, batch: Vec<Staged>, last_offset: Option<i64>) {
+    fn on_appended(&mut self, now: Now, batch: Vec<Staged<M>>, last_offset: Option<i64>) {
         let written = batch.iter().map(Staged::written).sum::<usize>();
         let written = i64::try_from(written).unwrap_or(i64::MAX);
         let mut offset = last_offset.map_or(0, |last_offset| last_offset + 1 - written);
-        for staged in batch {
-            let result = staged.encoded.map(drop);
-            if result.is_ok() {
-                for record in staged.records {
-                    self.machine.replay(offset, None, record);
-                    offset += 1;
-                }
+        for mut staged in batch {
+            let result = match &staged.encoded {
+                Ok(_) => Ok(()),
+                Err(error) => Err(*error),
+            };
+            let producer_id = staged.producer.map(|producer| producer.producer_id);
+            for record in staged.records.drain(..).filter(|_| result.is_ok()) {
+                self.machine.hard_mut().replay(offset, producer_id, record);
+                offset += 1;
             }
-            self.finish(now, staged.group_id, staged.replies, staged.on_append, result);
+            self.finish(now, staged, result);
         }
     }
 
-    fn on_refused(&mut self, now: Now, batch: Vec<Staged>, error: CoordinatorAppendError) {
-        tracing::warn!(partition = self.partition, %error, "group records could not be appended");
+    fn on_refused(&mut self, now: Now, batch: Vec<Staged<M>>, error: CoordinatorAppendError) {
+        let partition = self.place.partition;
         self.must_reload = error == CoordinatorAppendError::Storage;
-        self.rewriting.on_refused(now.mono_ms);
+        if matches!(error, CoordinatorAppendError::Refused(_)) {
+            // The producer is an old one, or has no transaction: its own affair.
+            tracing::debug!(coordinator = M::NAME, partition, %error, "a transactional batch was refused");
+        } else {
+            tracing::warn!(coordinator = M::NAME, partition, %error, "records could not be appended");
+            self.rewriting.on_refused(now.mono_ms);
+        }
         for staged in batch {
-            let result = if staged.records.is_empty() {
-                Ok(())
-            } else {
-                Err(staged.encoded.err().unwrap_or(error))
+            let result = match &staged.encoded {
+                _ if staged.records.is_empty() => Ok(()),
+                Ok(_) => Err(error),
+                Err(error) => Err(*error),
             };
-            self.finish(now, staged.group_id, staged.replies, staged.on_append, result);
+            self.finish(now, staged, result);
         }
     }
 
     /// Writes a piece of the state again, or gives up what lies before a pass that is safe on the disk.
     fn rewrite(&mut self, now: Now) {
-        let log_end_offset = self.machine.last_written_offset(None) + 1;
-        if !self.staged.is_empty() || self.must_reload {
+        let log_end_offset = self.machine.hard().last_written_offset(None) + 1;
+        if !self.staging.is_empty() || self.must_reload {
             return;
         }
         if let Some(pass) = self.rewriting.pass(now.mono_ms, log_end_offset) {
-            let records = pass.next(
-                self.machine.hard(),
-                MAX_REWRITTEN_PER_TURN,
-                MAX_REWRITTEN_BYTES_PER_TURN,
-            );
+            let records = self
+                .machine
+                .hard()
+                .rewrite_next(pass, MAX_REWRITTEN_PER_TURN, MAX_REWRITTEN_BYTES_PER_TURN);
             if records.is_empty() {
                 self.rewriting.on_end(now.mono_ms, log_end_offset);
             } else {
@@ -438,10 +403,11 @@ impl Shard {
             }
         }
         if let Some((offset, end_offset)) = self.rewriting.forgettable(now.mono_ms)
-            && self.shared.log.forget_before(self.partition, offset, end_offset)
+            && self.shared.log.forget_before(self.place.partition, offset, end_offset)
         {
             tracing::debug!(
-                partition = self.partition,
+                coordinator = M::NAME,
+                partition = self.place.partition,
                 offset,
                 "the state was written again, the log begins there"
             );
@@ -451,105 +417,82 @@ impl Shard {
 
     /// Appends a piece of the state. When a record of it does not fit, the pass counts for nothing: what lies before
     /// is the only place where that record stands.
-    fn write_again(&mut self, now: Now, records: Vec<Record>) {
+    fn write_again(&mut self, now: Now, records: Vec<<M::Hard as HardState>::Record>) {
         self.stage(Outcome {
             records,
             splittable: true,
             ..Outcome::default()
         });
-        if self.staged.iter().any(|staged| staged.encoded.is_err()) {
+        let Some(size_bytes) = self.staging.size_bytes() else {
             tracing::warn!(
-                partition = self.partition,
+                coordinator = M::NAME,
+                partition = self.place.partition,
                 "a record is too large to be written again, the log stays as it is"
             );
-            self.staged.clear();
+            self.staging.clear();
             self.rewriting.on_refused(now.mono_ms);
             return;
-        }
-        self.rewriting
-            .on_written(self.staged.iter().map(|staged| staged.size_bytes as u64).sum());
+        };
+        self.rewriting.on_written(size_bytes);
         self.flush(now);
     }
 
     /// The records of an outcome are in the log, or are not: answers, and tells the machine.
-    fn finish(
-        &mut self,
-        now: Now,
-        group_id: Option<Arc<str>>,
-        replies: Vec<(ReplyToken, Reply)>,
-        on_append: Option<OnAppend>,
-        result: Result<(), CoordinatorAppendError>,
-    ) {
-        let end_offset = self.machine.last_written_offset(group_id.as_deref()) + 1;
-        for (token, reply) in replies {
+    fn finish(&mut self, now: Now, staged: Staged<M>, result: Result<(), CoordinatorAppendError>) {
+        let key = staged.key;
+        let end_offset = self.machine.hard().last_written_offset(key.as_deref()) + 1;
+        for (token, reply) in staged.replies {
             // The machine answers each token once.
             let Some(client) = self.clients.remove(&token) else {
                 continue;
             };
             match result {
                 Ok(()) => {
-                    let deadline_ms = now.mono_ms + self.shared.config.offsets_commit_timeout_ms;
+                    let deadline_ms = now.mono_ms + self.shared.limits.commit_timeout_ms;
                     self.releases.wait(end_offset, deadline_ms, client, reply);
                 }
                 Err(error) => answer(client, Err(error.into())),
             }
         }
-        if let (Some(group_id), Some(on_append)) = (group_id, on_append) {
+        if result.is_ok() {
+            for effect in staged.effects {
+                self.releases.wait_effect(end_offset, effect);
+            }
+        }
+        if let (Some(key), Some(on_append)) = (key, staged.on_append) {
             let result = result.map_err(ErrorCode::from);
-            let outcome = self.with_cx(now, |machine, cx| machine.on_append(cx, &group_id, on_append, result));
+            let outcome = self.with_cx(now, |machine, cx| machine.on_append(cx, &key, on_append, result));
             self.stage(outcome);
         }
     }
 
-    /// Sends the answers whose state is committed by now.
+    /// Sends the answers whose state is committed by now, and has the effects done.
     fn release_committed(&mut self) {
-        if self.releases.next_end_offset().is_some() {
-            let high_watermark = self
-                .shared
-                .log
-                .offsets(self.partition)
-                .map(|offsets| offsets.high_watermark);
-            // What depends on no record needs no committed one.
-            self.releases.release(high_watermark.unwrap_or(0));
+        if self.releases.next_end_offset().is_none() {
+            return;
+        }
+        let offsets = self.shared.log.offsets(self.place.partition);
+        // What depends on no record needs no committed one.
+        let high_watermark = offsets.map_or(0, |offsets| offsets.high_watermark);
+        for effect in self.releases.release(high_watermark) {
+            (self.shared.perform)(effect, self.place.events.clone());
         }
     }
 
-    fn publish_group_count(&mut self) {
-        let groups = self.machine.group_count();
-        self.shared.count_groups(self.counted_groups, groups);
-        self.counted_groups = groups;
+    fn publish_key_count(&mut self) {
+        let keys = self.machine.key_count();
+        self.shared.count_keys(self.counted_keys, keys);
+        self.counted_keys = keys;
     }
 
     /// Fails everything that waits: its clients find the coordinator again and start anew.
     fn close(mut self) {
-        self.shared.count_groups(self.counted_groups, 0);
+        self.shared.count_keys(self.counted_keys, 0);
         self.releases.fail_all(ErrorCode::NotCoordinator);
         for client in std::mem::take(&mut self.clients).into_values() {
             answer(client, Err(ErrorCode::NotCoordinator));
         }
     }
-}
-
-impl Staged {
-    fn new(group_id: Option<Arc<str>>) -> Self {
-        Self {
-            group_id,
-            records: Vec::new(),
-            encoded: Ok(Vec::new()),
-            size_bytes: 0,
-            replies: Vec::new(),
-            on_append: None,
-        }
-    }
-
-    /// How many of its records go into the log.
-    fn written(&self) -> usize {
-        self.encoded.as_ref().map_or(0, Vec::len)
-    }
-}
-
-fn size_of_encoded(encoded: &EncodedRecord) -> usize {
-    RECORD_OVERHEAD_BYTES + encoded.key.len() + encoded.value.as_ref().map_or(0, Bytes::len)
 }
 
 /// The future's end, or for ever when there is none.

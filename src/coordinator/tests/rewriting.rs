@@ -6,19 +6,19 @@ use super::*;
 use crate::coordinator::runtime::log::CoordinatorLog;
 
 /// With this a shard writes its state again every few commits.
-fn config() -> GroupConfig {
-    GroupConfig {
+fn limits() -> Limits {
+    Limits {
         rewrite_bytes: 2_000,
-        ..GroupConfig::default()
+        ..Limits::default()
     }
 }
 
 async fn coordinator(log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
-    coordinator_with(config(), log).await
+    coordinator_with(limits(), log).await
 }
 
-async fn coordinator_with(config: GroupConfig, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
-    let groups = start(config, log);
+async fn coordinator_with(limits: Limits, log: &Arc<MemoryLog>) -> Arc<GroupCoordinator> {
+    let groups = start(limits, log);
     elect_all(&groups);
     while groups.list_groups(ListRequest::default()).await == Err(ErrorCode::CoordinatorLoadInProgress) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -106,9 +106,9 @@ async fn nothing_is_given_up_before_the_new_is_safe() {
 async fn a_pass_that_cannot_be_written_is_begun_again() {
     let log = MemoryLog::new(PARTITIONS);
     let groups = start(
-        GroupConfig {
+        Limits {
             rewrite_bytes: 1 << 20,
-            ..config()
+            ..limits()
         },
         &log,
     );
@@ -137,7 +137,7 @@ async fn a_log_that_is_not_understood_stays_as_it_is() {
         Some(b"a record of another kind of group"),
         &[],
     );
-    let appended = log.append(partition_of("g", PARTITIONS), foreign.build());
+    let appended = log.append(partition_of("g", PARTITIONS), foreign.build(), None);
     assert_eq!(appended, Ok(0));
     let groups = coordinator(&log).await;
     commit_often(&groups, "g", 200).await;
@@ -149,18 +149,18 @@ async fn a_log_that_is_not_understood_stays_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_written_again_is_not_given_up() {
     let log = MemoryLog::new(PARTITIONS);
-    let groups = start(GroupConfig::default(), &log);
+    let groups = start(Limits::default(), &log);
     elect_all(&groups);
     let mut request = join("g", "");
     request.protocols[0].metadata = Bytes::from(vec![7; 2_000]);
     let joined = groups.join_group(request).await;
     groups.sync_group(sync("g", &joined)).await;
     groups.shutdown().await;
-    let config = GroupConfig {
+    let limits = Limits {
         max_batch_bytes: 1_000,
-        ..config()
+        ..limits()
     };
-    let groups = coordinator_with(config, &log).await;
+    let groups = coordinator_with(limits, &log).await;
     // On the shard of "g" as well.
     let mut names = (0..).map(|number| format!("other-{number}"));
     let other = names.find(|name| partition_of(name, PARTITIONS) == partition_of("g", PARTITIONS));

@@ -225,7 +225,7 @@ fn topics_are_made_only_when_named_allowed_and_legal() {
         made.into_iter().map(|spec| spec.name).collect()
     };
     let request = named(&["new", "a", "no/", "__transaction_state", "__cluster_metadata"]);
-    assert_eq!(making(&config, &request, 9), ["new"]);
+    assert_eq!(making(&config, &request, 9), ["__transaction_state", "new"]);
     assert!(making(&config, &request.clone().with_allow_auto_topic_creation(false), 9).is_empty());
     assert!(
         making(
@@ -243,10 +243,11 @@ fn topics_are_made_only_when_named_allowed_and_legal() {
     let own = topics_to_make(
         &config,
         &MetadataImage::default(),
-        &named(&[topic_name::CONSUMER_OFFSETS]),
+        &named(&[topic_name::CONSUMER_OFFSETS, topic_name::TRANSACTION_STATE]),
         9,
     );
     assert_eq!((own[0].num_partitions, own[0].configs.len()), (50, 3));
+    assert_eq!((own[1].num_partitions, own[1].configs.len()), (50, 5));
 }
 
 #[test]

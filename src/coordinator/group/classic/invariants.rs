@@ -17,6 +17,7 @@ use crate::coordinator::group::api::{
 };
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::testing::{World, join_request, protocol};
+use crate::coordinator::runtime::machine::Machine;
 
 /// How many clients there are; the last ones are static.
 const CLIENTS: usize = 5;
@@ -302,8 +303,27 @@ fn instance_or_id(client: usize, member_id: &str) -> String {
     instance(client).map_or_else(|| member_id.to_owned(), |instance| instance.to_string())
 }
 
+/// The member was told the first assignment, and after the restart the second.
+#[test]
+fn what_the_leader_gave_first_counts() {
+    let sync = |gives| Event::Sync { client: 3, gives };
+    let join = Event::Join {
+        client: 3,
+        protocols: 0,
+        forgets_id: false,
+        old_version: true,
+    };
+    let mut run = Run::new();
+    let begin = [join, Event::Wait { ms: 3_000 }, Event::Together, sync(0), sync(1)];
+    for event in begin.iter().chain(&[Event::Together, Event::Restart, sync(0)]) {
+        run.step(event);
+    }
+    run.world.flush();
+    assert!(!run.given.is_empty(), "somebody was given an assignment");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_group_keeps_its_invariants(events in prop::collection::vec(event(), 1..80)) {

@@ -94,6 +94,8 @@ pub(super) struct ClassicGroup {
     pending_members: BTreeSet<Arc<str>>,
     /// Members of this generation that have not sent SyncGroup.
     pending_sync: BTreeSet<Arc<str>>,
+    /// The generation whose assignment is in the log or on its way: what the leader said first counts.
+    assigned_generation: Option<i32>,
     /// How many members have a JoinGroup parked.
     awaiting_join: usize,
     /// How many members support each protocol.
@@ -126,6 +128,7 @@ impl ClassicGroup {
             static_members: BTreeMap::new(),
             pending_members: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
+            assigned_generation: None,
             awaiting_join: 0,
             supported_protocols: BTreeMap::new(),
             subscribed_topics: None,
@@ -273,18 +276,34 @@ impl ClassicGroup {
         if generation_id < 0 && self.state == GroupState::Empty {
             return Ok(());
         }
-        if generation_id >= 0 || !member_id.is_empty() || group_instance_id.is_some() {
-            self.validate_member(member_id, group_instance_id)?;
-            if generation_id != self.generation_id {
-                return Err(ErrorCode::IllegalGeneration);
-            }
-        } else if self.state != GroupState::Empty {
+        if generation_id < 0 && member_id.is_empty() && group_instance_id.is_none() {
             return Err(ErrorCode::UnknownMemberId);
         }
+        self.validate_transactional_commit(member_id, group_instance_id, generation_id)?;
         match self.state {
             // The old assignment is over and the new one not known yet: nobody can own what it commits.
             GroupState::CompletingRebalance => Err(ErrorCode::RebalanceInProgress),
             _ => Ok(()),
+        }
+    }
+
+    /// The same for a commit in a transaction, for which neither the group's state counts nor, when none is named, who
+    /// its members are: old producers cannot name one.
+    pub(super) fn validate_transactional_commit(
+        &self,
+        member_id: &str,
+        group_instance_id: Option<&str>,
+        generation_id: i32,
+    ) -> Result<(), ErrorCode> {
+        let names_nobody = member_id.is_empty() && group_instance_id.is_none();
+        if generation_id < 0 && (names_nobody || self.state == GroupState::Empty) {
+            return Ok(());
+        }
+        self.validate_member(member_id, group_instance_id)?;
+        if generation_id == self.generation_id {
+            Ok(())
+        } else {
+            Err(ErrorCode::IllegalGeneration)
         }
     }
 

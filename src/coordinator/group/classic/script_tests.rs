@@ -15,7 +15,10 @@ use crate::coordinator::group::api::{
 };
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::record::Record;
-use crate::coordinator::group::testing::{World, join_request, options, protocol};
+use crate::coordinator::group::testing::{Entry, World, in_transaction, join_request, options, protocol};
+use crate::coordinator::runtime::machine::Machine;
+
+mod transactional_commits;
 
 struct Script {
     world: World,
@@ -29,8 +32,12 @@ fn check(script: &str) {
 }
 
 fn check_with(config: GroupConfig, script: &str) {
+    check_in(World::new(config), script);
+}
+
+fn check_in(world: World, script: &str) {
     let mut run = Script {
-        world: World::new(config),
+        world,
         ids: BTreeMap::new(),
         labels: BTreeMap::new(),
     };
@@ -73,8 +80,14 @@ impl Script {
             }
             _ => panic!("unknown event {line:?}"),
         }
-        for record in &self.world.log.clone()[records..] {
-            effects.push(self.tell_record(record));
+        for entry in self.world.log.clone().split_off(records) {
+            match entry {
+                Entry::Record(None, record) => effects.push(self.tell_record(&record)),
+                Entry::Record(Some(producer_id), record) => {
+                    effects.push(format!("transaction {producer_id}, {}", self.tell_record(&record)));
+                }
+                Entry::Marker(..) => {}
+            }
         }
         for (token, reply) in self.world.answered.clone().split_off(answers) {
             let label = self.labels[&token].clone();
@@ -145,15 +158,18 @@ impl Script {
                 }];
                 Request::Leave(LeaveRequest { group_id, members })
             }
-            "commit" => Request::Commit(CommitRequest {
-                group_id,
-                generation_id,
-                member_id,
-                group_instance_id,
-                retention_time_ms: None,
-                knows_group_id_not_found: number("v", 9) >= 9,
-                topics: vec![one_offset()],
-            }),
+            "commit" | "txn-commit" => {
+                let commit = CommitRequest {
+                    group_id,
+                    generation_id,
+                    member_id,
+                    group_instance_id,
+                    retention_time_ms: None,
+                    knows_group_id_not_found: number("v", 9) >= 9,
+                    topics: vec![one_offset()],
+                };
+                commit_request(command, commit)
+            }
             "describe" => Request::Describe(vec![group_id]),
             _ => panic!("unknown request {command:?}"),
         }
@@ -283,6 +299,13 @@ impl Script {
             "{state} generation {generation_id} leader {leader} [{}]",
             members.join(" ")
         )
+    }
+}
+
+fn commit_request(command: &str, commit: CommitRequest) -> Request {
+    match command {
+        "commit" => Request::Commit(commit),
+        _ => Request::CommitTransactional(in_transaction(7, commit)),
     }
 }
 
@@ -1022,12 +1045,10 @@ fn ids_are_given_out_up_to_a_limit() {
 
 #[test]
 fn groups_are_made_up_to_a_limit() {
-    let config = GroupConfig {
-        max_groups: 0,
-        ..GroupConfig::default()
-    };
-    check_with(
-        config,
+    let mut world = World::new(GroupConfig::default());
+    world.groups_left = 0;
+    check_in(
+        world,
         "
         newA join
             newA join: GROUP_MAX_SIZE_REACHED -

@@ -35,7 +35,8 @@ impl ClassicEvent<'_, '_> {
             GroupState::CompletingRebalance => {
                 self.note_synced(member_id);
                 self.park_sync(member_id, token);
-                if self.group.is_leader(member_id) {
+                let is_assigned = self.group.assigned_generation == Some(request.generation_id);
+                if self.group.is_leader(member_id) && !is_assigned {
                     self.persist_assignment(request);
                 }
             }
@@ -78,7 +79,10 @@ impl ClassicEvent<'_, '_> {
         }
     }
 
+    /// Once per generation: a second record would stand in the log behind the one that the members were told of. When it
+    /// cannot be written, a new generation begins.
     fn persist_assignment(&mut self, request: &SyncRequest) {
+        self.group.assigned_generation = Some(request.generation_id);
         let mut assignments: BTreeMap<Arc<str>, Bytes> = BTreeMap::new();
         for (member_id, assignment) in &request.assignments {
             if self.group.members.contains_key(member_id) {

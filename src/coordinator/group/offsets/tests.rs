@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use crate::coordinator::group::api::{CommitPartition, CommitRequest, FetchTopic, Request};
 use crate::coordinator::group::config::GroupConfig;
-use crate::coordinator::group::hard::Hard;
-use crate::coordinator::group::record::{OffsetAndMetadata, Record};
+use crate::coordinator::group::record::Record;
 use crate::coordinator::group::testing::{
     World, commit, commit_of, fetch, join_request, leave_request, offsets, stable_member,
 };
+use crate::coordinator::runtime::machine::Machine;
+
+mod transactions;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -115,7 +117,7 @@ fn offsets_of_a_simple_group_expire_seven_days_after_their_commit() {
     assert_eq!(offsets(&mut world), ["t-1=2"]);
     world.advance(DAY_MS);
     assert_eq!(offsets(&mut world), Vec::<String>::new());
-    assert_eq!(world.shard.group_count(), 0);
+    assert_eq!(world.shard.key_count(), 0);
     world.advance(DAY_MS);
     assert_eq!(world.shard.next_deadline(), None, "nothing is left to look for");
 }
@@ -165,9 +167,9 @@ fn after_the_last_member_left_offsets_are_kept_for_seven_days() {
     assert_eq!(offsets(&mut world), ["read-0=1"]);
     world.advance(DAY_MS + 600_000);
     assert_eq!(offsets(&mut world), Vec::<String>::new());
-    assert_eq!(world.shard.group_count(), 0, "the group went with its offsets");
+    assert_eq!(world.shard.key_count(), 0, "the group went with its offsets");
     assert_eq!(
-        world.log.last(),
+        world.records(0).last(),
         Some(&Record::GroupMetadata {
             group_id: Arc::from("g"),
             value: None
@@ -179,9 +181,9 @@ fn after_the_last_member_left_offsets_are_kept_for_seven_days() {
 fn a_group_without_offsets_goes_at_the_next_look() {
     let mut world = world();
     world.request(&Request::Join(join_request("g", "")));
-    assert_eq!(world.shard.group_count(), 1);
+    assert_eq!(world.shard.key_count(), 1);
     world.advance(600_000);
-    assert_eq!(world.shard.group_count(), 0);
+    assert_eq!(world.shard.key_count(), 0);
     assert_eq!(*world.shard.hard(), world.fold_log());
 }
 
@@ -199,7 +201,7 @@ fn a_group_whose_first_record_failed_goes_without_a_trace() {
         },
     );
     world.advance(600_000);
-    assert_eq!((world.shard.group_count(), world.log.len()), (1, 1));
+    assert_eq!((world.shard.key_count(), world.log.len()), (1, 1));
 }
 
 #[test]
@@ -215,66 +217,5 @@ fn offsets_of_deleted_topics_go() {
         offsets(&mut world),
         ["t-0=1"],
         "the other topic of this name was deleted"
-    );
-}
-
-/// What an offset record of a transaction holds.
-fn pending(offset: i64) -> Record {
-    let value = OffsetAndMetadata {
-        committed_offset: offset,
-        leader_epoch: -1,
-        metadata: Box::from(""),
-        commit_timestamp_ms: 0,
-        expire_timestamp_ms: None,
-        topic_id: Uuid::nil(),
-    };
-    Record::OffsetCommit {
-        group_id: Arc::from("g"),
-        topic: Arc::from("t"),
-        partition: 0,
-        value: Some(value),
-    }
-}
-
-fn offset_in(hard: &Hard) -> Option<i64> {
-    Some(hard.group("g")?.offset("t", 0)?.committed_offset)
-}
-
-#[test]
-fn offsets_of_a_transaction_count_from_its_commit() {
-    let topic = Arc::from("t");
-    let mut hard = Hard::default();
-    hard.replay(0, None, pending(1));
-    hard.replay(1, Some(7), pending(2));
-    assert_eq!(offset_in(&hard), Some(1));
-    assert!(hard.group("g").is_some_and(|group| group.is_unstable(&topic, 0)));
-    hard.replay_transaction_end(2, 7, true);
-    assert_eq!(offset_in(&hard), Some(2));
-    assert!(hard.group("g").is_some_and(|group| !group.is_unstable(&topic, 0)));
-
-    hard.replay(3, Some(7), pending(3));
-    hard.replay_transaction_end(4, 7, false);
-    assert_eq!(offset_in(&hard), Some(2), "aborted");
-
-    hard.replay(5, Some(7), pending(4));
-    hard.replay(6, None, pending(5));
-    hard.replay_transaction_end(7, 7, true);
-    assert_eq!(offset_in(&hard), Some(5), "the plain commit was written later");
-}
-
-#[test]
-fn a_group_goes_with_the_tombstone_of_its_metadata() {
-    let mut hard = Hard::default();
-    hard.replay(0, Some(7), pending(1));
-    assert_eq!((hard.len(), hard.last_written_offset(Some("g"))), (1, 0));
-    hard.replay_transaction_end(1, 7, false);
-    assert_eq!((hard.len(), hard.last_written_offset(Some("g"))), (1, 1), "aborted");
-    let group_id = Arc::from("g");
-    hard.replay(2, None, Record::GroupMetadata { group_id, value: None });
-    assert!(hard.is_empty());
-    assert_eq!(
-        hard.last_written_offset(Some("g")),
-        2,
-        "who is told of its absence waits for the tombstone"
     );
 }

@@ -8,8 +8,6 @@
 //! it may carry state that would be lost. Bytes behind the last field are ignored, as Kafka does. Sources: `GroupCoordinatorRecordHelpers`, `CoordinatorRecordSerde`,
 //! the schemas `OffsetCommit{Key,Value}`, `GroupMetadata{Key,Value}`, `LegacyOffsetCommit{Key,Value}`.
 
-mod wire;
-
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +16,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use self::wire::{Reader, Writer};
-pub use self::wire::{RecordDecodeError, RecordEncodeError};
+use crate::coordinator::runtime::machine::EncodedRecord;
+use crate::coordinator::wire::{Reader, RecordDecodeError, RecordEncodeError, Writer};
 
 const LEGACY_OFFSET_COMMIT: i16 = 0;
 const OFFSET_COMMIT: i16 = 1;
@@ -108,15 +106,6 @@ pub struct MemberMetadata {
     pub subscription: Bytes,
     /// What the leader assigned to it.
     pub assignment: Bytes,
-}
-
-/// A record as the log takes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedRecord {
-    /// The key; never null in this topic.
-    pub key: Bytes,
-    /// The value; `None` = tombstone.
-    pub value: Option<Bytes>,
 }
 
 impl Record {

@@ -10,8 +10,9 @@ use crate::coordinator::group::api::{
 use crate::coordinator::group::config::GroupConfig;
 use crate::coordinator::group::record::Record;
 use crate::coordinator::group::testing::{
-    World, commit, commit_of, join_request, leave_request, offsets, stable_member, sync_request,
+    World, commit, commit_of, commit_transactional, join_request, leave_request, offsets, stable_member, sync_request,
 };
+use crate::coordinator::runtime::machine::Machine;
 
 fn world() -> World {
     World::new(GroupConfig::default())
@@ -60,7 +61,7 @@ fn tombstones(world: &World, from: usize) -> Vec<String> {
         Record::GroupMetadata { value: None, .. } => "group".to_owned(),
         other => panic!("no tombstone: {other:?}"),
     };
-    world.log[from..].iter().map(told).collect()
+    world.records(from).iter().map(told).collect()
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn a_group_of_offsets_goes_with_all_of_them() {
     assert_eq!(tombstones(&world, 3), ["t-0", "t-1", "u-3", "group"]);
     for _ in 0..2 {
         assert_eq!(offsets(&mut world), Vec::<String>::new());
-        assert_eq!(world.shard.group_count(), 0);
+        assert_eq!(world.shard.key_count(), 0);
         assert_eq!(delete(&mut world, &["g"]), [ErrorCode::GroupIdNotFound]);
         world.restart();
     }
@@ -93,7 +94,7 @@ fn each_group_of_a_request_is_judged_by_itself() {
         delete(&mut world, &["nobody", "g", ""]),
         [ErrorCode::GroupIdNotFound, ErrorCode::NonEmptyGroup, ErrorCode::None]
     );
-    assert_eq!(world.shard.group_count(), 1);
+    assert_eq!(world.shard.key_count(), 1);
     assert_eq!(delete(&mut world, &[]), []);
 }
 
@@ -123,7 +124,7 @@ fn a_group_with_members_stays_in_every_state() {
     assert_eq!(delete(&mut world, &["g"]), [ErrorCode::NonEmptyGroup], "Stable, loaded");
     world.request(&Request::Leave(leave_request("g", &joined.member_id)));
     assert_eq!(delete(&mut world, &["g"]), [ErrorCode::None], "Empty");
-    assert_eq!((world.shard.group_count(), &world.fold_log()), (0, world.shard.hard()));
+    assert_eq!((world.shard.key_count(), &world.fold_log()), (0, world.shard.hard()));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn an_id_that_was_given_out_for_a_deleted_group_is_worth_nothing() {
     let given = join(&mut world, join_request("g", ""));
     assert_eq!(given.error, ErrorCode::MemberIdRequired);
     assert_eq!(delete(&mut world, &["g"]), [ErrorCode::None]);
-    assert_eq!(world.shard.group_count(), 0);
+    assert_eq!(world.shard.key_count(), 0);
     let again = join(&mut world, join_request("g", &given.member_id));
     assert_eq!(again.error, ErrorCode::UnknownMemberId);
     world.advance(600_000);
@@ -156,28 +157,26 @@ fn a_deletion_that_cannot_be_written_changes_nothing() {
 #[test]
 fn offsets_of_open_transactions_go_with_their_group() {
     let mut world = world();
-    let mut commit = commit_of("t", 0, 1);
-    commit.group_id = Arc::from("g");
-    world.request(&Request::Commit(commit));
-    let Some(Record::OffsetCommit { group_id, value, .. }) = world.log.last().cloned() else {
-        panic!("no commit")
-    };
-    for (offset, partition) in [(1, 0), (2, 5)] {
-        let topic = Arc::from("t");
-        let (group_id, value) = (Arc::clone(&group_id), value.clone());
-        let pending = Record::OffsetCommit {
-            group_id,
-            topic,
-            partition,
-            value,
-        };
-        world.shard.replay(offset, Some(9), pending);
+    commit(&mut world, commit_of("t", 0, 1));
+    for partition in [0, 5, 6] {
+        commit_transactional(&mut world, 9, commit_of("t", partition, 7));
     }
     let reply = delete_offsets(&mut world, "g", &[("t", &[5])]);
     assert_eq!(reply.topics, [ErrorCode::None]);
     assert_eq!(delete(&mut world, &["g"]), [ErrorCode::None]);
-    assert_eq!(tombstones(&world, 1), ["t-5", "t-0", "group"], "each partition once");
-    assert_eq!(world.shard.group_count(), 0);
+    assert_eq!(
+        tombstones(&world, 4),
+        ["t-5", "t-0", "t-6", "group"],
+        "each partition once"
+    );
+    assert_eq!((world.shard.key_count(), world.shard.hard().pending_count()), (0, 0));
+    world.marker(9, true);
+    assert_eq!(
+        offsets(&mut world),
+        Vec::<String>::new(),
+        "the transaction has nothing left here"
+    );
+    assert_eq!((world.shard.key_count(), &world.fold_log()), (0, world.shard.hard()));
 }
 
 #[test]
@@ -208,12 +207,12 @@ fn a_group_without_its_last_offset_can_be_deleted_and_goes_by_itself() {
     commit(&mut world, commit_of("t", 0, 1));
     delete_offsets(&mut world, "g", &[("t", &[0])]);
     world.restart();
-    assert_eq!(world.shard.group_count(), 1);
+    assert_eq!(world.shard.key_count(), 1);
     assert_eq!(delete(&mut world, &["g"]), [ErrorCode::None]);
     commit(&mut world, commit_of("t", 0, 1));
     delete_offsets(&mut world, "g", &[("t", &[0])]);
     world.advance(600_000);
-    assert_eq!((world.shard.group_count(), &world.fold_log()), (0, world.shard.hard()));
+    assert_eq!((world.shard.key_count(), &world.fold_log()), (0, world.shard.hard()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whatever happens during a pass: what is left of the log says the same as all of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -7,6 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::coordinator::group::record::OffsetAndMetadata;
+use crate::coordinator::runtime::machine::HardState;
 
 /// What may be in a log.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ fn apply(hard: &mut Hard, index: usize, entry: Entry) {
     let offset = i64::try_from(index).expect("a short log");
     match entry {
         Entry::Write(transaction, record) => hard.replay(offset, transaction, record),
-        Entry::EndTransaction(producer_id, committed) => hard.replay_transaction_end(offset, producer_id, committed),
+        Entry::EndTransaction(producer_id, committed) => hard.replay_marker(offset, producer_id, committed),
     }
 }
 
@@ -155,6 +157,162 @@ proptest! {
             }
         }
     }
+}
+
+/// What a log says, written down without regard to anything but its meaning.
+#[derive(Debug, Default)]
+struct Meaning {
+    generations: BTreeMap<Arc<str>, i32>,
+    /// With the place in the log.
+    offsets: BTreeMap<Place, (i64, usize)>,
+    pending: BTreeMap<(Place, i64), (i64, usize)>,
+}
+
+type Place = (Arc<str>, Arc<str>, i32);
+
+impl Meaning {
+    fn of(log: &[Entry]) -> Self {
+        let mut meaning = Self::default();
+        for (index, entry) in log.iter().enumerate() {
+            meaning.read(index, entry.clone());
+        }
+        meaning
+    }
+
+    fn read(&mut self, index: usize, entry: Entry) {
+        match entry {
+            Entry::EndTransaction(ended, committed) => {
+                let pending = std::mem::take(&mut self.pending);
+                for ((place, producer_id), (offset, at)) in pending {
+                    if producer_id != ended {
+                        self.pending.insert((place, producer_id), (offset, at));
+                    } else if committed && self.offsets.get(&place).is_none_or(|(_, present)| *present < at) {
+                        self.offsets.insert(place, (offset, at));
+                    }
+                }
+            }
+            Entry::Write(_, Record::GroupMetadata { group_id, value }) => {
+                self.generations.remove(&group_id);
+                if let Some(value) = value {
+                    self.generations.insert(group_id, value.generation_id);
+                }
+            }
+            Entry::Write(
+                transaction,
+                Record::OffsetCommit {
+                    group_id,
+                    topic,
+                    partition,
+                    value,
+                },
+            ) => {
+                let place = (group_id, topic, partition);
+                match (value, transaction) {
+                    (None, _) => {
+                        self.offsets.remove(&place);
+                        self.pending.retain(|(other, _), _| *other != place);
+                    }
+                    (Some(value), None) => drop(self.offsets.insert(place, (value.committed_offset, index))),
+                    (Some(value), Some(producer_id)) => {
+                        self.pending
+                            .insert((place, producer_id), (value.committed_offset, index));
+                    }
+                }
+            }
+        }
+    }
+
+    fn told(&self) -> BTreeSet<String> {
+        let mut told = BTreeSet::new();
+        for (group_id, generation_id) in &self.generations {
+            told.insert(format!("{group_id} generation {generation_id}"));
+        }
+        for ((group_id, topic, partition), (offset, _)) in &self.offsets {
+            told.insert(format!("{group_id} {topic}-{partition} {offset}"));
+        }
+        for (((group_id, topic, partition), _), (offset, _)) in &self.pending {
+            told.insert(format!("{group_id} {topic}-{partition} pending {offset}"));
+        }
+        told
+    }
+}
+
+fn told_set(hard: &Hard) -> BTreeSet<String> {
+    told(hard).into_iter().collect()
+}
+
+proptest! {
+    /// Passes follow each other, each forgets what lies before it, and transactions go on across all of them.
+    #[test]
+    fn many_passes_forget_nothing_that_is_needed(
+        rounds in prop::collection::vec((entries(), entries()), 1..4),
+        limit in 1..5_usize,
+    ) {
+        let mut shard = Shard::default();
+        let mut clients_log = Vec::new();
+        let mut log_start = 0;
+        for (before, during) in rounds {
+            let mut rewrite = None;
+            let mut during = during.into_iter();
+            let mut before = before.into_iter();
+            loop {
+                let entry = match &mut rewrite {
+                    None => before.next(),
+                    Some(_) => during.next(),
+                };
+                // What clients write means the same whether or not the state is written again in between.
+                if let Some(entry) = entry.clone() {
+                    shard.push(entry.clone());
+                    clients_log.push(entry);
+                }
+                let rewrite = match &mut rewrite {
+                    None if entry.is_some() => continue,
+                    None => rewrite.insert(Rewrite::begin(shard.end_offset())),
+                    Some(rewrite) => rewrite,
+                };
+                let records = rewrite.next(&shard.hard, limit, usize::MAX);
+                if records.is_empty() {
+                    prop_assert!(rewrite.needed_from() >= log_start, "what is kept is there");
+                    log_start = rewrite.needed_from();
+                    break;
+                }
+                records.into_iter().for_each(|record| shard.push(Entry::Write(None, record)));
+            }
+            for entry in during {
+                shard.push(entry.clone());
+                clients_log.push(entry);
+                prop_assert_eq!(told_set(&shard.load_from(log_start)), told_set(&shard.hard));
+            }
+            let meaning = Meaning::of(&clients_log).told();
+            prop_assert_eq!(&told_set(&shard.load_from(log_start)), &meaning);
+            prop_assert_eq!(&told_set(&shard.hard), &meaning);
+            let pending = meaning.iter().filter(|told| told.contains("pending")).count();
+            prop_assert!(shard.hard.pending_count() >= pending, "two producers may say the same");
+        }
+        for producer_id in 7..9 {
+            shard.push(Entry::EndTransaction(producer_id, true));
+        }
+        prop_assert_eq!(shard.hard.pending_count(), 0);
+    }
+}
+
+/// Its records were deleted, or never came to this partition, and the log begins behind its first offset here.
+#[test]
+fn the_marker_of_a_transaction_from_before_the_log_says_nothing() {
+    let mut shard = Shard::default();
+    shard.push(Entry::Write(Some(7), offset_record("g", "t", 0, Some(3))));
+    shard.push(Entry::Write(None, offset_record("g", "t", 0, None)));
+    shard.push(Entry::Write(None, offset_record("g", "t", 0, Some(4))));
+    let mut rewrite = Rewrite::begin(shard.end_offset());
+    while let records @ [_, ..] = &rewrite.next(&shard.hard, 100, usize::MAX)[..] {
+        for record in records {
+            shard.push(Entry::Write(None, record.clone()));
+        }
+    }
+    assert_eq!(rewrite.needed_from(), 3, "behind the open transaction's only record");
+    shard.push(Entry::EndTransaction(7, true));
+    assert_eq!(told(&shard.load_from(3)), told(&shard.hard));
+    assert_eq!(told(&shard.hard), ["g t-0 4"]);
 }
 
 #[test]

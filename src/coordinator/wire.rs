@@ -38,12 +38,12 @@ impl std::error::Error for RecordEncodeError {}
 
 /// Reads primitives from the front of a slice.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(in crate::coordinator) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::coordinator) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
@@ -65,19 +65,23 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
-    pub(super) fn int16(&mut self) -> Result<i16, RecordDecodeError> {
+    pub(in crate::coordinator) fn int8(&mut self) -> Result<i8, RecordDecodeError> {
+        self.array().map(i8::from_be_bytes)
+    }
+
+    pub(in crate::coordinator) fn int16(&mut self) -> Result<i16, RecordDecodeError> {
         self.array().map(i16::from_be_bytes)
     }
 
-    pub(super) fn int32(&mut self) -> Result<i32, RecordDecodeError> {
+    pub(in crate::coordinator) fn int32(&mut self) -> Result<i32, RecordDecodeError> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub(super) fn int64(&mut self) -> Result<i64, RecordDecodeError> {
+    pub(in crate::coordinator) fn int64(&mut self) -> Result<i64, RecordDecodeError> {
         self.array().map(i64::from_be_bytes)
     }
 
-    pub(super) fn uuid(&mut self) -> Result<Uuid, RecordDecodeError> {
+    pub(in crate::coordinator) fn uuid(&mut self) -> Result<Uuid, RecordDecodeError> {
         self.array().map(Uuid::from_bytes)
     }
 
@@ -125,21 +129,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn nullable_string(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordDecodeError> {
+    pub(in crate::coordinator) fn nullable_string(
+        &mut self,
+        flexible: bool,
+    ) -> Result<Option<Arc<str>>, RecordDecodeError> {
         Ok(self.nullable_text(flexible)?.map(Arc::from))
     }
 
     /// A string that stays where it is.
-    pub(super) fn text(&mut self, flexible: bool) -> Result<&'a str, RecordDecodeError> {
+    pub(in crate::coordinator) fn text(&mut self, flexible: bool) -> Result<&'a str, RecordDecodeError> {
         self.nullable_text(flexible)?
             .ok_or_else(|| RecordDecodeError("null where a string must be".to_owned()))
     }
 
-    pub(super) fn string(&mut self, flexible: bool) -> Result<Arc<str>, RecordDecodeError> {
+    pub(in crate::coordinator) fn string(&mut self, flexible: bool) -> Result<Arc<str>, RecordDecodeError> {
         self.text(flexible).map(Arc::from)
     }
 
-    pub(super) fn byte_string(&mut self, flexible: bool) -> Result<Bytes, RecordDecodeError> {
+    pub(in crate::coordinator) fn byte_string(&mut self, flexible: bool) -> Result<Bytes, RecordDecodeError> {
         match self.length(flexible, false)? {
             Some(length) => Ok(Bytes::copy_from_slice(self.take(length)?)),
             None => Err(RecordDecodeError("null where bytes must be".to_owned())),
@@ -148,7 +155,7 @@ impl<'a> Reader<'a> {
 
     /// Number of elements that follow, none for null; at most one per remaining byte, so a count cannot make anybody
     /// reserve more memory than was read.
-    pub(super) fn array_length(&mut self, flexible: bool) -> Result<usize, RecordDecodeError> {
+    pub(in crate::coordinator) fn array_length(&mut self, flexible: bool) -> Result<usize, RecordDecodeError> {
         let length = self.length(flexible, false)?.unwrap_or(0);
         if length > self.bytes.len() {
             return Err(RecordDecodeError(format!(
@@ -160,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The tagged fields at the end of a struct, handed to `field` one by one.
-    pub(super) fn tagged_fields(
+    pub(in crate::coordinator) fn tagged_fields(
         &mut self,
         mut field: impl FnMut(u32, &mut Reader<'_>) -> Result<(), RecordDecodeError>,
     ) -> Result<(), RecordDecodeError> {
@@ -177,38 +184,42 @@ impl<'a> Reader<'a> {
 
 /// Appends primitives to a buffer.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(in crate::coordinator) struct Writer {
     bytes: BytesMut,
 }
 
 impl Writer {
-    pub(super) fn with_version(version: i16) -> Self {
+    pub(in crate::coordinator) fn with_version(version: i16) -> Self {
         let mut writer = Self::default();
         writer.int16(version);
         writer
     }
 
-    pub(super) fn finish(self) -> Bytes {
+    pub(in crate::coordinator) fn finish(self) -> Bytes {
         self.bytes.freeze()
     }
 
-    pub(super) fn int16(&mut self, value: i16) {
+    pub(in crate::coordinator) fn int8(&mut self, value: i8) {
+        self.bytes.put_i8(value);
+    }
+
+    pub(in crate::coordinator) fn int16(&mut self, value: i16) {
         self.bytes.put_i16(value);
     }
 
-    pub(super) fn int32(&mut self, value: i32) {
+    pub(in crate::coordinator) fn int32(&mut self, value: i32) {
         self.bytes.put_i32(value);
     }
 
-    pub(super) fn int64(&mut self, value: i64) {
+    pub(in crate::coordinator) fn int64(&mut self, value: i64) {
         self.bytes.put_i64(value);
     }
 
-    pub(super) fn uuid(&mut self, value: Uuid) {
+    pub(in crate::coordinator) fn uuid(&mut self, value: Uuid) {
         self.bytes.put_slice(value.as_bytes());
     }
 
-    pub(super) fn unsigned_varint(&mut self, mut value: u32) {
+    pub(in crate::coordinator) fn unsigned_varint(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.bytes.put_u8((value & 0x7f) as u8 | 0x80);
             value >>= 7;
@@ -216,13 +227,13 @@ impl Writer {
         self.bytes.put_u8(value as u8);
     }
 
-    pub(super) fn string(&mut self, text: &str) -> Result<(), RecordEncodeError> {
+    pub(in crate::coordinator) fn string(&mut self, text: &str) -> Result<(), RecordEncodeError> {
         self.int16(i16::try_from(text.len()).map_err(|_| RecordEncodeError)?);
         self.bytes.put_slice(text.as_bytes());
         Ok(())
     }
 
-    pub(super) fn nullable_string(&mut self, text: Option<&str>) -> Result<(), RecordEncodeError> {
+    pub(in crate::coordinator) fn nullable_string(&mut self, text: Option<&str>) -> Result<(), RecordEncodeError> {
         match text {
             Some(text) => self.string(text),
             None => {
@@ -232,7 +243,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn compact_string(&mut self, text: &str) -> Result<(), RecordEncodeError> {
+    pub(in crate::coordinator) fn compact_string(&mut self, text: &str) -> Result<(), RecordEncodeError> {
         let length = u32::try_from(text.len())
             .ok()
             .and_then(|length| length.checked_add(1))
@@ -242,13 +253,13 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn byte_string(&mut self, bytes: &[u8]) -> Result<(), RecordEncodeError> {
+    pub(in crate::coordinator) fn byte_string(&mut self, bytes: &[u8]) -> Result<(), RecordEncodeError> {
         self.array_length(bytes.len())?;
         self.bytes.put_slice(bytes);
         Ok(())
     }
 
-    pub(super) fn array_length(&mut self, length: usize) -> Result<(), RecordEncodeError> {
+    pub(in crate::coordinator) fn array_length(&mut self, length: usize) -> Result<(), RecordEncodeError> {
         self.int32(i32::try_from(length).map_err(|_| RecordEncodeError)?);
         Ok(())
     }

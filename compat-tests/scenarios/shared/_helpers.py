@@ -1,0 +1,176 @@
+"""A client's worker, as _serve.py describes it, and what the scenarios that use it share."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from _common import *  # noqa: F401,F403
+from _common import BOOTSTRAP, PATIENCE_S, Program, equal, unique, until
+import subprocess
+import time
+
+END = "end"
+HUNG_S = 8  # without any progress: then somebody ends the process and starts another
+
+
+class Refused(Exception):
+    """What a worker answered with `error`."""
+
+    def __init__(self, answer):
+        super().__init__(answer)
+        self.fenced = answer.startswith("error fenced ")
+
+
+class Worker:
+    def __init__(self):
+        self.program = Program(*sys.argv[2:], BOOTSTRAP, stdin=subprocess.PIPE, stderr=None)
+        self.queued = 0  # commands whose answers nobody has read
+
+    def tell(self, *words):
+        print(*words, file=self.program.process.stdin, flush=True)
+
+    def wait_for(self, *beginnings):
+        return self.program.wait_for(lambda line: line.split(" ", 1)[0] in beginnings)
+
+    def ask(self, *words):
+        """The words of the answer; an error is raised."""
+        while self.queued:
+            self.queued -= 1
+            self._answer()
+        self.tell(*words)
+        return self._answer()
+
+    def _answer(self):
+        answer = self.wait_for("ok", "error")
+        if answer != "ok" and not answer.startswith("ok "):
+            raise Refused(answer)
+        return answer.split()[1:]
+
+    def refuses(self, *words):
+        """The error that must be the answer."""
+        try:
+            answer = self.ask(*words)
+        except Refused as error:
+            return error
+        raise AssertionError(f"{words} was answered with {answer}")
+
+    def topic(self, partitions):
+        name = unique("topic")
+        self.ask("topic", name, partitions)
+        return name
+
+    def transactional(self, name, identity, timeout_ms=30000):
+        self.ask("producer", name, identity, timeout_ms)
+
+    def send(self, name, topic, partitions):
+        """Sends the values of each partition (a list of lists), and waits until they are in the log."""
+        self.queue(name, topic, partitions)
+        self.ask("flush", name)
+
+    def queue(self, name, topic, partitions):
+        """Has the values sent, and goes on at once: there are libraries that do not even take a record without a broker."""
+        for partition, values in enumerate(partitions):
+            if values:
+                self.tell("send", name, topic, partition, *values)
+                self.queued += 1
+
+    def poll(self, name, count, ms=PATIENCE_S * 1000):
+        """The values of `count` records by partition; fewer when `ms` have gone by."""
+        values = {}
+        for record in self.ask("poll", name, count, ms):
+            partition, value = record.split(":")
+            values.setdefault(int(partition), []).append(value)
+        return values
+
+    def await_records(self, name, count, transform):
+        """Polls until `count` records have come, while `transform` is started again where it has to be."""
+        seen, progress = 0, time.monotonic()
+
+        def enough():
+            nonlocal seen, progress
+            transform.revive()
+            found = sum(map(len, self.poll(name, count - seen, ms=500).values()))
+            if found:
+                seen, progress = seen + found, time.monotonic()
+            elif time.monotonic() - progress > HUNG_S:
+                transform.replace()
+                progress = time.monotonic()
+            return seen == count
+
+        until(enough, f"{count} records", pause_s=0)
+
+    def finish(self, topic, partitions):
+        """Writes a last record into each partition, after which no consumer has to wait for more."""
+        self.ask("producer", "last", "-", 0)
+        self.send("last", topic, [[END]] * partitions)
+
+    def read(self, topic, partitions, isolation="committed"):
+        """Everything up to the last record of each partition that `finish` wrote, as a list of lists."""
+        name = unique("reader")
+        self.ask("consumer", name, topic, partitions, isolation)
+        found = [[] for _ in range(partitions)]
+
+        def ended():
+            # One at a time: a record that follows another's end is none that may be asked for.
+            for partition, values in self.poll(name, 1).items():
+                found[partition].extend(values)
+            return all(values[-1:] == [END] for values in found)
+
+        until(ended, f"the end of {topic}: {found}", pause_s=0)
+        return [values[:-1] for values in found]
+
+
+class Transform:
+    """A worker that carries out `transform` with a transactional id and a group, started again where its library asks for it."""
+
+    def __init__(self, source, target, group, identity):
+        self.words = ("transform", source, target, group, identity)
+        self.worker = Worker()
+        self.lines_read = 0
+
+    def start(self, stall="-"):
+        self.worker.tell(*self.words, stall)
+        return self
+
+    def wait_for_stall(self):
+        line = self.worker.wait_for("stalled", "error")
+        equal(line, "stalled")
+
+    def revive(self):
+        """What its supervisor would do: a transform that has ended with an error begins anew, with the same names."""
+        lines = self.worker.program.lines
+        while self.lines_read < len(lines):
+            line = lines[self.lines_read]
+            self.lines_read += 1
+            if line.startswith("error "):
+                print("note: begun anew after", line, flush=True)
+                self.start()
+
+    def replace(self):
+        print(f"note: the library hung for {HUNG_S} s; its process was killed and another one started", flush=True)
+        self.kill()
+        self.worker, self.lines_read = Worker(), 0
+        self.start()
+
+    def kill(self):
+        self.worker.program.kill()
+
+
+def numbered(partitions, first, count):
+    """Values that say where and when they were written, `count` for each of `partitions`."""
+    return [[f"p{partition}n{number}" for number in range(first, first + count)] for partition in range(partitions)]
+
+
+def transformed(partitions):
+    return [[value + "!" for value in values] for values in partitions]
+
+
+def together(*parts):
+    """What the parts (lists of lists) hold by partition, one after the other."""
+    return [sum(values, []) for values in zip(*parts, strict=True)]
+
+
+def exactly(found, expected):
+    """That each partition holds what it should, nothing lost, doubled or out of order."""
+    for partition, (values, wanted) in enumerate(zip(found, expected, strict=True)):
+        lost, foreign = [value for value in wanted if value not in values], [value for value in values if value not in wanted]
+        assert values == wanted, f"partition {partition}: lost {lost}, foreign {foreign}, all: {values}"

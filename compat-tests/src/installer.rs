@@ -1,0 +1,198 @@
+//! How the clients of each language are installed, and what runs their programs.
+//!
+//! **Invariants:** everything goes into the client's own directory (Python packages into a virtual environment, jars and
+//! classes beside each other, the program that Go builds); the versions stand in `clients.txt` alone, and what the packages
+//! need themselves is resolved by the language's own tool. The caller holds the directory's lock.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What installs a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installer {
+    /// Python packages; the scenarios are Python programs.
+    Pip,
+    /// `group:artifact:version` of Maven repositories, and the Java sources of the scenario directory compiled against them.
+    Maven,
+    /// `module@version`, and the Go sources of the scenario directory built with them.
+    Go,
+    /// A tool that the machine has; the scenarios are shell scripts.
+    Machine,
+}
+
+/// What keeps the classes of short-lived programs out of the optimizing compiler, which would cost more than it gains.
+const JAVA: [&str; 4] = [
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+    "-Xmx256m",
+];
+
+impl Installer {
+    /// By its name in the table.
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "pip" => Self::Pip,
+            "maven" => Self::Maven,
+            "go" => Self::Go,
+            "-" => Self::Machine,
+            _ => return None,
+        })
+    }
+
+    /// The programs that must be on the search path, each with an argument that makes it tell its version.
+    pub fn tools(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Pip => &[("python3", "--version")],
+            Self::Maven => &[("mvn", "--version"), ("javac", "-version"), ("java", "-version")],
+            Self::Go => &[("go", "version")],
+            Self::Machine => &[],
+        }
+    }
+
+    /// The sources in `scenarios` that are compiled when the client is installed.
+    pub fn sources(self, scenarios: &Path) -> Vec<PathBuf> {
+        let extension = match self {
+            Self::Maven => "java",
+            Self::Go => "go",
+            Self::Pip | Self::Machine => return Vec::new(),
+        };
+        let entries = fs::read_dir(scenarios).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let mut sources: Vec<PathBuf> = paths
+            .filter(|path| path.extension().is_some_and(|end| end == extension))
+            .collect();
+        sources.sort();
+        sources
+    }
+
+    /// Installs `packages` into `directory`, which is empty or holds an earlier state.
+    pub fn install(self, directory: &Path, packages: &[String], sources: &[PathBuf]) -> Result<(), String> {
+        match self {
+            Self::Pip => install_python(directory, packages),
+            Self::Maven => install_java(directory, packages, sources),
+            Self::Go => install_go(directory, packages, sources),
+            Self::Machine => Ok(()),
+        }
+    }
+
+    /// The words that run a program written for the client, up to the name of its file.
+    pub fn interpreter(self, directory: &Path) -> Vec<OsString> {
+        match self {
+            Self::Pip => {
+                let options = ["-B", "-W", "ignore", "-u"].map(OsString::from);
+                [vec![directory.join("bin/python").into_os_string()], options.to_vec()].concat()
+            }
+            Self::Maven | Self::Go | Self::Machine => vec!["bash".into()],
+        }
+    }
+
+    /// The words that run the client's worker (`scenarios/_serve.py` says what a worker is), where it has one.
+    pub fn worker(self, directory: &Path, scenarios: &Path) -> Option<Vec<OsString>> {
+        let script = scenarios.join("_worker.py");
+        match self {
+            Self::Pip if script.is_file() => {
+                Some([self.interpreter(directory), vec![script.into_os_string()]].concat())
+            }
+            Self::Pip | Self::Machine => None,
+            Self::Maven => {
+                let [jars, classes] = ["jars/*", "classes"].map(|part| directory.join(part).display().to_string());
+                let path = format!("{classes}:{jars}");
+                let words = [&["java"], &JAVA[..], &["-cp", &path, "Worker"]].concat();
+                Some(words.into_iter().map(OsString::from).collect())
+            }
+            Self::Go => Some(vec![directory.join("worker").into_os_string()]),
+        }
+    }
+}
+
+fn install_python(directory: &Path, packages: &[String]) -> Result<(), String> {
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(directory))?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+    ];
+    run(Command::new(directory.join("bin/python")).args(pip).args(packages))
+}
+
+fn install_java(directory: &Path, packages: &[String], sources: &[PathBuf]) -> Result<(), String> {
+    empty(directory)?;
+    let mut dependencies = String::new();
+    for package in packages {
+        let [group, artifact, version] = package.split(':').collect::<Vec<_>>()[..] else {
+            return Err(format!("{package} is not group:artifact:version"));
+        };
+        write!(
+            dependencies,
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+        )
+        .expect("writing to a string does not fail");
+    }
+    let project = format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion><groupId>client</groupId>\
+         <artifactId>client</artifactId><version>1</version><dependencies>{dependencies}</dependencies></project>\n"
+    );
+    let file = directory.join("pom.xml");
+    fs::write(&file, project).map_err(|error| format!("{}: {error}", file.display()))?;
+    let jars = directory.join("jars");
+    let goal = format!("-DoutputDirectory={}", jars.display());
+    run(Command::new("mvn")
+        .args(["--quiet", "--batch-mode", "--file"])
+        .arg(&file)
+        .args(["dependency:copy-dependencies", "-DincludeScope=runtime", &goal]))?;
+    let mut compiler = Command::new("javac");
+    compiler
+        .args(["-Xlint:all,-processing", "-Werror", "-d"])
+        .arg(directory.join("classes"));
+    run(compiler.arg("-cp").arg(jars.join("*")).args(sources))
+}
+
+fn install_go(directory: &Path, packages: &[String], sources: &[PathBuf]) -> Result<(), String> {
+    empty(directory)?;
+    for source in sources {
+        let copy = directory.join(source.file_name().expect("a file found in a directory"));
+        fs::copy(source, &copy).map_err(|error| format!("{}: {error}", source.display()))?;
+    }
+    // A build of its own, whatever module or workspace lies around the directory.
+    let go = |arguments: &[&str]| {
+        let mut command = Command::new("go");
+        command.args(arguments).current_dir(directory);
+        command.env("GOWORK", "off").env("GOFLAGS", "-mod=mod -buildvcs=false");
+        command
+    };
+    run(&mut go(&["mod", "init", "worker"]))?;
+    run(go(&["get"]).args(packages))?;
+    run(&mut go(&["vet", "."]))?;
+    run(&mut go(&["build", "-o", "worker", "."]))
+}
+
+fn empty(directory: &Path) -> Result<(), String> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))
+}
+
+/// Runs a command to its end; what it said last, where it failed.
+pub fn run(command: &mut Command) -> Result<(), String> {
+    let shown = format!("{command:?}");
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{shown}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let end = lines[lines.len().saturating_sub(6)..].join("\n");
+    Err(format!("{shown}: {}: {end}", output.status))
+}
