@@ -142,3 +142,49 @@ fn a_crash_during_truncation_leaves_what_the_surviving_log_says() {
         }
     }
 }
+
+/// Where the log starts is not on the disk: what comes back has its index.
+#[test]
+fn a_crash_during_retention_takes_no_index_without_its_batches() {
+    for kind in [CrashKind::ProcessKill, CrashKind::PowerLoss] {
+        for seed in 0..4 {
+            for halt_after in 0..30 {
+                let fixture = Fixture::on(SimFileSystem::new(seed * 101 + halt_after), segments_of(600));
+                let mut opened = fixture.open();
+                let mut workload = Workload::new(seed);
+                workload.steps(&mut opened, 60);
+                for producer_id in 1..4 {
+                    opened
+                        .writer
+                        .append_marker(marker(producer_id, false), 0, 0, now())
+                        .expect("appended");
+                }
+                opened.writer.set_high_watermark(i64::MAX);
+                fixture.flusher.run_pending();
+                let model = Model::of(&all_batches(&opened));
+                let config = LogConfig {
+                    retention_bytes: 0,
+                    ..no_limits()
+                };
+                let mut removed = take_out(&mut opened, &config, now()).expect("segments to remove");
+                assert!(removed.count > 1);
+                fixture.fs.inject(Fault {
+                    operation: None,
+                    after: halt_after,
+                    kind: FaultKind::Halt,
+                    lasting: true,
+                });
+                while let Ok(Some(renamed)) = removed.rename_next() {
+                    for path in renamed {
+                        drop(remove_deleted_file(fixture.fs.shared().as_ref(), &path));
+                    }
+                }
+                drop(opened);
+                fixture.fs.crash(kind);
+                let context = format!("{kind:?}: retention after {halt_after}, seed {seed}");
+                let mut opened = fixture.try_open(false, model.end_offset).expect("opened");
+                check_against(&mut opened, &model, &context);
+            }
+        }
+    }
+}
