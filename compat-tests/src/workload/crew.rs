@@ -187,7 +187,7 @@ impl<'a> Crew<'a> {
         // Either the successor fences it, or its transaction times out; now and then it is back before both.
         let pause = random.milliseconds(500, TRANSACTION_TIMEOUT_MS + 2_500);
         let until = Instant::now() + pause;
-        while Instant::now() < until && !self.load_over.get().is_some() {
+        while Instant::now() < until && self.load_over.get().is_none() {
             thread::sleep(Duration::from_millis(50));
         }
         self.living.signal(worker.process, Signal::CONT);

@@ -29,6 +29,7 @@ mod sequences;
 mod topic_checks;
 mod topics;
 mod txn_admin;
+mod txn_batched;
 mod txn_codes;
 mod txn_epochs;
 mod txn_input;
