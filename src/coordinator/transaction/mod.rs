@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 use self::api::{AddPartitionsRequest, EndRequest, InitRequest, ListFilter, ListedTransactions};
 use self::api::{ProducerIdAndEpoch, Reply, Request, TransactionDescription};
 use self::machine::{Effect, Event, TransactionMachine, WrittenMarkers};
+use self::query::Searches;
 use self::start::{ProducerIdSource, StartTransactions, WriteMarkers};
 use super::partition_of;
 use super::runtime::events::EventSender;
@@ -53,6 +54,7 @@ pub struct TransactionCoordinator {
     producer_ids: Arc<dyn ProducerIdSource>,
     num_partitions: AtomicI32,
     is_active: AtomicBool,
+    searches: Searches,
 }
 
 impl TransactionCoordinator {
@@ -75,6 +77,7 @@ impl TransactionCoordinator {
             producer_ids,
             num_partitions,
             is_active: AtomicBool::new(true),
+            searches: Searches::default(),
         })
     }
 
@@ -236,13 +239,14 @@ impl TransactionCoordinator {
         &self,
         filter: ListFilter,
     ) -> impl Future<Output = Result<ListedTransactions, ErrorCode>> + Send + use<> {
-        let query = self.check_active().and_then(|()| query::resolve(&filter));
-        let pending = query.and_then(|(query, unknown_states)| {
-            let answers = self.shards.submit_to_all(&Request::List(Arc::new(query)))?;
-            Ok((answers, unknown_states))
+        let resolved = self.check_active().and_then(|()| query::resolve(&filter));
+        let pending = resolved.and_then(|resolved| {
+            let answers = self.shards.submit_to_all(&Request::List(Arc::new(resolved.query)))?;
+            Ok((answers, resolved.pattern, resolved.unknown_states))
         });
+        let searches = self.searches.clone();
         async move {
-            let (answers, unknown_states) = pending?;
+            let (answers, pattern, unknown_states) = pending?;
             let mut transactions = Vec::new();
             for answer in answers {
                 match wait(Ok(answer)).await {
@@ -255,7 +259,7 @@ impl TransactionCoordinator {
             }
             Ok(ListedTransactions {
                 unknown_states,
-                transactions,
+                transactions: searches.keep(pattern, transactions).await?,
             })
         }
     }
