@@ -176,7 +176,7 @@ fn lists_are_filtered() {
         let mut unknown: Vec<_> = answer
             .unknown_state_filters
             .iter()
-            .map(|name| name.to_string())
+            .map(ToString::to_string)
             .collect();
         unknown.sort_unstable();
         assert_eq!(unknown, ["", "Nonsense", "ongoing"]);

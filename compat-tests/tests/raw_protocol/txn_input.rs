@@ -255,6 +255,7 @@ fn an_empty_list_of_partitions_opens_a_transaction() {
     assert_eq!(state.transaction_state.as_str(), "CompleteCommit");
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
 fn what_add_offsets_and_its_commit_refuse() {
     let mut bench = Bench::new();
@@ -426,6 +427,7 @@ fn produced(connection: &mut Connection, version: i16, request: &kafka_protocol:
     results.map(|result| result.error_code).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
 fn what_produce_refuses_in_a_transaction() {
     let mut bench = Bench::new();

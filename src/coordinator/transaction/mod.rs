@@ -119,13 +119,12 @@ impl TransactionCoordinator {
         let timeouts_ms = 1..=self.shards.config().transaction_max_timeout_ms;
         let is_allowed = timeouts_ms.contains(&request.transaction_timeout_ms);
         let id = Arc::clone(&request.transactional_id);
-        let checked = check_id(&id).and_then(|()| {
-            if is_allowed {
-                Ok(())
-            } else {
-                Err(ErrorCode::InvalidTransactionTimeout)
-            }
-        });
+        let timeout = if is_allowed {
+            Ok(())
+        } else {
+            Err(ErrorCode::InvalidTransactionTimeout)
+        };
+        let checked = check_id(&id).and(timeout);
         let asked = checked.map(|()| {
             self.ask_with_producer_id(&id, move |fresh_producer_id| {
                 Request::Init(InitRequest {
