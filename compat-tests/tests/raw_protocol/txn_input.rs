@@ -1,24 +1,16 @@
-//! Bad input to the requests of transactions: empty, null, negative, endless, twice, unknown (core's `KafkaApis` and
-//! `TransactionCoordinator`, clients' `AddPartitionsToTxnRequest`).
+//! Bad input to the requests that begin transactions: empty, null, negative, endless, twice, unknown (core's `KafkaApis` and
+//! `TransactionCoordinator`, clients' `AddPartitionsToTxnRequest`); `txn_input_data` has the others.
 
-use bytes::Bytes;
-use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
-use kafka_protocol::messages::produce_request::PartitionProduceData;
-use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
+use kafka_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+use kafka_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 
-use compat_tests::batch::{ATTRIBUTES_AT, Batch, reseal};
 use compat_tests::broker::external_address;
-use compat_tests::requests::{
-    create_topic, fetch, find_coordinator as find_group_coordinator, new_topic, produce_request, topic_name, unique,
-    values,
-};
+use compat_tests::requests::{create_topic, new_topic, topic_name, unique};
 use compat_tests::transactions::{
-    ADD_OFFSETS, ADD_PARTITIONS, COMMIT_ADDED, COMMIT_ADDING, END_KEEPING, END_RAISING, INIT, PRODUCE_ADDED,
-    PRODUCE_ADDING, Producer, add_offsets, add_partitions, add_partitions_request, begin, describe, end,
-    find_coordinator, init_request, new_producer, open, produce_in, produce_in_request, settled, transactional_id,
-    try_add_partitions, try_end, txn_commit, txn_commit_request,
+    ADD_PARTITIONS, INIT, Producer, add_partitions, add_partitions_entry, add_partitions_request, begin, describe, end,
+    find_coordinator, init_request, new_producer, open, settled, try_add_partitions,
 };
-use compat_tests::wire::{Connection, encode_request, text};
+use compat_tests::wire::{Connection, encode_request};
 
 use crate::Bench;
 
@@ -255,252 +247,125 @@ fn an_empty_list_of_partitions_opens_a_transaction() {
     assert_eq!(state.transaction_state.as_str(), "CompleteCommit");
 }
 
-#[expect(clippy::too_many_lines, reason = "a table of cases")]
-#[test]
-fn what_add_offsets_and_its_commit_refuse() {
-    let mut bench = Bench::new();
-    let (topic, group) = (new_topic(&mut bench), unique("group"));
-    find_group_coordinator(&mut bench, &group);
-    let producer = new_producer(&mut bench);
-    let bench = &mut bench;
-    assert_eq!(add_offsets(bench, ADD_OFFSETS, &producer.named(""), &group), 42);
-    assert_eq!(
-        add_offsets(bench, ADD_OFFSETS, &producer.named(&unique("stranger")), &group),
-        49
-    );
-    assert_eq!(add_offsets(bench, ADD_OFFSETS, &producer.with_id(-1), &group), 49);
-    assert_eq!(
-        txn_commit(bench, COMMIT_ADDING, &producer.named(""), &group, &topic, 1),
-        42
-    );
-    assert_eq!(
-        txn_commit(
-            bench,
-            COMMIT_ADDING,
-            &producer.named(&unique("stranger")),
-            &group,
-            &topic,
-            1
-        ),
-        49
-    );
-    assert_eq!(
-        txn_commit(bench, COMMIT_ADDING, &producer.with_id(-1), &group, &topic, 1),
-        49
-    );
-    assert_eq!(
-        txn_commit(bench, COMMIT_ADDING, &producer, "", &topic, 1),
-        24,
-        "a group needs a name"
-    );
-    assert_eq!(
-        txn_commit(bench, COMMIT_ADDING, &producer, &group, &unique("stranger"), 1),
-        3
-    );
-    assert_eq!(
-        describe(bench, &[&producer.transactional_id])[0]
-            .transaction_state
-            .as_str(),
-        "Empty"
-    );
-    assert_eq!(add_offsets(bench, ADD_OFFSETS, &producer, &group), 0);
-    let mut request = txn_commit_request(&producer, &group, &topic, 1);
-    let partition = request.topics[0].partitions[0].clone();
-    let with = |index: i32| partition.clone().with_partition_index(index);
-    request.topics[0].partitions = vec![
-        with(0).with_committed_metadata(Some(text(&"x".repeat(5_000)))),
-        with(1),
-        with(-1),
-    ];
-    let answer = bench.call(COMMIT_ADDED, &request);
-    let mut codes: Vec<_> = answer.topics[0]
-        .partitions
-        .iter()
-        .map(|result| (result.partition_index, result.error_code))
-        .collect();
+/// Transactional id, partition and code of every answer, sorted.
+fn batched(answer: &AddPartitionsToTxnResponse) -> Vec<(String, i32, i16)> {
+    assert_eq!(answer.error_code, 0);
+    let mut codes = Vec::new();
+    for transaction in &answer.results_by_transaction {
+        for result in transaction
+            .topic_results
+            .iter()
+            .flat_map(|topic| &topic.results_by_partition)
+        {
+            let name = transaction.transactional_id.0.to_string();
+            codes.push((name, result.partition_index, result.partition_error_code));
+        }
+    }
     codes.sort_unstable();
-    assert_eq!(
-        codes,
-        [(-1, 3), (0, 12), (1, 3)],
-        "metadata too long, partitions that are not there"
-    );
-    let empty = txn_commit_request(&producer, &group, &topic, 1).with_topics(Vec::new());
-    assert_eq!(bench.call(COMMIT_ADDED, &empty).topics, []);
-    let twice: Vec<TxnOffsetCommitRequestPartition> = vec![with(0), with(0).with_committed_offset(9)];
-    request.topics[0].partitions = twice;
-    let answer = bench.call(COMMIT_ADDED, &request);
-    assert!(
-        answer.topics[0].partitions.iter().all(|result| result.error_code == 0),
-        "{answer:?}"
-    );
-    end(bench, &producer, true);
-    let committed = compat_tests::requests::committed(bench, &group, &topic).committed_offset;
-    assert_eq!(committed, 9, "the later one of two");
+    codes
 }
 
+fn batch(transactions: Vec<AddPartitionsToTxnTransaction>) -> AddPartitionsToTxnRequest {
+    AddPartitionsToTxnRequest::default().with_transactions(transactions)
+}
+
+/// What brokers send each other, several transactions at a time. Each is answered for itself.
 #[test]
-fn what_end_txn_refuses() {
-    let mut bench = Bench::new();
-    let topic = new_topic(&mut bench);
-    let (mine, other) = (new_producer(&mut bench), new_producer(&mut bench));
-    begin(&mut bench, &mine, (&topic, 0), 0, &["mine"]);
-    for (version, committed) in [
-        (END_KEEPING, true),
-        (END_KEEPING, false),
-        (END_RAISING, true),
-        (END_RAISING, false),
-    ] {
-        let mut refused = |what: &str, producer: &Producer, due: i16| {
-            let answer = try_end(&mut bench, version, producer, committed);
-            let told = (answer.error_code, answer.producer_id.0, answer.producer_epoch);
-            assert_eq!(told, (due, -1, -1), "{what}, version {version}");
-        };
-        refused("no name", &mine.named(""), 42);
-        refused(
-            "a name that was never initialised",
-            &mine.named(&unique("stranger")),
-            49,
-        );
-        refused("another's name", &mine.named(&other.transactional_id), 49);
-        refused("another's id", &mine.with_id(other.id), 49);
-        refused("a negative id", &mine.with_id(-1), 49);
-        refused(
-            "a negative epoch",
-            &Producer {
-                epoch: -1,
-                ..mine.clone()
-            },
-            90,
-        );
-        refused(
-            "the highest epoch",
-            &Producer {
-                epoch: i16::MAX,
-                ..mine.clone()
-            },
-            90,
-        );
-        refused(
-            "the highest epoch but one",
-            &Producer {
-                epoch: i16::MAX - 1,
-                ..mine.clone()
-            },
-            90,
-        );
-    }
-    let state = describe(&mut bench, &[&mine.transactional_id]).remove(0);
-    assert_eq!(state.transaction_state.as_str(), "Ongoing");
-    end(&mut bench, &mine, true);
-}
-
-/// Nobody could end such a transaction. Apache Kafka takes the batch all the same, as one that readers need not wait for.
-#[test]
-fn a_transactional_batch_without_a_producer_opens_nothing() {
-    let mut bench = Bench::new();
-    let topic = new_topic(&mut bench);
-    let producer = new_producer(&mut bench);
-    add_partitions(&mut bench, &producer, &[(&topic, 0)]);
-    let nobody = produce_in_request(
-        &Producer {
-            id: -1,
-            epoch: -1,
-            ..producer.clone()
-        },
-        (&topic, 0),
-        -1,
-        &["x"],
-    );
-    for version in [PRODUCE_ADDED, PRODUCE_ADDING] {
-        let codes = produced(&mut bench, version, &nobody);
-        assert!([[0], [87]].contains(&[codes[0]]), "{codes:?}");
-    }
-    let data = fetch(&mut bench, &topic, 0, 0);
-    assert_eq!(data.last_stable_offset, data.high_watermark);
-    end(&mut bench, &producer, true);
-}
-
-/// Partitions and codes of a produce request.
-fn produced(connection: &mut Connection, version: i16, request: &kafka_protocol::messages::ProduceRequest) -> Vec<i16> {
-    let answer = connection.call(version, request);
-    let results = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-    results.map(|result| result.error_code).collect()
-}
-
-#[expect(clippy::too_many_lines, reason = "a table of cases")]
-#[test]
-fn what_produce_refuses_in_a_transaction() {
+fn transactions_in_one_request_do_not_touch_each_other() {
     let mut bench = Bench::new();
     let topic = unique("topic");
     create_topic(&mut bench, &topic, 2, &[]);
-    let (mine, other) = (new_producer(&mut bench), new_producer(&mut bench));
-    add_partitions(&mut bench, &mine, &[(&topic, 0), (&topic, 1)]);
-    add_partitions(&mut bench, &other, &[(&topic, 0), (&topic, 1)]);
-    let at = (topic.as_str(), 0);
-    for version in [PRODUCE_ADDED, PRODUCE_ADDING] {
-        let sound = produce_in_request(&mine, at, 0, &["x"]);
-        let nameless = sound.clone().with_transactional_id(None);
-        assert_eq!(produced(&mut bench, version, &nameless), [53], "no transactional id");
-        let empty = sound.clone().with_transactional_id(Some(transactional_id("")));
-        assert_eq!(produced(&mut bench, version, &empty), [42], "an empty one");
-        let foreign = sound
-            .clone()
-            .with_transactional_id(Some(transactional_id(&other.transactional_id)));
-        assert_eq!(produced(&mut bench, version, &foreign), [49], "another's");
-        let batch = |producer: (i64, i16, i32)| {
-            Batch::of(&["x"])
-                .from_producer(producer.0, producer.1, producer.2)
-                .in_transaction()
-                .encode()
+    let topic = topic.as_str();
+    for version in [4, 5] {
+        let producers: Vec<_> = (0..4).map(|_| new_producer(&mut bench)).collect();
+        let [good, fenced, foreign, half] = &producers[..] else {
+            panic!("four")
         };
-        let named = |bytes: Vec<u8>| {
-            produce_request(&topic, 0, bytes, -1).with_transactional_id(Some(transactional_id(&mine.transactional_id)))
-        };
-        let mut control = batch((mine.id, mine.epoch, 0));
-        control[ATTRIBUTES_AT + 1] |= 0x20;
-        reseal(&mut control);
-        assert_eq!(
-            produced(&mut bench, version, &named(control)),
-            [87],
-            "a marker of its own"
-        );
-        let mut two = sound.clone();
-        let others = Batch::of(&["y"])
-            .from_producer(other.id, other.epoch, 0)
-            .in_transaction();
-        let second = PartitionProduceData::default()
-            .with_index(1)
-            .with_records(Some(Bytes::from(others.encode())));
-        two.topic_data[0].partition_data.push(second);
-        assert_eq!(produced(&mut bench, version, &two), [49, 49], "two producers");
-        let mut lost = sound.clone();
-        lost.topic_data[0].partition_data[0].index = 7;
-        assert_eq!(
-            produced(&mut bench, version, &lost),
-            [3],
-            "a partition that is not there"
-        );
+        open(&mut bench, &fenced.transactional_id, 60_000);
+        let request = batch(vec![
+            add_partitions_entry(good, false, &[(topic, 0)]),
+            add_partitions_entry(fenced, false, &[(topic, 0)]),
+            add_partitions_entry(&foreign.with_id(good.id), false, &[(topic, 0)]),
+            add_partitions_entry(half, false, &[(topic, 0), (topic, 5)]),
+            add_partitions_entry(&good.named(""), false, &[(topic, 0)]),
+        ]);
+        let mut due = vec![
+            (good.transactional_id.clone(), 0, 0),
+            (fenced.transactional_id.clone(), 0, 90),
+            (foreign.transactional_id.clone(), 0, 49),
+            (half.transactional_id.clone(), 0, 55),
+            (half.transactional_id.clone(), 5, 3),
+            (String::new(), 0, 42),
+        ];
+        due.sort_unstable();
+        assert_eq!(batched(&bench.call(version, &request)), due, "version {version}");
+        let states: Vec<_> = producers
+            .iter()
+            .map(|producer| {
+                settled(&mut bench, &producer.transactional_id)
+                    .transaction_state
+                    .to_string()
+            })
+            .collect();
+        assert_eq!(states, ["Ongoing", "Empty", "Empty", "Empty"]);
+        end(&mut bench, good, true);
     }
-    assert_eq!(fetch(&mut bench, &topic, 0, 0).high_watermark, 0);
-    let plain = produce_request(&topic, 1, Batch::of(&["plain"]).encode(), -1)
-        .with_transactional_id(Some(transactional_id(&mine.transactional_id)));
-    assert_eq!(
-        produced(&mut bench, PRODUCE_ADDED, &plain),
-        [0],
-        "what is no transaction is not checked"
-    );
-    let mut acks = produce_in_request(&mine, at, 0, &["acks 1"]);
-    acks.acks = 1;
-    assert_eq!(
-        produced(&mut bench, PRODUCE_ADDED, &acks),
-        [0],
-        "acks are the client's affair"
-    );
-    assert_eq!(values(&fetch(&mut bench, &topic, 1, 0)), ["plain"]);
-    let answer = produce_in(&mut bench, PRODUCE_ADDED, &mine, at, 1, &["x"]);
-    assert_eq!((answer.error_code, answer.base_offset), (0, 1));
-    let answer = produce_in(&mut bench, PRODUCE_ADDED, &mine, at, -1, &["x"]);
-    assert_eq!(answer.error_code, 87, "no sequence");
-    end(&mut bench, &mine, true);
-    end(&mut bench, &other, true);
+}
+
+#[test]
+fn verifying_adds_nothing() {
+    let mut bench = Bench::new();
+    let topic = unique("topic");
+    create_topic(&mut bench, &topic, 3, &[]);
+    let topic = topic.as_str();
+    for version in [4, 5] {
+        let producer = new_producer(&mut bench);
+        let mut verify = |producer: &Producer, partitions: &[(&str, i32)]| {
+            let request = batch(vec![add_partitions_entry(producer, true, partitions)]);
+            let codes = batched(&bench.call(version, &request));
+            codes
+                .into_iter()
+                .map(|(_, partition, code)| (partition, code))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(verify(&producer, &[(topic, 0)]), [(0, 120)], "no transaction is open");
+        assert_eq!(
+            verify(&producer.with_id(producer.id + 1_000_000), &[(topic, 0)]),
+            [(0, 49)]
+        );
+        assert_eq!(verify(&producer.moved(1), &[(topic, 0)]), [(0, 90)]);
+        assert_eq!(verify(&producer.named(&unique("stranger")), &[(topic, 0)]), [(0, 49)]);
+        assert_eq!(verify(&producer.named(""), &[(topic, 0)]), [(0, 42)]);
+        add_partitions(&mut bench, &producer, &[(topic, 0), (topic, 1)]);
+        let mut verify = |partitions: &[(&str, i32)]| {
+            let request = batch(vec![add_partitions_entry(&producer, true, partitions)]);
+            let codes = batched(&bench.call(version, &request));
+            codes
+                .into_iter()
+                .map(|(_, partition, code)| (partition, code))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            verify(&[(topic, 0), (topic, 1), (topic, 2)]),
+            [(0, 0), (1, 0), (2, 120)]
+        );
+        assert_eq!(verify(&[(topic, 0), (topic, 3)]), [(0, 55), (3, 3)]);
+        let state = describe(&mut bench, &[&producer.transactional_id]).remove(0);
+        assert_eq!(state.topics[0].partitions.len(), 2, "partition 2 was not added");
+        end(&mut bench, &producer, true);
+    }
+}
+
+#[test]
+fn a_request_without_transactions_is_answered() {
+    let mut bench = Bench::new();
+    for version in [4, 5] {
+        let mut connection = bench.connect();
+        let producer = new_producer(&mut bench);
+        // Apache Kafka never answers an empty list; what is sent behind it must be.
+        let entry = add_partitions_entry(&producer, true, &[]);
+        let answer = connection.call(version, &batch(vec![entry]));
+        assert_eq!((answer.error_code, answer.results_by_transaction.len()), (0, 1));
+        assert_eq!(answer.results_by_transaction[0].topic_results, []);
+    }
 }
