@@ -19,6 +19,8 @@ mod query;
 mod record;
 pub mod start;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
