@@ -32,6 +32,7 @@ mod txn_admin;
 mod txn_codes;
 mod txn_epochs;
 mod txn_input;
+mod txn_input_data;
 mod txn_markers;
 mod txn_offsets;
 mod txn_order;

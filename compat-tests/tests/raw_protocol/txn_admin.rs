@@ -163,7 +163,7 @@ fn lists_are_filtered() {
     let prefix = unique("list");
     let producers = producers(&mut bench, &topic, &prefix);
     let all = due(&producers, &["Empty", "Ongoing", "CompleteCommit", "CompleteAbort"]);
-    let states = |names: &[&str]| names.iter().map(|name| text(name)).collect::<Vec<_>>();
+    let states = |names: &[&str]| names.iter().copied().map(text).collect::<Vec<_>>();
     let ask = ListTransactionsRequest::default;
     for version in 0..=2 {
         let mut list = |request: ListTransactionsRequest| bench.call(version, &request);
@@ -173,11 +173,7 @@ fn lists_are_filtered() {
         assert!(answer.unknown_state_filters.is_empty());
         let answer = list(ask().with_state_filters(states(&["Ongoing", "ongoing", "Nonsense", ""])));
         assert_eq!(listed(&answer, &prefix), due(&producers, &["Ongoing"]));
-        let mut unknown: Vec<_> = answer
-            .unknown_state_filters
-            .iter()
-            .map(|name| name.to_string())
-            .collect();
+        let mut unknown: Vec<_> = answer.unknown_state_filters.iter().map(ToString::to_string).collect();
         unknown.sort_unstable();
         assert_eq!(unknown, ["", "Nonsense", "ongoing"]);
         let answer = list(ask().with_state_filters(states(&["Nonsense"])));
