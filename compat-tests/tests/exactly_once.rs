@@ -30,6 +30,8 @@ use compat_tests::workload::{clock, libraries};
 
 /// A round is this long at most, so that its history stays small.
 const ROUND: Duration = Duration::from_secs(120);
+/// Of a hundred transactions that wait in the middle so many make a zombie of their client: one in about two seconds.
+const ZOMBIES: u64 = 4;
 /// How long open transactions may take to end once everything runs, and pipelines to come to their end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,6 +67,7 @@ fn nothing_is_lost_doubled_or_seen_too_early() {
             load: (length - started.elapsed()).min(ROUND).max(Duration::from_secs(5)),
             clients: &clients,
             plain_only: set("MONEDULA_EXACTLY_ONCE_PLAIN"),
+            zombies: ZOMBIES,
             in_peace: set("MONEDULA_EXACTLY_ONCE_IN_PEACE"),
             history: &history,
             patience: PATIENCE,

@@ -27,6 +27,8 @@ use compat_tests::workload::{clock, libraries};
 const LOAD: Duration = Duration::from_secs(12);
 /// More than a transaction takes to time out; what hangs longer hangs.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// Many zombies, since a forgotten fence shows by nothing else.
+const ZOMBIES: u64 = 25;
 /// All the load that a fault may take to be found.
 const BOUND: Duration = Duration::from_secs(90);
 
@@ -93,6 +95,7 @@ fn find(fault: &str, kinds: &[Kind]) {
             load: LOAD,
             clients: &clients,
             plain_only: false,
+            zombies: ZOMBIES,
             in_peace: false,
             history: &history,
             patience: PATIENCE,

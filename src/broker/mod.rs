@@ -5,6 +5,7 @@
 //! log is closed; everything that is spawned here ends before `stop` returns.
 
 mod background;
+mod coordinators;
 mod dirs;
 pub mod error;
 mod quotas;
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::coordinators::Coordinators;
 use self::dirs::open_dirs;
 use self::error::StartError;
 use self::quotas::{connection_rates, make_quotas};
@@ -33,13 +35,9 @@ use crate::config::remarks;
 use crate::config::value::Listener;
 use crate::controller::internal_topics;
 use crate::controller::log::MetadataLog;
-use crate::controller::producer_ids::ProducerIds;
 use crate::controller::queue::{Controller, ControllerSettings};
 use crate::controller::raft::{OpenMetadataLog, RaftMetadataLog, SnapshotRules};
 use crate::coordinator::GroupCoordinator;
-use crate::coordinator::markers::MarkerWriter;
-use crate::coordinator::partition_log::PartitionLog;
-use crate::coordinator::start::StartGroups;
 use crate::coordinator::transaction::TransactionCoordinator;
 use crate::env::Env;
 use crate::fetch_session::cache::FetchSessionCache;
@@ -122,22 +120,10 @@ impl Broker {
             .map_err(|error| internal(CONSUMER_OFFSETS, &error))?;
         make_internal_topics(&controller, &publisher, &config).await?;
 
-        let groups = start_groups(&config, &env, &partitions, &publisher);
-        listener.groups.set(Arc::clone(&groups)).expect("set once");
+        let coordinators = Coordinators::start(&config, &env, &partitions, &publisher, &controller, &listener);
         background.extend(background::spawn(&hosting, &config, &metadata, &stopped));
-        let node_id = config.resolved.node_id;
-        let producer_ids = Arc::new(ProducerIds::new(node_id, Arc::clone(&controller)));
-        let markers = Arc::new(MarkerWriter::new(
-            Arc::clone(&publisher),
-            Arc::clone(&partitions),
-            Arc::clone(&groups),
-            env.clone(),
-        ));
-        let transactions = transactions::start(&config, &env, &partitions, &producer_ids, &markers);
-        transactions::on_image(&transactions, node_id, None, &publisher.current());
-        listener.transactions.set(Arc::clone(&transactions)).expect("set once");
         let services = Arc::new(Services {
-            node_id,
+            node_id: config.resolved.node_id,
             env,
             config: live,
             cold_reads: Arc::new(ColdReads::configured(&config)),
@@ -147,10 +133,10 @@ impl Broker {
             hosting: hosting.clone(),
             partitions,
             controller,
-            producer_ids,
-            groups,
-            transactions,
-            markers,
+            producer_ids: coordinators.producer_ids,
+            groups: coordinators.groups,
+            transactions: coordinators.transactions,
+            markers: coordinators.markers,
             quotas,
             stopping: stopped,
         });
@@ -361,22 +347,4 @@ async fn make_internal_topics(
         Some(Ok(_)) => Ok(()),
         other => Err(internal(CONSUMER_OFFSETS, &format!("{other:?}"))),
     }
-}
-
-fn start_groups(
-    config: &BrokerConfig,
-    env: &Env,
-    partitions: &Arc<PartitionRegistry>,
-    publisher: &MetadataPublisher,
-) -> Arc<GroupCoordinator> {
-    let log = Arc::new(PartitionLog::new(CONSUMER_OFFSETS, Arc::clone(partitions), env.clone()));
-    let image = publisher.current();
-    let topic = image.topic(CONSUMER_OFFSETS).expect("made before");
-    // the count that the topic was made with holds, whatever the configuration says now
-    let count = i32::try_from(topic.partitions.len()).expect("partition counts are int32 on the wire");
-    let groups = GroupCoordinator::start(StartGroups::new(config, count, log, env.clone(), Handle::current()));
-    for (partition, state) in (0..).zip(&topic.partitions) {
-        groups.on_elected(partition, state.leader_epoch);
-    }
-    groups
 }

@@ -114,10 +114,7 @@ fn costs_round(turn: &Turn<'_>, id: &str) -> Result<Figures, Failure> {
         }
         delete_topic(address, &topic)?;
     }
-    figures.push((
-        "refused once more per transaction",
-        refused as f64 / transactions as f64,
-    ));
+    figures.push(("refused per transaction", refused as f64 / transactions as f64));
     Ok(figures)
 }
 

@@ -50,6 +50,8 @@ pub struct Seat {
 pub struct Crew<'a> {
     pub bootstrap: String,
     pub round: usize,
+    /// Of a hundred transactions that wait in the middle so many make a zombie of their client.
+    pub zombies: u64,
     /// Topics and partitions.
     pub keys: Vec<(String, i32)>,
     pub recorder: Recorder<'a>,
@@ -69,7 +71,7 @@ impl<'a> Crew<'a> {
     /// A crew without clients.
     pub fn new(
         bootstrap: String,
-        round: usize,
+        (round, zombies): (usize, u64),
         keys: Vec<(String, i32)>,
         recorder: Recorder<'a>,
         lasting: &'a Lasting,
@@ -77,6 +79,7 @@ impl<'a> Crew<'a> {
         Self {
             bootstrap,
             round,
+            zombies,
             keys,
             recorder,
             lasting,
@@ -147,7 +150,7 @@ impl<'a> Crew<'a> {
         };
         let (mut fresh, mut zombie_operations) = (true, None);
         while !self.is_over(seat.role) {
-            let mut command = operation(seat.role, fresh, random, &self.lasting.values);
+            let mut command = operation(seat.role, fresh, self.zombies, random, &self.lasting.values);
             fresh = false;
             if self.load_over.get().is_some() {
                 calm(&mut command);
@@ -187,7 +190,7 @@ impl<'a> Crew<'a> {
         // Either the successor fences it, or its transaction times out; now and then it is back before both.
         let pause = random.milliseconds(500, TRANSACTION_TIMEOUT_MS + 2_500);
         let until = Instant::now() + pause;
-        while Instant::now() < until && !self.load_over.get().is_some() {
+        while Instant::now() < until && self.load_over.get().is_none() {
             thread::sleep(Duration::from_millis(50));
         }
         self.living.signal(worker.process, Signal::CONT);

@@ -58,8 +58,9 @@ pub fn output_keys() -> Vec<u32> {
     (DATA + PIPES..DATA + 2 * PIPES).collect()
 }
 
-/// The next operation of a client of `role`; `fresh` when it is its first.
-pub fn operation(role: Role, fresh: bool, random: &mut Random, values: &Values) -> Value {
+/// The next operation of a client of `role`; `fresh` when it is its first. Of a hundred transactions that wait in the middle,
+/// `zombies` make one of their client.
+pub fn operation(role: Role, fresh: bool, zombies: u64, random: &mut Random, values: &Values) -> Value {
     match role {
         Role::Plain | Role::Transactional if fresh || random.chance(5) => assign(random),
         Role::Plain if random.chance(50) => {
@@ -70,7 +71,7 @@ pub fn operation(role: Role, fresh: bool, random: &mut Random, values: &Values) 
         }
         Role::Plain => json!({"f": "poll", "max": 50, "seconds": 0.05}),
         Role::Member => json!({"f": "poll", "max": 40, "seconds": 0.2}),
-        Role::Transactional => transaction(random, values),
+        Role::Transactional => transaction(zombies, random, values),
         Role::Pipe => {
             let outputs: serde_json::Map<String, Value> = input_keys()
                 .iter()
@@ -83,7 +84,7 @@ pub fn operation(role: Role, fresh: bool, random: &mut Random, values: &Values) 
             finish(&mut command, random);
             if random.chance(8) {
                 command["wait"] = json!(random.between(5, 100));
-                command["zombie"] = json!(random.chance(8));
+                command["zombie"] = json!(random.chance(zombies));
             }
             command
         }
@@ -112,7 +113,7 @@ fn assign(random: &mut Random) -> Value {
     json!({"f": "assign", "value": places})
 }
 
-fn transaction(random: &mut Random, values: &Values) -> Value {
+fn transaction(zombies: u64, random: &mut Random, values: &Values) -> Value {
     let mut steps = vec![json!(["send", key(random), values.take(1)])];
     let mut zombie = false;
     for _ in 0..random.between(0, 5) {
@@ -120,7 +121,7 @@ fn transaction(random: &mut Random, values: &Values) -> Value {
             0..55 => json!(["send", key(random), values.take(1)]),
             55..88 => json!(["poll", 20]),
             _ => {
-                zombie = zombie || random.chance(2);
+                zombie = zombie || random.chance(zombies);
                 json!(["wait", random.between(5, 60)])
             }
         });

@@ -12,8 +12,11 @@ use super::target::Target;
 /// Disturbs broker and clients until `until`.
 pub fn disturb(target: &mut Target, crew: &Crew<'_>, random: &mut Random, until: Instant) {
     let recorder = &crew.recorder;
+    let mut breath = Duration::ZERO;
     loop {
-        let pause = random.milliseconds(700, 3_500);
+        // A broker that takes long to start gets time to work in between.
+        let pause = random.milliseconds(700, 3_500) + breath * 2;
+        breath = Duration::ZERO;
         if Instant::now() + pause >= until {
             thread::sleep(until.saturating_duration_since(Instant::now()));
             return;
@@ -24,13 +27,13 @@ pub fn disturb(target: &mut Target, crew: &Crew<'_>, random: &mut Random, until:
                 recorder.disturb("broker kills", None);
                 target.kill();
                 rest(random, 0, 800);
-                target.restart();
+                breath = restart(target);
             }
             4 if target.is_mortal() => {
                 recorder.disturb("broker stops", None);
                 target.stop();
                 rest(random, 0, 300);
-                target.restart();
+                breath = restart(target);
             }
             5..7 if target.is_mortal() => {
                 recorder.disturb("broker pauses", None);
@@ -57,6 +60,13 @@ pub fn disturb(target: &mut Target, crew: &Crew<'_>, random: &mut Random, until:
             }
         }
     }
+}
+
+/// Starts the broker again; how long that took.
+fn restart(target: &mut Target) -> Duration {
+    let started = Instant::now();
+    target.restart();
+    started.elapsed()
 }
 
 fn victim(crew: &Crew<'_>, random: &mut Random) -> Option<u32> {

@@ -33,6 +33,8 @@ pub struct Plan<'a> {
     pub clients: &'a [Client],
     /// Without transactions: plain producers and consumers only.
     pub plain_only: bool,
+    /// Of a hundred transactions that wait in the middle so many make a zombie of their client.
+    pub zombies: u64,
     /// Without kills and pauses.
     pub in_peace: bool,
     pub history: &'a Path,
@@ -52,7 +54,13 @@ pub fn play(target: &mut Target, plan: Plan<'_>, lasting: &Lasting, counts: &Cou
     }
     let recorder = Recorder::create(plan.history, counts);
     recorder.write(&json!({"type": "keys", "value": keys}));
-    let crew = Crew::new(target.address().to_string(), plan.number, keys, recorder, lasting);
+    let crew = Crew::new(
+        target.address().to_string(),
+        (plan.number, plan.zombies),
+        keys,
+        recorder,
+        lasting,
+    );
     if !plan.plain_only {
         let pairs: Vec<_> = input_keys().into_iter().zip(output_keys()).collect();
         crew.recorder.write(&json!({"type": "pipeline", "value": pairs}));

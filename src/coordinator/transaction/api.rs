@@ -133,8 +133,8 @@ pub struct ListFilter {
     pub id_pattern: Option<Arc<str>>,
 }
 
-/// What [`ListFilter`] comes to for a shard: names resolved, pattern compiled.
-#[derive(Clone, Debug)]
+/// What [`ListFilter`] comes to for a shard: names resolved. Patterns are not for shards, see `query`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
     /// States; `None` = all.
     pub states: Option<Vec<TransactionState>>,
@@ -142,21 +142,7 @@ pub struct ListQuery {
     pub producer_ids: Vec<ProducerId>,
     /// Only those that began longer ago; negative = all.
     pub duration_ms: i64,
-    /// For the whole id; `None` = all.
-    pub id_pattern: Option<regex::Regex>,
 }
-
-impl PartialEq for ListQuery {
-    fn eq(&self, other: &Self) -> bool {
-        let pattern = |query: &Self| query.id_pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
-        self.states == other.states
-            && self.producer_ids == other.producer_ids
-            && self.duration_ms == other.duration_ms
-            && pattern(self) == pattern(other)
-    }
-}
-
-impl Eq for ListQuery {}
 
 /// A line of the list of transactional ids.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,8 @@ mod query;
 mod record;
 pub mod start;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,7 @@ use tokio::sync::oneshot;
 use self::api::{AddPartitionsRequest, EndRequest, InitRequest, ListFilter, ListedTransactions};
 use self::api::{ProducerIdAndEpoch, Reply, Request, TransactionDescription};
 use self::machine::{Effect, Event, TransactionMachine, WrittenMarkers};
+use self::query::Searches;
 use self::start::{ProducerIdSource, StartTransactions, WriteMarkers};
 use super::partition_of;
 use super::runtime::events::EventSender;
@@ -53,6 +56,7 @@ pub struct TransactionCoordinator {
     producer_ids: Arc<dyn ProducerIdSource>,
     num_partitions: AtomicI32,
     is_active: AtomicBool,
+    searches: Searches,
 }
 
 impl TransactionCoordinator {
@@ -75,6 +79,7 @@ impl TransactionCoordinator {
             producer_ids,
             num_partitions,
             is_active: AtomicBool::new(true),
+            searches: Searches::default(),
         })
     }
 
@@ -116,13 +121,12 @@ impl TransactionCoordinator {
         let timeouts_ms = 1..=self.shards.config().transaction_max_timeout_ms;
         let is_allowed = timeouts_ms.contains(&request.transaction_timeout_ms);
         let id = Arc::clone(&request.transactional_id);
-        let checked = check_id(&id).and_then(|()| {
-            if is_allowed {
-                Ok(())
-            } else {
-                Err(ErrorCode::InvalidTransactionTimeout)
-            }
-        });
+        let timeout = if is_allowed {
+            Ok(())
+        } else {
+            Err(ErrorCode::InvalidTransactionTimeout)
+        };
+        let checked = check_id(&id).and(timeout);
         let asked = checked.map(|()| {
             self.ask_with_producer_id(&id, move |fresh_producer_id| {
                 Request::Init(InitRequest {
@@ -236,13 +240,14 @@ impl TransactionCoordinator {
         &self,
         filter: ListFilter,
     ) -> impl Future<Output = Result<ListedTransactions, ErrorCode>> + Send + use<> {
-        let query = self.check_active().and_then(|()| query::resolve(&filter));
-        let pending = query.and_then(|(query, unknown_states)| {
-            let answers = self.shards.submit_to_all(&Request::List(Arc::new(query)))?;
-            Ok((answers, unknown_states))
+        let resolved = self.check_active().and_then(|()| query::resolve(&filter));
+        let pending = resolved.and_then(|resolved| {
+            let answers = self.shards.submit_to_all(&Request::List(Arc::new(resolved.query)))?;
+            Ok((answers, resolved.pattern, resolved.unknown_states))
         });
+        let searches = self.searches.clone();
         async move {
-            let (answers, unknown_states) = pending?;
+            let (answers, pattern, unknown_states) = pending?;
             let mut transactions = Vec::new();
             for answer in answers {
                 match wait(Ok(answer)).await {
@@ -255,7 +260,7 @@ impl TransactionCoordinator {
             }
             Ok(ListedTransactions {
                 unknown_states,
-                transactions,
+                transactions: searches.keep(pattern, transactions).await?,
             })
         }
     }

@@ -111,33 +111,11 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
     let log_end_offset = recovered.segments.active.index().next_offset();
     epochs.truncate_from_end(log_end_offset);
     epochs.truncate_from_start(log_start_offset);
-    let mut snapshots = snapshot_offsets(&entries);
-    remove_snapshots_of(fs.as_ref(), &open.dir, &snapshots, |offset| offset > log_end_offset)?;
-    snapshots.retain(|offset| *offset <= log_end_offset);
-    let limits = RestoreLimits {
-        newest_snapshot: log_end_offset,
-        log_end_offset,
-        producer_id_expiration_ms: open.config.producer_id_expiration_ms,
-        max_producer_ids: open.config.max_producer_ids,
-        now: open.now,
-    };
-    let txns = TxnRecovery {
-        dir: &dir,
-        segments: &recovered.segments,
-        indexed: &indexed_segments(&entries),
-        scanned_from: recovered.scanned_from,
-        trusted_to: if open.clean_shutdown {
-            i64::MAX
-        } else {
-            open.recovery_point
-        },
-        has_new_markers: recovered.has_new_markers,
-    };
     let RecoveredTxns {
         mut producers,
         has_aborted,
         names_changed,
-    } = txns.run(&snapshots, limits)?;
+    } = restore_transactions(&open, &dir, &entries, &recovered)?;
     let high_watermark = open.high_watermark.clamp(log_start_offset, log_end_offset);
     producers.on_high_watermark(high_watermark);
     let unstable = producers.first_unstable_offset();
@@ -170,6 +148,41 @@ pub fn open_log(mut open: OpenLog) -> Result<OpenedLog, StorageError> {
         reader: LogReader::new(shared),
         report: recovered.report,
     })
+}
+
+/// The producers and their transactions as the log has them, and its transaction indexes in order.
+fn restore_transactions(
+    open: &OpenLog,
+    dir: &SegmentDir,
+    entries: &[DirEntry],
+    recovered: &Recovered,
+) -> Result<RecoveredTxns, StorageError> {
+    let log_end_offset = recovered.segments.active.index().next_offset();
+    let mut snapshots = snapshot_offsets(entries);
+    remove_snapshots_of(open.fs.as_ref(), &open.dir, &snapshots, |offset| {
+        offset > log_end_offset
+    })?;
+    snapshots.retain(|offset| *offset <= log_end_offset);
+    let limits = RestoreLimits {
+        newest_snapshot: log_end_offset,
+        log_end_offset,
+        producer_id_expiration_ms: open.config.producer_id_expiration_ms,
+        max_producer_ids: open.config.max_producer_ids,
+        now: open.now,
+    };
+    let txns = TxnRecovery {
+        dir,
+        segments: &recovered.segments,
+        indexed: &indexed_segments(entries),
+        scanned_from: recovered.scanned_from,
+        trusted_to: if open.clean_shutdown {
+            i64::MAX
+        } else {
+            open.recovery_point
+        },
+        has_new_markers: recovered.has_new_markers,
+    };
+    txns.run(&snapshots, limits)
 }
 
 /// The segments of the log and the offset at which it starts.

@@ -416,10 +416,16 @@ fn index_files_match(
     Ok(true)
 }
 
-/// Removes all files of a segment; the batches last, so that what is left after a crash still says what it was.
+/// Removes all files of a segment; the batches behind the indexes that would be made again, so that what is left after a
+/// crash still says what it was, but before the one whose absence says something: that nothing was aborted.
 pub(super) fn remove_segment_files(fs: &dyn FileSystem, dir: &Path, base_offset: i64) -> Result<(), StorageError> {
-    for suffix in [TXN_INDEX_SUFFIX, TIME_INDEX_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX] {
+    for suffix in [TIME_INDEX_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX] {
         remove_if_present(fs, &segment_path(dir, base_offset, suffix))?;
+    }
+    let txn_index = segment_path(dir, base_offset, TXN_INDEX_SUFFIX);
+    if fs.exists(&txn_index).context("look for", &txn_index)? {
+        fs.sync_dir(dir).context("sync directory", dir)?;
+        remove_if_present(fs, &txn_index)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //!   durable records behind it along when a start recovers;
 //! - what is known of the producers of what goes is durable before, as far as there was room for it;
 //! - files go in ascending order, the batches before their indexes, so that what is left begins later and has no hole;
+//! - a transaction index goes when it is durable that its batches are gone: without it nothing would count as aborted;
 //! - what is left of segments before a checkpointed log start, of files named `.deleted` and of indexes without
 //!   batches goes at the next start;
 //! - a reader that holds a file reads on; nobody keeps one open on behalf of readers to come;
@@ -37,6 +38,9 @@ use crate::segment::file::{
     DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, segment_path,
 };
 use crate::segment::sealed::{SealedFiles, SealedSegment};
+
+/// In the order in which they go.
+const FILES_OF_SEGMENT: [&str; 4] = [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX];
 
 /// Segments that may go, found at one moment; [`LogWriter::take_out`] looks again.
 #[derive(Debug)]
@@ -279,20 +283,21 @@ impl RemovedSegments {
         };
         self.shared.mark_names_dirty();
         let mut renamed = Vec::with_capacity(3);
-        for suffix in [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
+        for suffix in FILES_OF_SEGMENT {
             let from = segment_path(dir, base_offset, suffix);
+            if suffix == TXN_INDEX_SUFFIX && self.shared.has_aborted() {
+                // Were the batches to come back without it, they would seem to have nothing aborted among them.
+                let is_there = self.shared.lasting(fs.exists(&from).context("look for", &from))?;
+                if is_there {
+                    self.shared.lasting(fs.sync_dir(dir).context("sync directory", dir))?;
+                }
+            }
             let mut to = from.clone().into_os_string();
             to.push(DELETED_SUFFIX);
             match fs.rename(&from, Path::new(&to)) {
                 Ok(()) => renamed.push(to.into()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let error = StorageError::io("rename", &from, error);
-                    if !error.is_passing() {
-                        self.shared.go_offline(&error);
-                    }
-                    return Err(error);
-                }
+                Err(error) => return self.shared.lasting(Err(StorageError::io("rename", &from, error))),
             }
         }
         removals.base_offsets.pop_front();
@@ -304,14 +309,19 @@ impl LogShared {
     /// Makes durable what a start needs once the segments before `first_base_offset` are gone.
     fn sync_before_removal(&self, first_base_offset: i64) -> Result<(), StorageError> {
         let (fs, dir) = (self.fs(), self.path());
-        sync_newest_snapshot(fs, dir, first_base_offset)
-            .and_then(|()| fs.sync_dir(dir).context("sync directory", dir))
-            .inspect_err(|error| {
-                // What a failed sync did not write, a second one does not write either.
-                if !error.is_passing() {
-                    self.go_offline(error);
-                }
-            })
+        let synced = sync_newest_snapshot(fs, dir, first_base_offset)
+            .and_then(|()| fs.sync_dir(dir).context("sync directory", dir));
+        self.lasting(synced)
+    }
+
+    /// Takes the log offline when this failed and will not pass: what a failed sync did not write, a second one does not
+    /// write either.
+    fn lasting<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        result.inspect_err(|error| {
+            if !error.is_passing() {
+                self.go_offline(error);
+            }
+        })
     }
 }
 

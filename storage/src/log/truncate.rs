@@ -12,6 +12,7 @@ use crate::io::file_system::OpenMode;
 use crate::log::checkpoint::CheckpointState;
 use crate::log::recovery::{remove_if_present, remove_segment_files};
 use crate::log::snapshots::{RestoreLimits, list_snapshots, remove_snapshots, restore_producers};
+use crate::log::txn_index::TxnIndexFile;
 use crate::log::watermarks::Watermarks;
 use crate::log::writer::LogWriter;
 use crate::segment::active::ActiveSegment;
@@ -45,6 +46,19 @@ impl LogWriter {
         }
         self.shared.request_sync(self.sync_urgency());
         result
+    }
+
+    /// Cuts the active segment's batches and its transaction index.
+    fn cut_files(&self, size_bytes: u64, txn_index: Option<TxnIndexFile>) -> Result<(), StorageError> {
+        let (file, path) = (self.active.file(), self.active.path());
+        file.truncate(size_bytes).context("truncate", path)?;
+        if let Some((index_file, count)) = txn_index {
+            // Before the log goes on: a marker that was cut off must not speak for what gets its offset. But not before the
+            // cut is durable: a power loss would bring the marker back, and its entry would be missed.
+            file.sync_data().context("sync", path)?;
+            TxnIndexBuilder::behind(index_file, self.active.txn_index_path(), count)?.finish()?;
+        }
+        Ok(())
     }
 
     fn cut(&mut self, offset: i64) -> Result<(), StorageError> {
@@ -86,14 +100,7 @@ impl LogWriter {
                 .sync_dir(shared.path())
                 .context("sync directory", shared.path())?;
         }
-        self.active
-            .file()
-            .truncate(size_bytes)
-            .context("truncate", self.active.path())?;
-        if let Some((file, count)) = txn_index {
-            // Before the log goes on: a marker that was cut off must not speak for what gets its offset.
-            TxnIndexBuilder::behind(file, self.active.txn_index_path(), count)?.finish()?;
-        }
+        self.cut_files(size_bytes, txn_index)?;
         for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
             remove_if_present(
                 shared.fs(),

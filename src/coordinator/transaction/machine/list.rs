@@ -37,7 +37,7 @@ impl TransactionMachine {
         let fitting = self
             .hard
             .iter()
-            .filter(|(id, logged)| fits(query, id, &logged.transaction, now_ms));
+            .filter(|(_, logged)| fits(query, &logged.transaction, now_ms));
         let line = |(id, logged): (&Arc<str>, &crate::coordinator::transaction::hard::Logged)| ListedTransaction {
             transactional_id: Arc::clone(id),
             producer_id: logged.transaction.producer_id,
@@ -47,7 +47,7 @@ impl TransactionMachine {
     }
 }
 
-fn fits(query: &ListQuery, id: &str, transaction: &Transaction, now_ms: i64) -> bool {
+fn fits(query: &ListQuery, transaction: &Transaction, now_ms: i64) -> bool {
     // An id without a transaction began at -1 and so is listed as an old one; Kafka does the same.
     let duration_ms = now_ms.saturating_sub(transaction.start_timestamp_ms);
     (query.producer_ids.is_empty() || query.producer_ids.binary_search(&transaction.producer_id).is_ok())
@@ -56,5 +56,4 @@ fn fits(query: &ListQuery, id: &str, transaction: &Transaction, now_ms: i64) -> 
             .as_ref()
             .is_none_or(|states| states.contains(&transaction.state))
         && (query.duration_ms < 0 || duration_ms > query.duration_ms)
-        && query.id_pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
 }

@@ -12,6 +12,8 @@
 mod abstraction;
 mod completion;
 mod list;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,3 +1,5 @@
+//! The searches: each scenario with its bounds, and plants that a search has to find.
+
 use std::time::Instant;
 
 use super::client::Op::{self, Add, End, Init, Produce};

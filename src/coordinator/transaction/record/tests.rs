@@ -1,3 +1,5 @@
+//! Records as Kafka writes them, and what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -40,7 +40,7 @@ impl Model {
                         producer_id: header.producer_id,
                         first_offset,
                         last_offset: header.base_offset,
-                        last_stable_offset: undecided.unwrap_or(header.next_offset()),
+                        last_stable_offset: undecided.unwrap_or_else(|| header.next_offset()),
                     });
                 }
             } else if header.attributes.is_transactional() {

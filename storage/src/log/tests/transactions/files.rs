@@ -80,10 +80,10 @@ fn a_damaged_index_is_made_again() {
     let damages: [(&str, Damage); 5] = [
         ("half an entry", |fixture, name, len| truncate(fixture, name, len - 5)),
         ("zeros", |fixture, name, len| {
-            write(fixture, name, 0, &vec![0; len as usize])
+            write(fixture, name, 0, &vec![0; len as usize]);
         }),
         ("another version", |fixture, name, len| {
-            write(fixture, name, len - 34, &[0, 1])
+            write(fixture, name, len - 34, &[0, 1]);
         }),
         ("an entry twice", |fixture, name, len| {
             let last = &fixture.contents(name)[(len - 34) as usize..];
@@ -137,11 +137,10 @@ fn behind_the_recovery_point_lost_indexes_are_made_again() {
             let recovery_point = {
                 let opened = fixture.try_open(true, end).expect("opened");
                 let segments = opened.reader.shared.segments.load();
-                let base = segments
+                segments
                     .get(segments.sealed.len() * share / 3)
                     .expect("a segment")
-                    .base_offset();
-                base
+                    .base_offset()
             };
             for name in names_with(&fixture, ".txnindex") {
                 if crate::segment::file::base_offset_of(&name, ".txnindex") >= Some(recovery_point) {
