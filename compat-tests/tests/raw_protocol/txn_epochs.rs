@@ -1,5 +1,5 @@
 //! The end of a producer's epochs: the coordinator goes on with another producer id (core's `TransactionCoordinator`, KIP-360,
-//! KIP-890). Counting there takes a while, so these tests run only when they are asked for (`--ignored`).
+//! KIP-890). Each test counts there, many requests at a time.
 
 use kafka_protocol::messages::InitProducerIdRequest;
 
@@ -39,7 +39,6 @@ fn again(connection: &mut Connection, producer: &Producer) -> (i16, i64, i16) {
 }
 
 #[test]
-#[ignore = "counts through all epochs of a producer"]
 fn a_producer_made_anew_gets_another_id() {
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
@@ -67,7 +66,6 @@ fn a_producer_made_anew_gets_another_id() {
 }
 
 #[test]
-#[ignore = "counts through all epochs of a producer"]
 fn an_end_that_raises_the_last_epoch_gives_another_id() {
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
@@ -99,7 +97,6 @@ fn an_end_that_raises_the_last_epoch_gives_another_id() {
 
 /// A second instance fences the first one with the epoch that nobody gets, and goes on with another id.
 #[test]
-#[ignore = "counts through all epochs of a producer"]
 fn a_new_instance_of_an_exhausted_one_gets_another_id() {
     let mut bench = Bench::new();
     let topic = new_topic(&mut bench);
