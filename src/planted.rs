@@ -20,7 +20,7 @@ mod picked {
     /// `skip-marker`: some markers of data partitions are not written, and reported as done.
     pub fn skips_marker() -> bool {
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        is("skip-marker") && COUNT.fetch_add(1, Ordering::Relaxed) % MARKERS == 0
+        is("skip-marker") && COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(MARKERS)
     }
 
     /// `forget-last-stable-offset`: readers of committed records are shown all below the high watermark.
