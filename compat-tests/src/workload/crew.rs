@@ -23,6 +23,8 @@ use crate::client::Client;
 
 /// How long an operation may take. Clients give up earlier, as far as they give up at all.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a client may take to start, and a final reader to bring anything, on a machine that has other things to do.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may go on when the load is over.
 const LAST_PATIENCE: Duration = Duration::from_secs(25);
 /// Transactions are aborted by the broker after this.
@@ -254,7 +256,7 @@ impl<'a> Crew<'a> {
             "rewinds": is_pipe, "transactional_id": settings["transactional_id"], "time": now(),
         }));
         let worker = Worker::spawn(client, &settings, process, &self.living);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LONG_PATIENCE;
         match worker.next(deadline) {
             Reply::Line(line) if line["type"] == "ok" => Some(worker),
             Reply::Line(line) => {
@@ -313,10 +315,10 @@ impl<'a> Crew<'a> {
     }
 
     /// Has a final reader read, part by part; whether it came to the end.
-    pub fn read(&self, worker: &mut Worker<'_>, command: &Value, committed: bool, mut deadline: Instant) -> bool {
+    pub fn read(&self, worker: &mut Worker<'_>, command: &Value, committed: bool) -> bool {
         worker.tell(&with(command, "id", json!(now())));
         loop {
-            let Reply::Line(line) = worker.next(deadline) else {
+            let Reply::Line(line) = worker.next(Instant::now() + LONG_PATIENCE) else {
                 return false;
             };
             if line["type"] != "part" {
@@ -325,7 +327,6 @@ impl<'a> Crew<'a> {
             if committed {
                 self.note_last_offsets(&line);
             }
-            deadline = Instant::now() + PATIENCE;
             let line = with(&line, "time", json!(now()));
             self.recorder.write(&with(&line, "process", json!(worker.process)));
         }
