@@ -31,7 +31,7 @@ use compat_tests::workload::{clock, libraries};
 /// A round is this long at most, so that its history stays small.
 const ROUND: Duration = Duration::from_secs(120);
 /// Of a hundred transactions that wait in the middle so many make a zombie of their client: one in about two seconds.
-const ZOMBIES: u64 = 4;
+const ZOMBIES: u64 = 2;
 /// How long open transactions may take to end once everything runs, and pipelines to come to their end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
