@@ -8,6 +8,7 @@
 //! partition to the transaction (KIP-890). Sources: `KafkaApis.handleTxnOffsetCommitRequest`,
 //! `CoordinatorRuntime.scheduleTransactionalWriteOperation`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
@@ -187,7 +188,14 @@ impl Split {
             code => code,
         };
         let mut topics = self.refused;
+        // Clients look topics up by name: what was refused of a topic and the rest of it go together.
+        let refused = topics.iter().enumerate();
+        let refused: BTreeMap<_, _> = refused.map(|(at, topic)| (topic.name.to_string(), at)).collect();
         let mut add = |name: &str, partitions: Vec<TxnOffsetCommitResponsePartition>| {
+            if let Some(&at) = refused.get(name) {
+                topics[at].partitions.extend(partitions);
+                return;
+            }
             let answer =
                 TxnOffsetCommitResponseTopic::default().with_name(StrBytes::from_string(name.to_owned()).into());
             topics.push(answer.with_partitions(partitions));

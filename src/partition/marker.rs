@@ -51,6 +51,20 @@ impl Partition {
         Ok(log.begin_verification(&request)?)
     }
 
+    /// The coordinator refused what [`Self::begin_verification`] began, for good; `is_wrong_epoch`: the producer has another
+    /// epoch. Else who only guesses a producer id could hold up its owner.
+    pub fn refuse_verification(&self, producer_id: i64, producer_epoch: i16, is_wrong_epoch: bool) {
+        let request = BeginVerification {
+            producer_id,
+            producer_epoch,
+            base_sequence: -1,
+            supports_epoch_bump: false,
+        };
+        if let Some(log) = &mut self.lock().log {
+            log.refuse_verification(&request, is_wrong_epoch);
+        }
+    }
+
     /// Writes the marker that ends the producer's transaction here.
     ///
     /// # Errors

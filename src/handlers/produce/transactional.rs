@@ -158,10 +158,24 @@ fn hand_on(
             outcome,
         };
         match (refused, guard) {
-            (Some(code), _) => prepared.on_appended(outcome, Err(refusal(support, code))),
+            (Some(code), guard) => {
+                if guard.is_some() {
+                    undo_verification(&partition, &batch, code);
+                }
+                prepared.on_appended(outcome, Err(refusal(support, code)));
+            }
             (None, Some(guard)) => appends.add_first(partition, all_replicas, now, batch, guard, place),
             (None, None) => appends.add(partition, all_replicas, now, batch, place),
         }
+    }
+}
+
+/// A refusal for good leaves nothing in the partition that would hold up the producer whose id it was.
+fn undo_verification(partition: &Partition, batch: &ValidatedBatch, code: ErrorCode) {
+    let is_wrong_epoch = matches!(code, ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch);
+    if is_wrong_epoch || code == ErrorCode::InvalidProducerIdMapping {
+        let header = batch.header();
+        partition.refuse_verification(header.producer_id, header.producer_epoch, is_wrong_epoch);
     }
 }
 

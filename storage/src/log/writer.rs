@@ -146,6 +146,11 @@ impl LogWriter {
         Ok(self.producers.begin_verification(request, offset, now_ms)?)
     }
 
+    /// See [`ProducerStates::refuse_verification`].
+    pub fn refuse_verification(&mut self, request: &BeginVerification, is_wrong_epoch: bool) {
+        self.producers.refuse_verification(request, is_wrong_epoch);
+    }
+
     fn append_all(
         &mut self,
         batches: Vec<ValidatedBatch>,

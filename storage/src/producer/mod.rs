@@ -131,6 +131,11 @@ impl ProducerStates {
         Ok(Some(self.verifications.begin(request, now_ms, self.max_producer_ids)))
     }
 
+    /// The coordinator refused what [`Self::begin_verification`] began; `is_wrong_epoch`: because of its epoch.
+    pub fn refuse_verification(&mut self, request: &BeginVerification, is_wrong_epoch: bool) {
+        self.verifications.on_refused(request, is_wrong_epoch);
+    }
+
     /// First offset that belongs to a transaction which is open, or ended by a marker not yet below the high
     /// watermark: the last stable offset is never above it.
     pub fn first_unstable_offset(&self) -> Option<i64> {

@@ -149,6 +149,7 @@ impl PendingAppend {
         if origin != AppendOrigin::Replication {
             let open = self.open_verification(states, batch.producer_id);
             check_verified(known, batch, open, verification)?;
+            let open = open.filter(|open| open.producer_epoch == batch.producer_epoch);
             if let (Some(open), AppendOrigin::Client) = (open, origin) {
                 check_verified_sequence(known, batch, open)?;
             }

@@ -33,7 +33,7 @@ pub enum Verification {
 pub(super) struct OpenVerification {
     pub(super) guard: VerificationGuard,
     begun_ms: i64,
-    producer_epoch: i16,
+    pub(super) producer_epoch: i16,
     /// Lowest first sequence number of a batch that asked for it.
     pub(super) lowest_sequence: i32,
     /// The client's transactions each have an epoch of their own.
@@ -75,6 +75,22 @@ impl Verifications {
         };
         self.open.insert(request.producer_id, begun);
         guard
+    }
+
+    /// The coordinator refused this verification. Its owner may have joined it under the same epoch, so its guard stays good;
+    /// but a sequence number that was only guessed holds up nobody. An epoch that the producer does not have has no owner.
+    pub(super) fn on_refused(&mut self, request: &BeginVerification, is_wrong_epoch: bool) {
+        let Some(open) = self.open.get_mut(&request.producer_id) else {
+            return;
+        };
+        if open.producer_epoch != request.producer_epoch {
+            return;
+        }
+        if is_wrong_epoch {
+            self.open.remove(&request.producer_id);
+        } else {
+            open.lowest_sequence = i32::MAX;
+        }
     }
 
     /// A transactional batch of this producer was written: the guard has served.
