@@ -10,6 +10,7 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
+mod by_topic;
 pub mod context;
 pub mod create_partitions;
 pub mod create_topics;
