@@ -10,6 +10,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 import org.testcontainers.containers.GenericContainer;
+import org.testcontainers.containers.Network;
 import org.testcontainers.kafka.ConfluentKafkaContainer;
 import org.testcontainers.kafka.KafkaContainer;
 import org.testcontainers.utility.DockerImageName;
@@ -29,9 +30,13 @@ public final class Worker {
             case "apache" -> use(
                 new KafkaContainer(image.asCompatibleSubstituteFor("apache/kafka")),
                 KafkaContainer::getBootstrapServers);
-            case "confluent" -> use(
-                new ConfluentKafkaContainer(confluent).withListener("other:19092"),
-                ConfluentKafkaContainer::getBootstrapServers);
+            case "confluent" -> {
+                try (Network network = Network.newNetwork()) {
+                    use(
+                        new ConfluentKafkaContainer(confluent).withNetwork(network).withListener("other:19092"),
+                        ConfluentKafkaContainer::getBootstrapServers);
+                }
+            }
             case "old-kraft" -> use(old(confluent).withKraft(), Worker::addressOfOld);
             case "old-zookeeper" -> use(old(confluent), Worker::addressOfOld);
             default -> throw new IllegalArgumentException(arguments[1]);
