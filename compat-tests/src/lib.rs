@@ -8,6 +8,7 @@
 //!   `report` writes what came of it;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `requests` and `admin` build what most tests ask;
+//! - `image` builds the container image and runs it, `container_modules` are the Kafka modules of Testcontainers;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
@@ -20,6 +21,8 @@ pub mod batch;
 pub mod broker;
 pub mod checker;
 pub mod client;
+pub mod container_modules;
+pub mod image;
 pub mod installer;
 pub mod matrix;
 pub mod report;
