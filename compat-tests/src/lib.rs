@@ -24,6 +24,7 @@ pub mod installer;
 pub mod matrix;
 pub mod report;
 pub mod requests;
+pub mod suites;
 pub mod transactions;
 pub mod wire;
 pub mod workload;
