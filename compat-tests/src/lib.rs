@@ -30,6 +30,7 @@ pub mod kafka_tools;
 pub mod matrix;
 pub mod report;
 pub mod requests;
+pub mod suites;
 pub mod transactions;
 pub mod wire;
 pub mod workload;
