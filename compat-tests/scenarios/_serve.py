@@ -102,7 +102,7 @@ class Stall:
 
 def decoded(word):
     """The bytes of a TEXT, or None."""
-    return {"-": None, ".": b""}[word] if word in "-." else unquote(word).encode()
+    return {"-": None, ".": b""}[word] if word in ("-", ".") else unquote(word).encode()
 
 
 def encoded(value):
@@ -110,6 +110,20 @@ def encoded(value):
     if value is None:
         return "-"
     return quote(value, safe="!~*'()") or "."
+
+
+def described(partition, value, *more):
+    """A record as `poll` answers with it, or as `records` does, with offset, timestamp, key and pairs of headers."""
+    if not more:
+        return f"{partition}:{encoded(value)}"
+    offset, timestamp, key, pairs = more
+    texts = [key, value] + [text for pair in pairs or () for text in pair]
+    return ":".join([f"{partition}:{offset}:{timestamp}", *map(encoded, texts)])
+
+
+def kinds(table, error):
+    """The KIND of an error by the names that occur in what is printed of it."""
+    return next((kind for kind, names in table.items() if any(name in error for name in names)), "other")
 
 
 def parted(words):
