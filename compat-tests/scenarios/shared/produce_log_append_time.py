@@ -1,4 +1,5 @@
 """A topic with LogAppendTime has the broker's clock as timestamps, whatever the client gave."""
+# except: kafka-go: its Reader knows only the producer's timestamps
 from _helpers import *
 
 worker = Worker()
