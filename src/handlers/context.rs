@@ -204,9 +204,14 @@ impl RequestContext {
         throttle_time_ms
     }
 
-    /// Host and port that clients of this listener are told: what `advertised.listeners` says, else what they dialled.
+    /// Host and port that clients of this listener are told: what `advertised.listeners` says now, else what they dialled.
     pub fn advertised_endpoint(&self) -> (StrBytes, i32) {
-        match &self.listener.advertised {
+        let config = self.services.config.load();
+        let mut listeners = config.resolved.listeners.iter();
+        match listeners
+            .find(|listener| listener.name == self.listener.name)
+            .and_then(|listener| listener.advertised.as_ref())
+        {
             Some((host, port)) => (StrBytes::from_string(host.clone()), i32::from(*port)),
             None => (
                 StrBytes::from_string(dialled_host(self.local)),
