@@ -142,6 +142,6 @@ mod tests {
         assert_eq!(cut(6), [6, 3, 0]);
         assert_eq!(cut(4), [4, 3, 0]);
         assert_eq!(cut(0), [0]);
-        assert_eq!(cut_at(Vec::new(), 5), []);
+        assert_eq!(cut_at(Vec::new(), 5), Vec::<Offset>::new());
     }
 }

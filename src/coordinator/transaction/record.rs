@@ -73,7 +73,7 @@ impl Record {
 
 /// At most so many bytes are in the record of an id with these partitions, key and value, whatever its state.
 pub(super) fn size_bound(transactional_id: &str, partitions: &Partitions) -> usize {
-    let of_topic = |(topic, indexes): (&Arc<str>, &[i32])| TOPIC_BYTES + topic.len() + size_of::<i32>() * indexes.len();
+    let of_topic = |(topic, indexes): (&Arc<str>, &[i32])| TOPIC_BYTES + topic.len() + size_of_val(indexes);
     VALUE_BYTES + transactional_id.len() + partitions.topics().map(of_topic).sum::<usize>()
 }
 

@@ -24,7 +24,7 @@ use crate::partition::read::Isolation;
 use crate::partition::registry::HostedTopic;
 
 /// Answers each partition. Times of files are asked of the disk, beside the connection's next requests.
-pub fn handle(cx: &Arc<RequestContext>, request: ListOffsetsRequestV0) -> Reply {
+pub(in crate::handlers) fn handle(cx: &Arc<RequestContext>, request: ListOffsetsRequestV0) -> Reply {
     let mut wanted = request.topics.iter().flat_map(|topic| &topic.partitions);
     if !wanted.any(|wanted| matches!(as_of(wanted.timestamp), Some(AsOf::Time(_)))) {
         return Reply::Now(answer(cx, request));

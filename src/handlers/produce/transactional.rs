@@ -192,7 +192,7 @@ impl Unverified {
     /// Asks the coordinator, then appends what it agrees to.
     pub(super) async fn verify(mut self: Box<Self>) -> Reply {
         let cx = Arc::clone(&self.prepared.cx);
-        let (backoff, longest) = backoff(&cx.services.config.at_start());
+        let (backoff, longest) = backoff(cx.services.config.at_start());
         let began = Instant::now();
         loop {
             let codes = self.ask().await;

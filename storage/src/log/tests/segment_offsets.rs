@@ -42,7 +42,7 @@ fn the_ends_are_told_without_a_time() {
     assert_eq!(told(&opened.reader, AsOf::Latest, 99), descending);
     assert_eq!(told(&opened.reader, AsOf::Latest, 3), descending[..3]);
     assert_eq!(told(&opened.reader, AsOf::Latest, 1), [80]);
-    assert_eq!(told(&opened.reader, AsOf::Latest, 0), []);
+    assert_eq!(told(&opened.reader, AsOf::Latest, 0), Vec::<i64>::new());
     assert_eq!(told(&opened.reader, AsOf::Earliest, 10), [0]);
 }
 
@@ -62,7 +62,7 @@ fn a_time_tells_of_segments_that_were_not_changed_since() {
     let bases = bases(&opened.reader);
     let first_changed_ms = (bases[1] / 2 - 1) * 10;
     assert_eq!(told(&opened.reader, AsOf::Time(first_changed_ms), 10), [0]);
-    assert_eq!(told(&opened.reader, AsOf::Time(first_changed_ms - 1), 10), []);
+    assert_eq!(told(&opened.reader, AsOf::Time(first_changed_ms - 1), 10), Vec::<i64>::new());
     let third_changed_ms = (bases[3] / 2 - 1) * 10;
     assert_eq!(
         told(&opened.reader, AsOf::Time(third_changed_ms), 2),
@@ -95,5 +95,5 @@ fn segments_that_go_meanwhile_are_not_told() {
     let base = bases(&opened.reader)[1];
     let path = Path::new(DIR).join(format!("{base:020}.log"));
     fixture.fs.shared().remove_file(&path).expect("removed");
-    assert_eq!(told(&opened.reader, AsOf::Time(0), 99), []);
+    assert_eq!(told(&opened.reader, AsOf::Time(0), 99), Vec::<i64>::new());
 }
