@@ -70,9 +70,14 @@ class Admin:
             kept = {name: value for name, (value, source) in self._configs(topic).items() if source == SET_FOR_THE_TOPIC}
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, kept | {key: value})
         answer = self._client().alter_configs([resource])
-        for code, message, *_ in getattr(answer, "resources", ()):
-            if code:
-                raise for_code(code)(message)
+        if isinstance(answer, dict):  # 3.0 and later
+            if answer["topic"][topic] != "OK":
+                raise RuntimeError(answer["topic"][topic])
+            return
+        for response in answer if isinstance(answer, list) else [answer]:
+            for code, message, *_ in response.resources:
+                if code:
+                    raise for_code(code)(message)
 
     def delete_records(self, topic, partition, offset):
         if not hasattr(KafkaAdminClient, "delete_records"):

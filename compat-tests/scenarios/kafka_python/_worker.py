@@ -10,7 +10,6 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from _admin import BOOTSTRAP, Admin
-from _transform import transform
 
 KINDS = {
     "fenced": ("ProducerFencedError",),
@@ -90,8 +89,9 @@ class Library(Admin):
             self.sent.setdefault(name, []).append(future)
 
     def flush(self, name):
-        self.producers[name].flush()
-        for future in self.sent.pop(name, ()):
+        sent = self.sent.pop(name, ())
+        self.producers[name].flush()  # some versions raise here
+        for future in sent:
             future.get(timeout=60)
 
     def consumer(self, name, topic, partitions, *words):
@@ -167,6 +167,7 @@ class Library(Admin):
 
     def transform(self, source, target, group, identity, stall):
         producer = open_producer(id=identity)
+        from _transform import transform  # old versions lack names that it needs
         session = {"session_timeout_ms": SESSION_TIMEOUT_MS, "heartbeat_interval_ms": 300}
         consumer = open_consumer(isolation="committed", group_id=group, max_poll_records=MAX_RECORDS, **session)
         consumer.subscribe([source])

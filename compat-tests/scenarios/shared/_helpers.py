@@ -43,11 +43,11 @@ class Worker:
         """The words of the answer; an error is raised."""
         while self.queued:
             self.queued -= 1
-            self._answer()
+            self.answer()
         self.tell(*words)
-        return self._answer()
+        return self.answer()
 
-    def _answer(self):
+    def answer(self):
         answer = self.wait_for("ok", "error")
         if answer != "ok" and not answer.startswith("ok "):
             raise Refused(answer)
@@ -117,11 +117,7 @@ class Worker:
 
     def poll(self, name, count, ms=PATIENCE_S * 1000):
         """The values of `count` records by partition; fewer when `ms` have gone by."""
-        values = {}
-        for record in self.ask("poll", name, count, ms):
-            partition, value = record.split(":")
-            values.setdefault(int(partition), []).append(decoded(value).decode())
-        return values
+        return by_partition(self.ask("poll", name, count, ms))
 
     def await_records(self, name, count, transform):
         """Polls until `count` records have come, while `transform` is started again where it has to be."""
@@ -168,7 +164,11 @@ class Member:
 
     def poll(self, count=100, ms=200):
         """Lets the library work and takes what there is; returns the member itself."""
-        for values in self.worker.poll("member", count, ms).values():
+        self.worker.tell("poll", "member", count, ms)
+        return self.polled()
+
+    def polled(self):
+        for values in by_partition(self.worker.answer()).values():
             self.values.extend(values)
         self.partitions = [int(word) for word in self.worker.ask("assignment", "member")]
         return self
@@ -177,11 +177,18 @@ class Member:
         self.worker.program.kill()
 
 
+def poll_all(members):
+    """At the same time: there are libraries whose poll takes as long as a rebalance, which waits for all members."""
+    for member in members:
+        member.worker.tell("poll", "member", 100, 200)
+    return [member.polled() for member in members]
+
+
 def share(members, partitions):
     """Polls all until each has some of the partitions and all are given out once."""
 
     def shared():
-        owned = [member.poll().partitions for member in members]
+        owned = [member.partitions for member in poll_all(members)]
         return all(owned) and sorted(sum(owned, [])) == list(range(partitions))
 
     until(shared, f"{len(members)} members have {partitions} partitions", pause_s=0)
@@ -189,7 +196,7 @@ def share(members, partitions):
 
 def read_together(members, count):
     """Polls all until their values together are `count` different ones."""
-    read = lambda: {value for member in members for value in member.poll().values}
+    read = lambda: {value for member in poll_all(members) for value in member.values}
     return until(lambda: len(read()) >= count and read(), f"{count} values read", pause_s=0)
 
 
@@ -238,6 +245,15 @@ def record(word):
     key, value, *rest = map(decoded, texts)
     headers = list(zip((name.decode() for name in rest[::2]), rest[1::2], strict=True))
     return Record(int(partition), int(offset), int(timestamp), key, value, headers)
+
+
+def by_partition(answer):
+    """The values that a `poll` has answered with."""
+    values = {}
+    for record in answer:
+        partition, value = record.split(":")
+        values.setdefault(int(partition), []).append(decoded(value).decode())
+    return values
 
 
 def numbered(partitions, first, count):
