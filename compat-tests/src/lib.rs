@@ -2,7 +2,7 @@
 //!
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
 //! - `client` and `installer` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
-//!   them, and `report` writes what came of it;
+//!   them, `report` writes what came of it, with times, and `compatibility` what is committed of it;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
 //!   `report` writes what came of it;
@@ -25,6 +25,7 @@ pub mod checker;
 pub mod client;
 pub mod container_modules;
 pub mod image;
+pub mod compatibility;
 pub mod installer;
 pub mod kafka_tools;
 pub mod matrix;
