@@ -2,12 +2,8 @@
 //!
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
 //! - `client` and `installer` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
-//!   them, and `report` writes what came of it;
+//!   them, `report` writes what came of it, with times, and `compatibility` what is committed of it;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
-//! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
-//!   `report` writes what came of it;
-//! - `requests`, `admin` and `transactions` build what most tests ask;
-//! - `requests` and `admin` build what most tests ask;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
@@ -20,6 +16,7 @@ pub mod batch;
 pub mod broker;
 pub mod checker;
 pub mod client;
+pub mod compatibility;
 pub mod installer;
 pub mod matrix;
 pub mod report;
