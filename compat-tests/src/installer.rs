@@ -21,7 +21,8 @@ pub enum Installer {
     Go,
     /// `package@version` of npm and options of `npm install`, with the JavaScript sources of the scenario directory.
     Npm,
-    /// `crate@=version` and options of `cargo add`, and the Rust sources of the scenario directory built with them.
+    /// `crate@=version`, or `crate@=version/feature,feature` where the default features are not the ones, and the Rust sources
+    /// of the scenario directory built with them.
     Cargo,
     /// A tool that the machine has; the scenarios are shell scripts.
     Machine,
@@ -224,7 +225,15 @@ fn install_rust(directory: &Path, packages: &[String], sources: &[PathBuf]) -> R
         cargo.args([command, "--quiet", "--manifest-path"]).arg(&manifest);
         cargo
     };
-    run(cargo("add").args(packages))?;
+    for package in packages {
+        let (name, features) = package.split_once('/').unwrap_or((package, ""));
+        let chosen: &[&str] = if features.is_empty() {
+            &[]
+        } else {
+            &["--no-default-features", "--features", features]
+        };
+        run(cargo("add").arg(name).args(chosen))?;
+    }
     run(cargo("build").arg("--target-dir").arg(directory.join("target")))
 }
 
