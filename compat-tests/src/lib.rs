@@ -8,7 +8,9 @@
 //!   `report` writes what came of it;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `requests` and `admin` build what most tests ask;
+//! - `image` builds the container image and runs it, `container_modules` are the Kafka modules of Testcontainers;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
+//! - `kafka_tools` plays sessions with Apache Kafka's own command line tools;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -16,11 +18,15 @@
 //! has a worker; see `matrix` for the directives it may carry.
 
 pub mod admin;
+pub mod arguments;
 pub mod batch;
 pub mod broker;
 pub mod checker;
 pub mod client;
+pub mod container_modules;
+pub mod image;
 pub mod installer;
+pub mod kafka_tools;
 pub mod matrix;
 pub mod report;
 pub mod requests;

@@ -77,6 +77,7 @@ fn exact_versions_that_old_clients_look_for_are_listed() {
         (0, 7),
         (1, 4),
         (1, 10),
+        (2, 0),
         (2, 1),
         (3, 0),
         (8, 2),

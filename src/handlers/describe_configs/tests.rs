@@ -90,7 +90,7 @@ fn ask(config: &BrokerConfig, resources: &[DescribeConfigsResource]) -> Vec<Desc
         include_synonyms: true,
         include_documentation: true,
     };
-    for version in 1..=4 {
+    for version in 0..=4 {
         let results = describer(version).describe_all(resources.to_vec());
         let response = DescribeConfigsResponse::default().with_results(results);
         response

@@ -1,0 +1,9 @@
+"""Tutorial: a message without a key, though a key serializer is there."""
+# broker: own
+from _helpers import *
+
+forget("user_topic")
+program("keyless_producer.py").wait()
+[record] = take(consumer("user_topic"), 1)
+equal((record.key, record.value), (None, b"Message without key"))
+done()
