@@ -83,5 +83,6 @@ def _results(test: str, output: str, seconds: float) -> list[Result]:
 
 def _reason(lines: list[str]) -> str:
     """The last thing that a test said by itself, or how it panicked."""
-    told = [line.strip() for line in lines if re.match(r"^\s+\S+\.go:\d+: |^panic: ", line)]
-    return told[-1][:500] if told else ""
+    places = [number for number, line in enumerate(lines) if re.match(r"^\s+\S+\.go:\d+: |^panic: ", line)]
+    told = " ".join(lines[places[-1] : places[-1] + 5]) if places else ""
+    return " ".join(told.split())[:300]

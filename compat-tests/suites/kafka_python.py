@@ -66,13 +66,15 @@ def sources(suite: Suite, version: str, old: bool) -> Path:
     shutil.rmtree(tree, ignore_errors=True)
     packed = next(suite.work.glob("kafka*.tar.gz"), None)
     if packed is None:
-        download = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
+        download = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
         must([*download, f"kafka-python=={version}", "-d", str(suite.work)])
         packed = next(suite.work.glob("kafka*.tar.gz"))
+    unpacked = suite.work / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(packed) as archive:
-        archive.extractall(suite.work / "unpacked", filter="data")
-    (unpacked,) = (suite.work / "unpacked").iterdir()
-    unpacked.rename(tree)
+        archive.extractall(unpacked, filter="data")
+    (root,) = unpacked.iterdir()
+    root.rename(tree)
     shutil.rmtree(tree / "kafka")  # the tests use the installed client
     (tree / "test/__init__.py").touch()
     if not (tree / "test/service.py").exists():

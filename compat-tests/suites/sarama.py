@@ -14,8 +14,8 @@ from forwarder import Forwarder
 from suite import Suite, replace_in, run_suite
 
 VERSION = "v1.61.1"
-# These start and stop brokers, or run Java programs, in containers.
-IN_CONTAINERS = r"DockerTestBroker\(|skipIfExistingEnvironment\("
+# These start and stop brokers, or run tools and Java programs, in containers.
+IN_CONTAINERS = r"DockerTestBroker\(|skipIfExistingEnvironment\(|\"docker\""
 # A process does not begin its test before the broker leads what was just made.
 SETTLE = (r"^\treturn m\.Run\(\)", r"\ttime.Sleep(time.Second)\n\treturn m.Run()")
 

@@ -17,7 +17,7 @@ pub enum Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LeftOut(why) => write!(f, "ignored, {why}"),
+            Self::LeftOut(why) => write!(f, "ignored, {}", why.lines().next().unwrap_or_default()),
             Self::Ran(verdict) if verdict.failed.is_empty() => write!(f, "ok ({})", verdict.counts()),
             Self::Ran(verdict) => write!(f, "FAILED ({})", verdict.counts()),
         }
