@@ -9,6 +9,7 @@
 //! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `requests` and `admin` build what most tests ask;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
+//! - `differential` compares answers with those of Apache Kafka, field by field;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -20,6 +21,7 @@ pub mod batch;
 pub mod broker;
 pub mod checker;
 pub mod client;
+pub mod differential;
 pub mod installer;
 pub mod matrix;
 pub mod report;
