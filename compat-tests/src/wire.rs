@@ -110,7 +110,9 @@ impl Connection {
 
     /// Lets answers take another time than [`PATIENCE`].
     pub fn be_patient(&self, patience: Duration) {
-        self.stream.set_read_timeout(Some(patience)).expect("a time that is not zero");
+        self.stream
+            .set_read_timeout(Some(patience))
+            .expect("a time that is not zero");
     }
 
     /// Says that nothing more will be sent, and keeps the other direction open.

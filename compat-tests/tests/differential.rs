@@ -10,17 +10,19 @@ use std::path::{Path, PathBuf};
 
 use compat_tests::broker::Broker;
 use compat_tests::differential::differences::{Known, between};
-use compat_tests::differential::{recorded, run, script};
+use compat_tests::differential::{recorded, run, schema, script};
 
-/// What the recorded broker was set to as well (`recorded/server.properties`).
-const SETTINGS: &[&str] = &[
-    "group.initial.rebalance.delay.ms=0",
-    "log.retention.ms=-1",
-    "node.id=1",
-    "num.partitions=1",
-    "offsets.topic.num.partitions=5",
-    "transaction.state.log.num.partitions=5",
-];
+/// What Monedula is set to as well.
+fn settings() -> Vec<String> {
+    let file = directory("recorded/server.properties");
+    let text = std::fs::read_to_string(file).expect("the properties of the recorded broker");
+    let both = text.split_once("# Both brokers").expect("a line that says so").1;
+    both.lines()
+        .skip(1)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
 
 fn directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -33,6 +35,33 @@ fn chosen() -> Vec<script::Case> {
     cases
 }
 
+/// Each version of each API must have been answered without an error at least once, so that its fields were seen.
+#[test]
+fn every_version_of_every_api_was_answered() {
+    let answers = recorded::read(&directory("recorded"));
+    let cases = script::read(&directory("differential"));
+    let mut missing = Vec::new();
+    for message in schema::messages().iter().filter(|message| message.is_request) {
+        let own = cases
+            .iter()
+            .filter(|case| case.api == message.api && !case.name.starts_with("unsupported"));
+        let recorded: Vec<_> = own.filter_map(|case| answers.get(&case.name)).flatten().collect();
+        for version in message.versions.0..=message.versions.1 {
+            let seen = recorded
+                .iter()
+                .any(|(variant, answers)| variant.version == version && run::succeeded(answers));
+            if !seen {
+                missing.push(format!("{} {version}", message.api));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "never answered without an error: {}",
+        missing.join(", ")
+    );
+}
+
 #[test]
 fn answers_are_those_of_apache_kafka() {
     let cases = chosen();
@@ -41,7 +70,8 @@ fn answers_are_those_of_apache_kafka() {
         recorded::write(&directory("recorded"), &cases, &answers);
         return;
     }
-    let broker = Broker::start(SETTINGS);
+    let settings = settings();
+    let broker = Broker::start(&settings.iter().map(String::as_str).collect::<Vec<_>>());
     let ours = run::all(broker.address(), &cases);
     let mut kafka = recorded::read(&directory("recorded"));
     kafka.retain(|name, _| cases.iter().any(|case| case.name == *name));
@@ -51,5 +81,10 @@ fn answers_are_those_of_apache_kafka() {
     if env::var_os("MONEDULA_DIFFERENTIAL").is_none() {
         faults.extend(unused);
     }
-    assert!(faults.is_empty(), "{} differences:\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} differences:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }

@@ -85,9 +85,10 @@ impl Writer {
             assert!(known, "{what} has no field {name}");
         }
         let mut tagged = Vec::new();
-        for field in fields.iter().filter(|field| field.versions.has(self.version)) {
+        let version = self.version;
+        for field in fields.iter().filter(|field| field.versions.has(version)) {
             let given = object.get(&field.name);
-            match field.tag(self.version) {
+            match field.tag(version) {
                 None => self.value(field, &given.cloned().unwrap_or_else(|| default_of(field))),
                 Some(tag) => tagged.extend(given.map(|given| (tag, field, given))),
             }
@@ -95,7 +96,10 @@ impl Writer {
         if self.flexible {
             self.unsigned_varint(tagged.len());
             for (tag, field, given) in tagged {
-                let mut inner = Self { bytes: Vec::new(), ..*self };
+                let mut inner = Self {
+                    bytes: Vec::new(),
+                    ..*self
+                };
                 inner.value(field, given);
                 self.unsigned_varint(tag as usize);
                 self.unsigned_varint(inner.bytes.len());
@@ -136,10 +140,16 @@ impl Writer {
     }
 
     fn scalar(&mut self, kind: &Kind, value: &Value, what: &str) {
-        let number = || value.as_i64().unwrap_or_else(|| panic!("{what}: {value} where a number is due"));
+        let number = || {
+            value
+                .as_i64()
+                .unwrap_or_else(|| panic!("{what}: {value} where a number is due"))
+        };
         let unfit = "a number that the script cut to its type";
         match kind {
-            Kind::Bool => self.bytes.push(u8::from(value.as_bool().unwrap_or_else(|| number() != 0))),
+            Kind::Bool => self
+                .bytes
+                .push(u8::from(value.as_bool().unwrap_or_else(|| number() != 0))),
             Kind::Int8 => self.bytes.extend(i8::try_from(number()).expect(unfit).to_be_bytes()),
             Kind::Int16 => self.bytes.extend(i16::try_from(number()).expect(unfit).to_be_bytes()),
             Kind::Uint16 => self.bytes.extend(u16::try_from(number()).expect(unfit).to_be_bytes()),
@@ -147,7 +157,9 @@ impl Writer {
             Kind::Int64 => self.bytes.extend(number().to_be_bytes()),
             Kind::Float64 => self.bytes.extend(value.as_f64().expect("a number").to_be_bytes()),
             Kind::Uuid => {
-                let text = value.as_str().unwrap_or_else(|| panic!("{what}: {value} where an id is due"));
+                let text = value
+                    .as_str()
+                    .unwrap_or_else(|| panic!("{what}: {value} where an id is due"));
                 let id = Uuid::parse_str(text).unwrap_or_else(|_| panic!("{what}: {text} is no UUID"));
                 self.bytes.extend(id.as_bytes());
             }
@@ -203,7 +215,9 @@ pub fn default_of(field: &Field) -> Value {
 }
 
 fn number(text: &str) -> i64 {
-    let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| i64::from_str_radix(digits, 16));
+    let parsed = text
+        .strip_prefix("0x")
+        .map_or_else(|| text.parse(), |digits| i64::from_str_radix(digits, 16));
     parsed.unwrap_or_else(|_| panic!("default {text}"))
 }
 
@@ -216,7 +230,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn fields(&mut self, fields: &[Field]) -> Result<Value, String> {
         let mut object = Map::new();
-        for field in fields.iter().filter(|field| field.versions.has(self.version) && field.tag(self.version).is_none()) {
+        let version = self.version;
+        for field in fields
+            .iter()
+            .filter(|field| field.versions.has(version) && field.tag(version).is_none())
+        {
             let value = self.value(field).map_err(|why| format!("{}: {why}", field.name))?;
             object.insert(field.name.clone(), value);
         }
@@ -234,7 +252,9 @@ impl Reader<'_> {
         let bytes = self.take(size)?;
         let field = fields
             .iter()
-            .find(|field| field.versions.has(self.version) && field.tag(self.version).map(|tag| tag as usize) == Some(tag))
+            .find(|field| {
+                field.versions.has(self.version) && field.tag(self.version).map(|tag| tag as usize) == Some(tag)
+            })
             .ok_or_else(|| format!("unknown tag {tag}"))?;
         let mut inner = Reader { rest: &bytes, ..*self };
         let value = inner.value(field).map_err(|why| format!("{}: {why}", field.name))?;
@@ -264,7 +284,9 @@ impl Reader<'_> {
     }
 
     fn array(&mut self, element: &Kind) -> Result<Value, String> {
-        let Some(count) = self.length(4)? else { return Ok(Value::Null) };
+        let Some(count) = self.length(4)? else {
+            return Ok(Value::Null);
+        };
         let mut items = Vec::new();
         for _ in 0..count {
             items.push(match element {
@@ -289,10 +311,16 @@ impl Reader<'_> {
             }
             Kind::Uuid => Value::from(Uuid::from_bytes(self.array_of()?).to_string()),
             Kind::String => self.optional_bytes(2)?.map_or(Ok(Value::Null), |bytes| {
-                String::from_utf8(bytes).map(Value::from).map_err(|error| error.to_string())
+                String::from_utf8(bytes)
+                    .map(Value::from)
+                    .map_err(|error| error.to_string())
             })?,
-            Kind::Bytes => self.optional_bytes(4)?.map_or(Value::Null, |bytes| bytes_to_json(&bytes)),
-            Kind::Records => self.optional_bytes(4)?.map_or(Value::Null, |bytes| records::to_json(&bytes)),
+            Kind::Bytes => self
+                .optional_bytes(4)?
+                .map_or(Value::Null, |bytes| bytes_to_json(&bytes)),
+            Kind::Records => self
+                .optional_bytes(4)?
+                .map_or(Value::Null, |bytes| records::to_json(&bytes)),
             Kind::Array(_) | Kind::Struct(_) => return Err("no single value".to_owned()),
         })
     }
@@ -312,7 +340,9 @@ impl Reader<'_> {
         };
         match length {
             -1 => Ok(None),
-            length => usize::try_from(length).map(Some).map_err(|_| format!("length {length}")),
+            length => usize::try_from(length)
+                .map(Some)
+                .map_err(|_| format!("length {length}")),
         }
     }
 
@@ -354,16 +384,23 @@ mod tests {
                 let mut body = Map::new();
                 for field in message.fields.iter().filter(|field| field.versions.has(version)) {
                     let value = match &field.kind {
-                        Kind::Array(element) if element.fields().is_some() => Value::from(vec![Value::Object(Map::new())]),
+                        Kind::Array(element) if element.fields().is_some() => {
+                            Value::from(vec![Value::Object(Map::new())])
+                        }
                         _ => default_of(field),
                     };
                     body.insert(field.name.clone(), value);
                 }
                 let bytes = encode(message, version, &Value::Object(body.clone()));
-                if message.fields.iter().any(|field| field.default.as_deref() == Some("null") && !field.may_be_null(version)) {
+                if message
+                    .fields
+                    .iter()
+                    .any(|field| field.default.as_deref() == Some("null") && !field.may_be_null(version))
+                {
                     continue;
                 }
-                let read = decode(message, version, &bytes).unwrap_or_else(|why| panic!("{} {version}: {why}", message.api));
+                let read =
+                    decode(message, version, &bytes).unwrap_or_else(|why| panic!("{} {version}: {why}", message.api));
                 let names = |value: &Value| value.as_object().expect("fields").keys().cloned().collect::<Vec<_>>();
                 assert_eq!(names(&read), names(&Value::Object(body)), "{} {version}", message.api);
                 assert!(decode(message, version, &[&bytes[..], &[0]].concat()).is_err());

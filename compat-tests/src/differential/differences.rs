@@ -23,8 +23,18 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { case, variant, path, kafka, ours } = self;
-        write!(formatter, "{case} v{} {} {path}\n    {kafka} => {ours}", variant.version, variant.label)
+        let Self {
+            case,
+            variant,
+            path,
+            kafka,
+            ours,
+        } = self;
+        write!(
+            formatter,
+            "{case} v{} {} {path}\n    {kafka} => {ours}",
+            variant.version, variant.label
+        )
     }
 }
 
@@ -36,13 +46,20 @@ pub fn between(kafka: &Answers, ours: &Answers) -> Vec<Difference> {
         let variants = theirs.into_iter().chain(own).flat_map(|variants| variants.keys());
         for variant in variants.collect::<BTreeSet<_>>() {
             let answers = |of: Option<&std::collections::BTreeMap<Variant, Vec<Value>>>| {
-                of.and_then(|variants| variants.get(variant)).map_or(Value::Null, |answers| Value::from(answers.clone()))
+                of.and_then(|variants| variants.get(variant))
+                    .map_or(Value::Null, |answers| Value::from(answers.clone()))
             };
             let mut values = Vec::new();
             compare("", &answers(theirs), &answers(own), &mut values);
             for (path, kafka, ours) in values {
                 let path = path.trim_start_matches('.').to_owned();
-                found.push(Difference { case: case.clone(), variant: variant.clone(), path, kafka, ours });
+                found.push(Difference {
+                    case: case.clone(),
+                    variant: variant.clone(),
+                    path,
+                    kafka,
+                    ours,
+                });
             }
         }
     }
@@ -92,10 +109,21 @@ impl Known {
         let mut rows = Vec::new();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with(' ')) {
             let columns: Vec<&str> = line.splitn(4, " | ").map(str::trim).collect();
-            let [case, variant, path, values] = columns[..] else { panic!("line {}: {line}", number + 1) };
-            let (kafka, ours) = values.split_once(" => ").unwrap_or_else(|| panic!("line {}: {line}", number + 1));
+            let [case, variant, path, values] = columns[..] else {
+                panic!("line {}: {line}", number + 1)
+            };
+            let (kafka, ours) = values
+                .split_once(" => ")
+                .unwrap_or_else(|| panic!("line {}: {line}", number + 1));
             let [case, variant, path, kafka, ours] = [case, variant, path, kafka, ours].map(str::to_owned);
-            rows.push(Row { line: number + 1, case, variant, path, kafka, ours });
+            rows.push(Row {
+                line: number + 1,
+                case,
+                variant,
+                path,
+                kafka,
+                ours,
+            });
         }
         Self { rows }
     }
@@ -112,7 +140,9 @@ impl Known {
             }
         }
         let unused = self.rows.iter().filter(|row| !used.contains(&row.line));
-        let unused = unused.map(|row| format!("differences.txt line {} excuses nothing", row.line)).collect();
+        let unused = unused
+            .map(|row| format!("differences.txt line {} excuses nothing", row.line))
+            .collect();
         (unknown, unused)
     }
 }
@@ -133,8 +163,12 @@ fn fits(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
-    let Some(text) = text.strip_prefix(start) else { return false };
-    (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| fits(rest, &text[at..]))
+    let Some(text) = text.strip_prefix(start) else {
+        return false;
+    };
+    (0..=text.len())
+        .filter(|&at| text.is_char_boundary(at))
+        .any(|at| fits(rest, &text[at..]))
 }
 
 #[cfg(test)]

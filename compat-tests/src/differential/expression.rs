@@ -56,8 +56,10 @@ impl Expression {
                 Value::Object(fields.collect::<Map<_, _>>())
             }
             Self::Call(function, arguments) => {
-                let arguments: Vec<(String, Value)> =
-                    arguments.iter().map(|(name, value)| (name.clone(), value.evaluate(scope))).collect();
+                let arguments: Vec<(String, Value)> = arguments
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.evaluate(scope)))
+                    .collect();
                 call(function, &arguments, scope)
             }
         }
@@ -143,11 +145,12 @@ impl<'a> Parser<'a> {
         let mut pairs = Vec::new();
         while !self.closes(close) {
             let before = self.rest;
-            let name = self.word();
+            let quoted = close == '}' && before.starts_with('"');
+            let name = if quoted { self.quoted() } else { self.word().to_owned() };
             self.skip_spaces();
             if !name.is_empty() && self.rest.starts_with(sign) {
                 self.rest = &self.rest[1..];
-                pairs.push((name.to_owned(), self.expression()));
+                pairs.push((name, self.expression()));
             } else {
                 assert!(close == ')', "a name is due: {before:.60}");
                 self.rest = before;
@@ -159,18 +162,25 @@ impl<'a> Parser<'a> {
     }
 
     fn text(&mut self) -> Expression {
+        let text = self.quoted();
+        if text.contains("${") {
+            Expression::Text(text)
+        } else {
+            Expression::Plain(Value::from(text))
+        }
+    }
+
+    fn quoted(&mut self) -> String {
         let mut escaped = false;
-        let end = self.rest[1..]
-            .find(|sign| {
-                let ends = sign == '"' && !escaped;
-                escaped = sign == '\\' && !escaped;
-                ends
-            })
-            .unwrap_or_else(|| panic!("an open text: {:.60}", self.rest));
+        let end = self.rest[1..].find(|sign| {
+            let ends = sign == '"' && !escaped;
+            escaped = sign == '\\' && !escaped;
+            ends
+        });
+        let end = end.unwrap_or_else(|| panic!("an open text: {:.60}", self.rest));
         let (literal, rest) = self.rest.split_at(end + 2);
         self.rest = rest;
-        let text: String = serde_json::from_str(literal).unwrap_or_else(|error| panic!("{literal}: {error}"));
-        if text.contains("${") { Expression::Text(text) } else { Expression::Plain(Value::from(text)) }
+        serde_json::from_str(literal).unwrap_or_else(|error| panic!("{literal}: {error}"))
     }
 
     fn number(&mut self) -> Expression {
@@ -199,7 +209,9 @@ impl<'a> Parser<'a> {
 
     fn word(&mut self) -> &'a str {
         self.skip_spaces();
-        let end = self.rest.find(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_'));
+        let end = self
+            .rest
+            .find(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_'));
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
         word
@@ -236,7 +248,7 @@ mod tests {
         scope.variables.insert("t".to_owned(), Value::from("topic"));
         scope.variables.insert("n".to_owned(), Value::from(7));
         scope.topic_ids.insert("topic".to_owned(), "an id".to_owned());
-        let text = r#"{A: $n, B: ["${t}-${n}", null, -1, 2.5], C: id($t), D: repeat("ab", 2), E: "q\"q", F: {}}"#;
+        let text = r#"{"A": $n, B: ["${t}-${n}", null, -1, 2.5], C: id($t), D: repeat("ab", 2), E: "q\"q", F: {}}"#;
         assert_eq!(
             Expression::parse(text).evaluate(&scope),
             json!({"A": 7, "B": ["topic-7", null, -1, 2.5], "C": "an id", "D": "abab", "E": "q\"q", "F": {}})

@@ -2,7 +2,7 @@
 //!
 //! **Invariants:** the rules go by the names of fields and the form of values, never by what a broker happened to say; what
 //! was different stays different (the second member of a group is `<member 2>`); lists are sorted, since Kafka's order is
-//! that of its hash maps.
+//! that of its hash maps. A client that is not throttled is not told that it is not.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,8 +15,26 @@ use super::expression::Scope;
 const NEAR_MS: i64 = 24 * 60 * 60 * 1000;
 /// The fields by which elements of a list are told apart, in this order.
 const IDENTITIES: &[&str] = &[
-    "ApiKey", "Key", "Name", "Topic", "TopicName", "TopicId", "GroupId", "ResourceType", "ResourceName", "TransactionalId",
-    "PartitionIndex", "Partition", "Index", "Feature", "NodeId", "BrokerId", "LogDir", "MemberId", "ProducerId", "Source",
+    "ApiKey",
+    "Key",
+    "Name",
+    "Topic",
+    "TopicName",
+    "TopicId",
+    "GroupId",
+    "ResourceType",
+    "ResourceName",
+    "TransactionalId",
+    "PartitionIndex",
+    "Partition",
+    "Index",
+    "Feature",
+    "NodeId",
+    "BrokerId",
+    "LogDir",
+    "MemberId",
+    "ProducerId",
+    "Source",
 ];
 
 /// The rules, with what one run has seen so far.
@@ -36,7 +54,10 @@ impl Normaliser {
     fn value(&mut self, name: &str, value: &Value, scope: &Scope, run: &str) -> Value {
         match value {
             Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| (name.clone(), self.value(name, value, scope, run)));
+                let fields = fields
+                    .iter()
+                    .filter(|(name, value)| *name != "ThrottleTimeMs" || **value != 0)
+                    .map(|(name, value)| (name.clone(), self.value(name, value, scope, run)));
                 Value::Object(fields.collect::<Map<_, _>>())
             }
             Value::Array(items) => {
@@ -46,14 +67,18 @@ impl Normaliser {
                 }
                 Value::from(items)
             }
-            Value::Number(number) => number.as_i64().map_or_else(|| value.clone(), |number| self.number(name, number)),
+            Value::Number(number) => number
+                .as_i64()
+                .map_or_else(|| value.clone(), |number| self.number(name, number)),
             Value::String(text) => self.text(name, text, scope, run),
             other => other.clone(),
         }
     }
 
     fn number(&mut self, name: &str, number: i64) -> Value {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock after 1970");
         let now = i64::try_from(now.as_millis()).expect("a clock before the year 292277026");
         match name {
             "ErrorCode" | "PartitionErrorCode" if number != 0 => {
@@ -138,7 +163,9 @@ mod tests {
     #[test]
     fn ids_times_and_addresses_are_taken_out_and_lists_sorted() {
         let mut scope = Scope::default();
-        scope.topic_ids.insert("t-run".to_owned(), "0f0f0f0f-0000-4000-8000-000000000000".to_owned());
+        scope
+            .topic_ids
+            .insert("t-run".to_owned(), "0f0f0f0f-0000-4000-8000-000000000000".to_owned());
         let answer = json!({
             "ErrorCode": 3, "ProducerId": 4711, "Port": 9092, "Time": 1,
             "Members": [

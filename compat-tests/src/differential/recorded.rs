@@ -29,8 +29,10 @@ pub fn write(directory: &Path, cases: &[Case], answers: &Answers) {
         }
     }
     for (api, cases) in files {
-        let texts: Vec<String> =
-            cases.iter().map(|case| format!("{}: {{\n{}\n}}", json!(case.name), render(&answers[&case.name]))).collect();
+        let texts: Vec<String> = cases
+            .iter()
+            .map(|case| format!("{}: {{\n{}\n}}", json!(case.name), render(&answers[&case.name])))
+            .collect();
         let text = format!("{{\n{}\n}}\n", texts.join(",\n"));
         fs::write(directory.join(format!("{api}.json")), text).expect("a file");
     }
@@ -40,7 +42,10 @@ fn render(variants: &BTreeMap<Variant, Vec<Value>>) -> String {
     let mut lines = Vec::new();
     let mut open: Option<(String, i16, i16, Vec<Value>)> = None;
     for (variant, answers) in variants {
-        let plain = Variant { label: String::new(), version: variant.version };
+        let plain = Variant {
+            label: String::new(),
+            version: variant.version,
+        };
         let same = !variant.label.is_empty() && variants.get(&plain) == Some(answers);
         let answers = if same { vec![json!(SAME)] } else { answers.clone() };
         match &mut open {
@@ -60,7 +65,11 @@ fn render(variants: &BTreeMap<Variant, Vec<Value>>) -> String {
 }
 
 fn line((label, first, last, answers): (String, i16, i16, Vec<Value>)) -> String {
-    let versions = if first == last { format!("v{first}") } else { format!("v{first}-{last}") };
+    let versions = if first == last {
+        format!("v{first}")
+    } else {
+        format!("v{first}-{last}")
+    };
     let name = format!("{versions} {label}");
     let mut text = format!(" {}: [", json!(name.trim()));
     let short = answers.len() == 1 && answers[0].is_string();
@@ -100,12 +109,24 @@ fn expand(lines: &Map<String, Value>) -> BTreeMap<Variant, Vec<Value>> {
         let (first, last): (i16, i16) = (first.parse().expect("a version"), last.parse().expect("a version"));
         for version in first..=last {
             let answers = answers.as_array().expect("answers").clone();
-            variants.insert(Variant { label: label.to_owned(), version }, answers);
+            variants.insert(
+                Variant {
+                    label: label.to_owned(),
+                    version,
+                },
+                answers,
+            );
         }
     }
-    let plain = |version| Variant { label: String::new(), version };
-    let same: Vec<Variant> =
-        variants.iter().filter(|(_, answers)| **answers == [json!(SAME)]).map(|(variant, _)| variant.clone()).collect();
+    let plain = |version| Variant {
+        label: String::new(),
+        version,
+    };
+    let same: Vec<Variant> = variants
+        .iter()
+        .filter(|(_, answers)| **answers == [json!(SAME)])
+        .map(|(variant, _)| variant.clone())
+        .collect();
     for variant in same {
         let answers = variants[&plain(variant.version)].clone();
         variants.insert(variant, answers);
@@ -119,7 +140,10 @@ mod tests {
 
     #[test]
     fn what_is_rendered_is_read() {
-        let variant = |label: &str, version| Variant { label: label.to_owned(), version };
+        let variant = |label: &str, version| Variant {
+            label: label.to_owned(),
+            version,
+        };
         let variants = BTreeMap::from([
             (variant("", 1), vec![json!({"A": 1})]),
             (variant("", 2), vec![json!({"A": 1})]),
@@ -128,7 +152,10 @@ mod tests {
             (variant("F=0", 3), vec![json!("closed")]),
         ]);
         let text = render(&variants);
-        assert!(text.contains("v1-2") && text.contains("\"v3 F=-1\": [\"same\"]"), "{text}");
+        assert!(
+            text.contains("v1-2") && text.contains("\"v3 F=-1\": [\"same\"]"),
+            "{text}"
+        );
         let read: Map<String, Value> = serde_json::from_str(&format!("{{{text}}}")).expect("JSON");
         assert_eq!(expand(&read), variants);
     }

@@ -15,7 +15,12 @@ const TIMESTAMP: i64 = 1_700_000_000_000;
 /// (`OFFSET:DIGITS`, after which length and CRC are made to fit), `corrupt` (the same, and nothing fits), `cut` (bytes taken
 /// from the end), `append` (more bytes).
 pub fn from_script(arguments: &[(String, Value)]) -> Value {
-    let argument = |name: &str| arguments.iter().find(|(given, _)| given == name).map(|(_, value)| value);
+    let argument = |name: &str| {
+        arguments
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value)
+    };
     let number = |name: &str, default: i64| argument(name).and_then(Value::as_i64).unwrap_or(default);
     let known = [
         "values", "at", "producer", "epoch", "sequence", "txn", "key", "set", "corrupt", "cut", "append",
@@ -25,8 +30,13 @@ pub fn from_script(arguments: &[(String, Value)]) -> Value {
     }
     let values = match argument("values") {
         None => vec!["value".to_owned()],
-        Some(Value::Number(count)) => (0..count.as_u64().expect("a count")).map(|index| format!("v{index}")).collect(),
-        Some(Value::Array(values)) => values.iter().map(|value| value.as_str().expect("text").to_owned()).collect(),
+        Some(Value::Number(count)) => (0..count.as_u64().expect("a count"))
+            .map(|index| format!("v{index}"))
+            .collect(),
+        Some(Value::Array(values)) => values
+            .iter()
+            .map(|value| value.as_str().expect("text").to_owned())
+            .collect(),
         Some(other) => panic!("values={other}"),
     };
     let mut batch = Batch::of(&values).at(number("at", TIMESTAMP)).from_producer(

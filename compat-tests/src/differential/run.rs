@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::codec::{self, bytes_of_json};
+use super::codec;
 use super::edges;
 use super::expression::Scope;
 use super::normalise::Normaliser;
@@ -21,10 +21,15 @@ use crate::wire::{Connection, PATIENCE};
 
 /// How long an answer may take that is not waited for longer for a reason.
 const ANSWER: Duration = Duration::from_secs(8);
-/// Codes of a broker that is not ready: no leader yet, coordinators that load or are not there yet, a transaction that ends.
-const NOT_READY: [i64; 6] = [5, 6, 14, 15, 16, 51];
+/// The change of a request that takes its last byte.
+const CUT: &str = "(cut)";
+/// The change of a request that appends a byte.
+const LONGER: &str = "(longer)";
+/// Codes of a broker that is not ready: a topic or leader that is not there yet, coordinators that load or are not there
+/// yet, a transaction that ends.
+const NOT_READY: [i64; 7] = [3, 5, 6, 14, 15, 16, 51];
 /// Likewise while a topic is made.
-const UNKNOWN_TOPIC: [i64; 2] = [3, 100];
+const UNKNOWN_TOPIC_ID: i64 = 100;
 
 /// What a broker said: of each case, by version and variant, the answers of its steps.
 pub type Answers = BTreeMap<String, BTreeMap<Variant, Vec<Value>>>;
@@ -40,7 +45,10 @@ pub struct Variant {
 /// Runs cases.
 pub fn all(address: SocketAddr, cases: &[Case]) -> Answers {
     let mut topic_ids = BTreeMap::new();
-    cases.iter().map(|case| (case.name.clone(), whole_case(address, case, &mut topic_ids))).collect()
+    cases
+        .iter()
+        .map(|case| (case.name.clone(), whole_case(address, case, &mut topic_ids)))
+        .collect()
 }
 
 fn whole_case(
@@ -52,8 +60,15 @@ fn whole_case(
     for version in case.versions.0..=case.versions.1 {
         for (number, values) in combinations(&case.loops).iter().enumerate() {
             let labels: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let variant = Variant { label: labels.join(" "), version };
-            let run = if case.loops.is_empty() { String::new() } else { format!("-{number}") };
+            let variant = Variant {
+                label: labels.join(" "),
+                version,
+            };
+            let run = if case.loops.is_empty() {
+                String::new()
+            } else {
+                format!("-{number}")
+            };
             let mut one = Run::new(address, case, version, &run, values, topic_ids);
             let base = one.steps();
             let labels = one.edges.clone();
@@ -76,10 +91,12 @@ fn whole_case(
 fn combinations(loops: &[(String, Vec<Value>)]) -> Vec<Vec<(String, Value)>> {
     let mut all = vec![Vec::new()];
     for (name, values) in loops {
-        let with = |known: &Vec<(String, Value)>, value: &Value| {
-            [known.clone(), vec![(name.clone(), value.clone())]].concat()
-        };
-        all = all.iter().flat_map(|known| values.iter().map(move |value| with(known, value))).collect();
+        let with =
+            |known: &Vec<(String, Value)>, value: &Value| [known.clone(), vec![(name.clone(), value.clone())]].concat();
+        all = all
+            .iter()
+            .flat_map(|known| values.iter().map(move |value| with(known, value)))
+            .collect();
     }
     all
 }
@@ -95,6 +112,8 @@ struct Run<'a> {
     normaliser: Normaliser,
     /// Which change of the request is asked for.
     edge: Option<usize>,
+    /// A change of the bytes of the next request.
+    mangled: Option<&'static str>,
     /// The labels of all changes.
     edges: Vec<String>,
 }
@@ -109,9 +128,14 @@ impl<'a> Run<'a> {
         topic_ids: &BTreeMap<String, String>,
     ) -> Self {
         let name = format!("{}-v{version}{suffix}", case.name.replace('/', "-"));
-        let mut scope = Scope { variables: values.iter().cloned().collect(), topic_ids: topic_ids.clone() };
+        let mut scope = Scope {
+            variables: values.iter().cloned().collect(),
+            topic_ids: topic_ids.clone(),
+        };
         for kind in ["t", "g", "x"] {
-            scope.variables.insert(kind.to_owned(), Value::from(format!("{kind}-{name}")));
+            scope
+                .variables
+                .insert(kind.to_owned(), Value::from(format!("{kind}-{name}")));
         }
         scope.variables.insert("version".to_owned(), Value::from(version));
         Self {
@@ -123,6 +147,7 @@ impl<'a> Run<'a> {
             connections: BTreeMap::new(),
             normaliser: Normaliser::default(),
             edge: None,
+            mangled: None,
             edges: Vec::new(),
         }
     }
@@ -144,12 +169,20 @@ impl<'a> Run<'a> {
     /// Takes a step; what is compared of it, if anything.
     fn step(&mut self, step: &Step) -> Result<Option<Value>, String> {
         let answer = match &step.action {
-            Action::Topic { name, partitions, configs } => {
+            Action::Topic {
+                name,
+                partitions,
+                configs,
+            } => {
                 let evaluated = [name, partitions, configs].map(|expression| expression.evaluate(&self.scope));
                 self.make_topic(step, evaluated)?;
                 return Ok(None);
             }
-            Action::Records { topic, partition, count } => {
+            Action::Records {
+                topic,
+                partition,
+                count,
+            } => {
                 let [topic, partition, count] = [topic, partition, count].map(|value| value.evaluate(&self.scope));
                 let records = super::records::from_script(&[("values".to_owned(), count)]);
                 let data = json!({"Index": partition, "Records": records});
@@ -163,13 +196,19 @@ impl<'a> Run<'a> {
                 match how {
                     How::Prepare => self.prepare(step, &message.api, version, &body)?,
                     How::Once => self.call(step, message, version, &body),
-                    How::Retry => self.call_until(step, message, version, &body, &NOT_READY),
+                    How::Retry => self.call_until(step, message, version, &body, |codes| !is_any(codes, &NOT_READY)),
+                    How::Await(code) => {
+                        self.call_until(step, message, version, &body, |codes| codes.contains(code));
+                        return Ok(None);
+                    }
                     How::Send => {
-                        self.link(step).send(message, version, &codec::encode(message, version, &body));
+                        self.link(step)
+                            .send(message, version, &codec::encode(message, version, &body));
                         return Ok(None);
                     }
                     How::Unanswered => {
-                        self.link(step).send(message, version, &codec::encode(message, version, &body));
+                        self.link(step)
+                            .send(message, version, &codec::encode(message, version, &body));
                         let probe = schema::request("ApiVersions");
                         self.link(step).send(probe, 0, &[]);
                         let answer = self.link(step).receive_last();
@@ -178,13 +217,6 @@ impl<'a> Run<'a> {
                 }
             }
             Action::Receive => self.link(step).receive(PATIENCE),
-            Action::Raw(digits) => {
-                let message = schema::request(&self.case.api);
-                let version = self.version;
-                let link = self.link(step);
-                link.send(message, version, &bytes_of_json(&format!("hex:{digits}")));
-                link.receive(ANSWER)
-            }
         };
         self.keep(step, &answer)?;
         let prepared = matches!(step.action, Action::Ask { how: How::Prepare, .. });
@@ -197,26 +229,43 @@ impl<'a> Run<'a> {
             return (schema::request(api), *version, body);
         }
         let message = schema::request(&self.case.api);
-        let Some(edges) = &self.case.edges else { return (message, self.version, body) };
+        let Some(edges) = &self.case.edges else {
+            return (message, self.version, body);
+        };
         if !edges.versions.contains(&self.version) {
             return (message, self.version, body);
         }
-        let mut changes = edges::of(message, self.version, &body, &edges.skipped);
-        if let Some(edge) = self.edge {
-            return (message, self.version, changes.swap_remove(edge).1);
+        let mut changes = edges::of(message, self.version, &body, &self.name, &edges.skipped);
+        match self.edge {
+            None => {
+                self.edges = changes.into_iter().map(|(label, _)| label).collect();
+                self.edges.extend([CUT.to_owned(), LONGER.to_owned()]);
+                (message, self.version, body)
+            }
+            Some(edge) if edge < changes.len() => (message, self.version, changes.swap_remove(edge).1),
+            Some(edge) => {
+                self.mangled = Some(if edge == changes.len() { CUT } else { LONGER });
+                (message, self.version, body)
+            }
         }
-        self.edges = changes.into_iter().map(|(label, _)| label).collect();
-        (message, self.version, body)
     }
 
     fn link(&mut self, step: &Step) -> &mut Link {
         let address = self.address;
-        self.connections.entry(step.connection.clone()).or_insert_with(|| Link::open(address))
+        self.connections
+            .entry(step.connection.clone())
+            .or_insert_with(|| Link::open(address))
     }
 
     fn call(&mut self, step: &Step, message: &'static Message, version: i16, body: &Value) -> Value {
+        let mut bytes = codec::encode(message, version, body);
+        match self.mangled.take() {
+            Some(CUT) => drop(bytes.pop()),
+            Some(_) => bytes.push(0),
+            None => {}
+        }
         let link = self.link(step);
-        link.send(message, version, &codec::encode(message, version, body));
+        link.send(message, version, &bytes);
         link.receive(ANSWER)
     }
 
@@ -226,13 +275,12 @@ impl<'a> Run<'a> {
         message: &'static Message,
         version: i16,
         body: &Value,
-        not_ready: &[i64],
+        good: impl Fn(&[i64]) -> bool,
     ) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.call(step, message, version, body);
-            let ready = !codes(&answer).iter().any(|code| not_ready.contains(code));
-            if ready || Instant::now() > deadline {
+            if good(&codes(&answer)) || Instant::now() > deadline {
                 return answer;
             }
             thread::sleep(Duration::from_millis(10));
@@ -240,8 +288,8 @@ impl<'a> Run<'a> {
     }
 
     fn prepare(&mut self, step: &Step, api: &str, version: i16, body: &Value) -> Result<Value, String> {
-        let not_ready = [&NOT_READY[..], &UNKNOWN_TOPIC].concat();
-        let answer = self.call_until(step, schema::request(api), version, body, &not_ready);
+        let ready = |codes: &[i64]| !is_any(codes, &NOT_READY) && !codes.contains(&UNKNOWN_TOPIC_ID);
+        let answer = self.call_until(step, schema::request(api), version, body, ready);
         if answer.is_object() && codes(&answer).iter().all(|code| *code == 0) {
             Ok(answer)
         } else {
@@ -251,10 +299,20 @@ impl<'a> Run<'a> {
 
     fn make_topic(&mut self, step: &Step, [name, partitions, configs]: [Value; 3]) -> Result<(), String> {
         let configs = configs.as_object().into_iter().flatten();
-        let configs: Vec<Value> = configs.map(|(name, value)| json!({"Name": name, "Value": value})).collect();
+        let configs: Vec<Value> = configs
+            .map(|(name, value)| json!({"Name": name, "Value": value}))
+            .collect();
         let topic = json!({"Name": name, "NumPartitions": partitions, "ReplicationFactor": 1, "Configs": configs});
-        let made = self.prepare(step, "CreateTopics", 7, &json!({"Topics": [topic], "timeoutMs": 30_000}))?;
-        let id = made.pointer("/Topics/0/TopicId").and_then(Value::as_str).ok_or("no topic id")?;
+        let made = self.prepare(
+            step,
+            "CreateTopics",
+            7,
+            &json!({"Topics": [topic], "timeoutMs": 30_000}),
+        )?;
+        let id = made
+            .pointer("/Topics/0/TopicId")
+            .and_then(Value::as_str)
+            .ok_or("no topic id")?;
         let name = name.as_str().ok_or("a topic's name is text")?;
         self.scope.topic_ids.insert(name.to_owned(), id.to_owned());
         // Apache Kafka names a leader some milliseconds before it serves.
@@ -272,7 +330,13 @@ impl<'a> Run<'a> {
             match name.strip_prefix("id:") {
                 None => drop(self.scope.variables.insert(name.clone(), value.clone())),
                 Some(topic) => {
-                    let topic = self.scope.variables.get(topic).and_then(Value::as_str).unwrap_or(topic).to_owned();
+                    let topic = self
+                        .scope
+                        .variables
+                        .get(topic)
+                        .and_then(Value::as_str)
+                        .unwrap_or(topic)
+                        .to_owned();
                     let id = value.as_str().ok_or("a topic id is text")?;
                     self.scope.topic_ids.insert(topic, id.to_owned());
                 }
@@ -280,6 +344,26 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the first answer of a run is one, and names no error.
+pub fn succeeded(answers: &[Value]) -> bool {
+    fn names_none(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .all(|(name, value)| names_none(value) && (!name.ends_with("ErrorCode") || *value == 0)),
+            Value::Array(items) => items.iter().all(names_none),
+            _ => true,
+        }
+    }
+    answers
+        .first()
+        .is_some_and(|answer| answer.is_object() && names_none(answer))
+}
+
+fn is_any(codes: &[i64], of: &[i64]) -> bool {
+    codes.iter().any(|code| of.contains(code))
 }
 
 /// All error codes of an answer.
@@ -306,7 +390,11 @@ struct Link {
 
 impl Link {
     fn open(address: SocketAddr) -> Self {
-        Self { connection: Connection::open(address), correlation_id: 0, waiting: Vec::new() }
+        Self {
+            connection: Connection::open(address),
+            correlation_id: 0,
+            waiting: Vec::new(),
+        }
     }
 
     fn send(&mut self, message: &'static Message, version: i16, body: &[u8]) {
@@ -346,7 +434,9 @@ impl Link {
             }
             Err(error) => return json!(format!("unreadable: {error}")),
         };
-        let Some((first, body)) = frame.split_first_chunk::<4>() else { return json!("unreadable: no header") };
+        let Some((first, body)) = frame.split_first_chunk::<4>() else {
+            return json!("unreadable: no header");
+        };
         if i32::from_be_bytes(*first) != correlation_id {
             return json!("unreadable: another request's answer");
         }

@@ -59,7 +59,9 @@ impl Field {
 
     /// Its tag in a version, if it is a tagged field there.
     pub fn tag(&self, version: i16) -> Option<u32> {
-        self.tag.filter(|(_, versions)| versions.has(version)).map(|(tag, _)| tag)
+        self.tag
+            .filter(|(_, versions)| versions.has(version))
+            .map(|(tag, _)| tag)
     }
 }
 
@@ -205,7 +207,10 @@ mod tests {
         assert_eq!(messages().len() % 2, 0);
         for pair in messages().chunks(2) {
             assert!(pair[0].is_request && !pair[1].is_request, "{}", pair[0].api);
-            assert_eq!((&pair[0].api, pair[0].key, pair[0].versions), (&pair[1].api, pair[1].key, pair[1].versions));
+            assert_eq!(
+                (&pair[0].api, pair[0].key, pair[0].versions),
+                (&pair[1].api, pair[1].key, pair[1].versions)
+            );
         }
     }
 }
