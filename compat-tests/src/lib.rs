@@ -11,6 +11,7 @@
 //! - `image` builds the container image and runs it, `container_modules` are the Kafka modules of Testcontainers;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `kafka_tools` plays sessions with Apache Kafka's own command line tools;
+//! - `differential` compares answers with those of Apache Kafka, field by field;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -26,6 +27,7 @@ pub mod client;
 pub mod container_modules;
 pub mod image;
 pub mod compatibility;
+pub mod differential;
 pub mod installer;
 pub mod kafka_tools;
 pub mod matrix;
