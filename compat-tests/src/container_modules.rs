@@ -75,7 +75,9 @@ impl Module {
             // cargo knows itself what is to be done
             let manifest = self.sources_dir().join("Cargo.toml");
             let mut cargo = Command::new("cargo");
-            cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
+            cargo
+                .args(["build", "--quiet", "--locked", "--manifest-path"])
+                .arg(manifest);
             return run(cargo.arg("--target-dir").arg(self.directory()));
         }
         let at = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
@@ -139,7 +141,9 @@ impl Module {
     }
 
     fn directory(&self) -> PathBuf {
-        crate_dir().join(".venvs").join(format!("testcontainers-{}", self.language))
+        crate_dir()
+            .join(".venvs")
+            .join(format!("testcontainers-{}", self.language))
     }
 }
 

@@ -49,7 +49,8 @@ fn missing(why: &str) -> Unavailable {
 /// Bytes of all files in the image.
 pub fn size_bytes(image: &str) -> u64 {
     let told = run(&["image", "inspect", "--format", "{{.Size}}", image]);
-    told.parse().unwrap_or_else(|_| panic!("docker tells the size {told:?}"))
+    told.parse()
+        .unwrap_or_else(|_| panic!("docker tells the size {told:?}"))
 }
 
 /// A running container with one published port.

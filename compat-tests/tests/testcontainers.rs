@@ -66,7 +66,12 @@ fn main() -> ExitCode {
         announce(&mut outcomes, name, outcome);
     }
     for module in MODULES {
-        let variants = || module.variants.iter().map(|variant| (variant, module_test(module, variant)));
+        let variants = || {
+            module
+                .variants
+                .iter()
+                .map(|variant| (variant, module_test(module, variant)))
+        };
         let variants: Vec<_> = variants().filter(|(_, name)| is_wanted(name)).collect();
         if variants.is_empty() {
             continue;
@@ -145,7 +150,11 @@ fn summarize(outcomes: &[(String, Outcome)], started: Instant) -> ExitCode {
          finished in {:.2}s\n",
         started.elapsed().as_secs_f64()
     ));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn say(line: &str) {
@@ -160,7 +169,9 @@ fn is_small(image: &str) {
 }
 
 fn metadata(container: &Container) -> MetadataResponse {
-    container.connect().call(9, &MetadataRequest::default().with_topics(None))
+    container
+        .connect()
+        .call(9, &MetadataRequest::default().with_topics(None))
 }
 
 /// Host and port that clients of the published port are told.
@@ -177,7 +188,9 @@ fn cluster_id(container: &Container) -> Option<String> {
 /// Partitions of a topic that is created without saying how many.
 fn default_partitions(container: &Container) -> i32 {
     let topic = compat_tests::requests::creatable("asked", -1, &[]).with_replication_factor(-1);
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(10_000);
     let answer = container.connect().call(7, &request);
     assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
     answer.topics[0].num_partitions
@@ -235,14 +248,21 @@ fn reads_the_variables_of_bitnami(image: &str) {
     assert_eq!(told(&container), ("localhost".to_owned(), container.port()));
     assert_eq!(cluster_id(&container).as_deref(), Some("MkU3OEVBNTcwNTJENDM2Qk"));
     assert_eq!(default_partitions(&container), 4);
-    assert!(container.output().contains("data in /bitnami/kafka/data"), "{}", container.output());
+    assert!(
+        container.output().contains("data in /bitnami/kafka/data"),
+        "{}",
+        container.output()
+    );
 }
 
 fn reads_a_mounted_file_under_its_variables(image: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("server.properties");
-    std::fs::write(&file, "num.partitions=2\nadvertised.listeners=PLAINTEXT://localhost:1\nnode.id=3\n")
-        .expect("a temporary file");
+    std::fs::write(
+        &file,
+        "num.partitions=2\nadvertised.listeners=PLAINTEXT://localhost:1\nnode.id=3\n",
+    )
+    .expect("a temporary file");
     let mount = format!("--volume={}:/mnt/shared/config/server.properties:ro", file.display());
     let variable = "--env=KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:{port}";
     let ports = "--env=KAFKA_LISTENERS=PLAINTEXT://:9092";
@@ -263,7 +283,9 @@ fn keeps_its_data_in_the_volume(image: &str) {
     let second = Container::start(image, 9092, &[&mount]);
     let topics = metadata(&second).topics;
     let asked = Some(text("asked"));
-    let found = topics.iter().any(|topic| topic.name.as_ref().map(|name| &name.0) == asked.as_ref());
+    let found = topics
+        .iter()
+        .any(|topic| topic.name.as_ref().map(|name| &name.0) == asked.as_ref());
     let second_id = cluster_id(&second);
     drop(second);
     image::run(&["volume", "rm", &volume]);

@@ -62,7 +62,10 @@ fn a_time_tells_of_segments_that_were_not_changed_since() {
     let bases = bases(&opened.reader);
     let first_changed_ms = (bases[1] / 2 - 1) * 10;
     assert_eq!(told(&opened.reader, AsOf::Time(first_changed_ms), 10), [0]);
-    assert_eq!(told(&opened.reader, AsOf::Time(first_changed_ms - 1), 10), Vec::<i64>::new());
+    assert_eq!(
+        told(&opened.reader, AsOf::Time(first_changed_ms - 1), 10),
+        Vec::<i64>::new()
+    );
     let third_changed_ms = (bases[3] / 2 - 1) * 10;
     assert_eq!(
         told(&opened.reader, AsOf::Time(third_changed_ms), 2),
