@@ -168,11 +168,12 @@ def _route_proxy(proxy: Proxy, method: str, path: list[str], body: dict[str, Any
                 proxy.enable(body["enabled"])
             return 200, proxy.view()
         case "POST", ["toxics"]:
-            toxic = {"stream": "downstream", "toxicity": 1, "attributes": {}} | {key: value for key, value in body.items() if value}
-            toxic["name"] = body.get("name") or f"{body['type']}_{toxic['stream']}"
-            proxy.toxics[toxic["name"]] = toxic
-            return 200, toxic
-        case "DELETE", ["toxics", name] if name in proxy.toxics:
-            del proxy.toxics[name]
+            toxic = {"stream": "downstream", "toxicity": 1, "attributes": {}}
+            toxic |= {key: value for key, value in body.items() if value}
+            name = str(body.get("name") or f"{body['type']}_{toxic['stream']}")
+            proxy.toxics[name] = toxic | {"name": name}
+            return 200, proxy.toxics[name]
+        case "DELETE", ["toxics", gone] if gone in proxy.toxics:
+            del proxy.toxics[gone]
             return 204, None
     return 404, {"error": "not found", "status": 404}

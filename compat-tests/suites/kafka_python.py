@@ -1,7 +1,7 @@
 """kafka-python: its integration tests with the client of the same version (PyPI's source distribution).
 
-The distribution leaves out what starts brokers (`test/service.py`), and that of 2.0.2 the fixtures as well:
-stand_ins/kafka_python_service.py and stand_ins/kafka_python_fixtures.py take their places. The suite's name ends with the version.
+The suite's name ends with the version. The distribution leaves out what starts brokers (`test/service.py`), and that of 2.0.2
+the fixtures as well: stand_ins/kafka_python_service.py and stand_ins/kafka_python_fixtures.py take their places.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ SECONDS_PER_TEST = 90
 def adapt_rdkafka(source: Path, suite: Suite) -> None:
     """Its tests take the broker to be number 0 at localhost:9092; ours is number 1."""
     tests = source / "tests"
-    replace_in(tests / "test_high_producers.rs", (r'"bootstrap\.servers", "localhost"\)', f'"bootstrap.servers", "{suite.address}")'))
+    server = (r'"bootstrap\.servers", "localhost"\)', f'"bootstrap.servers", "{suite.address}")')
+    replace_in(tests / "test_high_producers.rs", server)
     replace_in(tests / "test_admin.rs", (r"ResourceSpecifier::Broker\(0\)", "ResourceSpecifier::Broker(1)"), (r"&\[0\]", "&[1]"))
     replace_in(
         tests / "test_metadata.rs",
@@ -65,16 +66,23 @@ class Crate:
     """`ADDRESS` stands for that of the broker."""
 
 
+RSKAFKA_TESTS = ("client", "consumer", "produce_consume", "producer")
 CRATES = {
     "rdkafka": Crate("0.39.0", adapt_rdkafka, ["--test", "*"], r"(?!.*utils::tests)", {"KAFKA_HOST": "ADDRESS"}),
     "rskafka": Crate(
         "0.6.0",
         adapt_rskafka,
-        ["--all-features"] + [word for test in ("client", "consumer", "produce_consume", "producer") for word in ("--test", test)],
+        ["--all-features", *(word for test in RSKAFKA_TESTS for word in ("--test", test))],
         r"(?!.*_java_|.*rdkafka_consume_rdkafka_nocompression)",
         {"TEST_INTEGRATION": "1", "KAFKA_CONNECT": "ADDRESS", "TEST_BROKER_IMPL": "kafka"},
     ),
-    "kafka-protocol": Crate("0.18.0", adapt_kafka_protocol, ["--all-features", "--test", "tests"], r".*record_batch_produce_fetch", {}),
+    "kafka-protocol": Crate(
+        "0.18.0",
+        adapt_kafka_protocol,
+        ["--all-features", "--test", "tests"],
+        r".*record_batch_produce_fetch",
+        {},
+    ),
 }
 # Their debug information would be most of what is built.
 SMALL = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_TEST_DEBUG": "0", "CARGO_TERM_COLOR": "never"}

@@ -33,10 +33,11 @@ def main(suite: Suite) -> None:
 
 
 def one_broker(package: Path, clients: str) -> None:
+    one_address = f"env.KafkaBrokerAddrs = []string{{{json.dumps(clients)}}}"
     replace_in(
         package / "functional_test.go",
         (r"ReplicationFactor: +3,", "ReplicationFactor: 1,"),
-        (r"env\.KafkaBrokerAddrs = append\(env\.KafkaBrokerAddrs, [^\n]*", f"env.KafkaBrokerAddrs = []string{{{json.dumps(clients)}}}"),
+        (r"env\.KafkaBrokerAddrs = append\(env\.KafkaBrokerAddrs, [^\n]*", one_address),
         SETTLE,
     )
 

@@ -52,6 +52,9 @@ fn main() -> ExitCode {
     for run in runs.iter().filter(|run| matches!(run.outcome, Outcome::LeftOut(_))) {
         say(&format!("test {} ... {}", run.suite.name, run.outcome));
     }
+    if !all {
+        say("quick mode, without what is expected to fail: MONEDULA_COMPAT=all runs every suite whole");
+    }
     write_reports(&runs);
     let failed = summarize(&runs, Suite::all().len() - runs.len(), started);
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
