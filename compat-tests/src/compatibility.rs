@@ -234,17 +234,17 @@ fn table(text: &mut String, scenarios: &BTreeSet<&str>, names: &[String], column
     line(text, &format!("| scenario | {} |", names.join(" | ")));
     line(text, &format!("|---|{}", ":-:|".repeat(names.len())));
     for &scenario in scenarios {
-        let outcome = |cells: &&Cells| {
-            let cell = cells.get(scenario);
-            cell.map_or("", |cell| match cell.outcome.as_str() {
-                PASSED => "✓",
-                ABSENT => "–",
-                other => other,
-            })
-        };
-        let row: Vec<&str> = columns.iter().map(outcome).collect();
+        let row: Vec<&str> = columns.iter().map(|cells| mark(cells.get(scenario))).collect();
         line(text, &format!("| {scenario} | {} |", row.join(" | ")));
     }
+}
+
+fn mark(cell: Option<&Cell>) -> &str {
+    cell.map_or("", |cell| match cell.outcome.as_str() {
+        PASSED => "✓",
+        ABSENT => "–",
+        other => other,
+    })
 }
 
 /// The scenarios of one outcome, those with the same reason together.

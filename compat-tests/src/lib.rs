@@ -1,7 +1,7 @@
 //! Runs stock Kafka clients and hand-made frames against the real broker binary.
 //!
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
-//! - `client` and `installer` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
+//! - `client`, `installer` and `librdkafka` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
 //!   them, `report` writes what came of it, with times, and `compatibility` what is committed of it;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
@@ -18,6 +18,7 @@ pub mod checker;
 pub mod client;
 pub mod compatibility;
 pub mod installer;
+pub mod librdkafka;
 pub mod matrix;
 pub mod report;
 pub mod requests;
