@@ -230,21 +230,21 @@ fn names_of<'a>(cells: impl Iterator<Item = &'a Cells>, wanted: fn(&Cell) -> boo
     found.map(|(name, _)| name.as_str()).collect()
 }
 
-fn mark<'a>(cells: &'a Cells, scenario: &str) -> &'a str {
-    cells.get(scenario).map_or("", |cell| match cell.outcome.as_str() {
-        PASSED => "✓",
-        ABSENT => "–",
-        other => other,
-    })
-}
-
 fn table(text: &mut String, scenarios: &BTreeSet<&str>, names: &[String], columns: &[&Cells]) {
     line(text, &format!("| scenario | {} |", names.join(" | ")));
     line(text, &format!("|---|{}", ":-:|".repeat(names.len())));
     for &scenario in scenarios {
-        let row: Vec<&str> = columns.iter().map(|cells| mark(cells, scenario)).collect();
+        let row: Vec<&str> = columns.iter().map(|cells| mark(cells.get(scenario))).collect();
         line(text, &format!("| {scenario} | {} |", row.join(" | ")));
     }
+}
+
+fn mark(cell: Option<&Cell>) -> &str {
+    cell.map_or("", |cell| match cell.outcome.as_str() {
+        PASSED => "✓",
+        ABSENT => "–",
+        other => other,
+    })
 }
 
 /// The scenarios of one outcome, those with the same reason together.

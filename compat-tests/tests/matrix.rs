@@ -105,30 +105,24 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(4);
-    let mut clients: Vec<Client> = tests.iter().map(|(client, _)| client.clone()).collect();
-    clients.dedup();
-    let prepared: Vec<_> = clients.into_iter().map(|client| (client.prepare(), client)).collect();
-    let queue = Mutex::new(VecDeque::from(tests));
-    let runs = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some(test) = next(&queue) {
-                    let state = prepared
-                        .iter()
-                        .find(|(_, client)| *client == test.0)
-                        .expect("all were prepared");
-                    let run = match &state.0 {
-                        Ok(()) => run_one(&test, &shared, &exclusive),
-                        Err(why) => unavailable(&test, why),
-                    };
-                    announce(&run);
-                    lock(&runs).push(run);
-                }
-            });
-        }
+    let clients: Vec<Client> = Client::all()
+        .into_iter()
+        .filter(|client| tests.iter().any(|(tested, _)| tested == client))
+        .collect();
+    // Installing waits for registries and compilers of one thread each.
+    let prepared = side_by_side(jobs, clients, |client| (client.prepare(), client));
+    let mut runs = side_by_side(jobs, tests, |test| {
+        let state = prepared
+            .iter()
+            .find(|(_, client)| *client == test.0)
+            .expect("all were prepared");
+        let run = match &state.0 {
+            Ok(()) => run_one(&test, &shared, &exclusive),
+            Err(why) => unavailable(&test, why),
+        };
+        announce(&run);
+        run
     });
-    let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(last) = runs.last_mut()
         && blame_broker(last, &mut shared)
     {
@@ -137,8 +131,25 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
     runs
 }
 
-/// Takes the next test and lets go of the queue, which a guard inside a `while let` would not.
-fn next(queue: &Mutex<VecDeque<Test>>) -> Option<Test> {
+/// Does the work with all items, so many at a time.
+fn side_by_side<T: Send, R: Send>(jobs: usize, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let queue = Mutex::new(VecDeque::from(items));
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(item) = next(&queue) {
+                    let result = work(item);
+                    lock(&results).push(result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the next item and lets go of the queue, which a guard inside a `while let` would not.
+fn next<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
     lock(queue).pop_front()
 }
 

@@ -18,7 +18,8 @@ use crate::cluster::RdCluster;
 use crate::producing::RdProducer;
 use crate::reading::RdReader;
 use crate::serve::{
-    Answer, Cluster, ConsumerOptions, Failure, Library, MemberOptions, Producer, ProducerOptions, Reader, TransformOptions, serve,
+    Answer, Cluster, ConsumerOptions, Failure, Library, MemberOptions, Producer, ProducerOptions, Reader,
+    TransformOptions, serve,
 };
 
 impl From<KafkaError> for Failure {
@@ -79,7 +80,9 @@ impl Library for Rdkafka {
 fn main() {
     let address = env::args().nth(1).expect("an address");
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", address).set("allow.auto.create.topics", "false");
+    config
+        .set("bootstrap.servers", address)
+        .set("allow.auto.create.topics", "false");
     config.set("reconnect.backoff.max.ms", "500").set("log_level", "0");
     serve(&Rdkafka { config });
 }

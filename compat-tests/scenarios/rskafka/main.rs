@@ -18,8 +18,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::partitions::{RsProducer, RsReader, offset_at};
 use crate::serve::{
-    Answer, Cluster, ConsumerOptions, Failure, Library, MemberOptions, Producer, ProducerOptions, Reader, TransformOptions,
-    serve,
+    Answer, Cluster, ConsumerOptions, Failure, Library, MemberOptions, Producer, ProducerOptions, Reader,
+    TransformOptions, serve,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,7 +62,10 @@ impl Connection {
         };
         let client = ClientBuilder::new(vec![address.to_owned()]).backoff_config(retries);
         let client = Rc::new(runtime.block_on(client.build())?);
-        Ok(Self { runtime: Rc::clone(runtime), client })
+        Ok(Self {
+            runtime: Rc::clone(runtime),
+            client,
+        })
     }
 
     pub fn run<T>(&self, future: impl Future<Output = Result<T, Error>>) -> Answer<T> {
@@ -70,7 +73,10 @@ impl Connection {
     }
 
     pub fn partition(&self, topic: &str, partition: i32) -> Answer<PartitionClient> {
-        self.run(self.client.partition_client(topic, partition, UnknownTopicHandling::Error))
+        self.run(
+            self.client
+                .partition_client(topic, partition, UnknownTopicHandling::Error),
+        )
     }
 }
 
@@ -118,7 +124,8 @@ impl Cluster for RsCluster {
             return Err(NO_CONFIGS);
         }
         let controller = self.0.client.controller_client()?;
-        self.0.run(controller.create_topic(topic, partitions, 1, ADMIN_TIMEOUT_MS))
+        self.0
+            .run(controller.create_topic(topic, partitions, 1, ADMIN_TIMEOUT_MS))
     }
 
     fn delete_topic(&mut self, topic: &str) -> Answer<()> {
@@ -134,7 +141,9 @@ impl Cluster for RsCluster {
     fn partitions(&mut self, topic: &str) -> Answer<usize> {
         let found = self.0.run(self.0.client.list_topics())?;
         let found = found.into_iter().find(|listed| listed.name == topic);
-        found.map(|listed| listed.partitions.len()).ok_or_else(|| Failure::other("it is not among the topics"))
+        found
+            .map(|listed| listed.partitions.len())
+            .ok_or_else(|| Failure::other("it is not among the topics"))
     }
 
     fn grow(&mut self, _: &str, _: usize) -> Answer<()> {
@@ -177,5 +186,8 @@ impl Cluster for RsCluster {
 fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let address = env::args().nth(1).expect("an address");
-    serve(&Rskafka { runtime: Rc::new(runtime), address });
+    serve(&Rskafka {
+        runtime: Rc::new(runtime),
+        address,
+    });
 }

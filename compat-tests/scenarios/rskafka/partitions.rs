@@ -53,7 +53,12 @@ impl RsProducer {
             "zstd" => Compression::Zstd,
             _ => Compression::NoCompression,
         };
-        Ok(Self { connection, compression, clients: BTreeMap::new(), queued: BTreeMap::new() })
+        Ok(Self {
+            connection,
+            compression,
+            clients: BTreeMap::new(),
+            queued: BTreeMap::new(),
+        })
     }
 
     fn write(&mut self, to: (String, i32), records: Vec<RsRecord>) -> Answer<()> {
@@ -61,15 +66,18 @@ impl RsProducer {
             let opened = self.connection.partition(&to.0, to.1)?;
             self.clients.insert(to.clone(), opened);
         }
-        let written = self.connection.run(self.clients[&to].produce(records, self.compression));
+        let written = self
+            .connection
+            .run(self.clients[&to].produce(records, self.compression));
         written.map(drop)
     }
 }
 
 impl Producer for RsProducer {
     fn send(&mut self, topic: &str, partition: Option<i32>, records: Vec<Record>) -> Answer<()> {
-        let partition =
-            partition.ok_or(Failure::Unsupported("rskafka has no partitioner: its user names the partition"))?;
+        let partition = partition.ok_or(Failure::Unsupported(
+            "rskafka has no partitioner: its user names the partition",
+        ))?;
         for record in records {
             let mut headers = BTreeMap::new();
             for (name, value) in record.headers {
@@ -79,7 +87,12 @@ impl Producer for RsProducer {
                 }
             }
             let timestamp = record.timestamp_ms.map_or_else(|| Ok(Utc::now()), moment)?;
-            let made = RsRecord { key: record.key, value: record.value, headers, timestamp };
+            let made = RsRecord {
+                key: record.key,
+                value: record.value,
+                headers,
+                timestamp,
+            };
             self.queued.entry((topic.to_owned(), partition)).or_default().push(made);
         }
         Ok(())
@@ -87,7 +100,10 @@ impl Producer for RsProducer {
 
     fn flush(&mut self) -> Answer<()> {
         let queued = std::mem::take(&mut self.queued);
-        let written: Vec<_> = queued.into_iter().map(|(to, records)| self.write(to, records)).collect();
+        let written: Vec<_> = queued
+            .into_iter()
+            .map(|(to, records)| self.write(to, records))
+            .collect();
         written.into_iter().collect()
     }
 
@@ -118,19 +134,29 @@ pub struct RsReader {
 
 impl RsReader {
     pub fn open(connection: Connection, options: &ConsumerOptions) -> Answer<Self> {
-        let from = if options.latest { OffsetAt::Latest } else { OffsetAt::Earliest };
+        let from = if options.latest {
+            OffsetAt::Latest
+        } else {
+            OffsetAt::Earliest
+        };
         let mut parts = Vec::new();
         for partition in 0..options.partitions {
             let client = connection.partition(&options.topic, partition)?;
             let next = connection.run(client.get_offset(from))?;
-            parts.push(Part { client, next, fetched: VecDeque::new() });
+            parts.push(Part {
+                client,
+                next,
+                fetched: VecDeque::new(),
+            });
         }
         Ok(Self { connection, parts })
     }
 
     fn part(&mut self, partition: i32) -> Answer<&mut Part> {
         let index = usize::try_from(partition).map_err(|_| Failure::other("a negative partition"))?;
-        self.parts.get_mut(index).ok_or_else(|| Failure::other("no such partition"))
+        self.parts
+            .get_mut(index)
+            .ok_or_else(|| Failure::other("no such partition"))
     }
 }
 
@@ -151,9 +177,14 @@ impl Reader for RsReader {
             }
             for part in &mut self.parts {
                 let bytes = 1..MAX_FETCH_BYTES;
-                let (records, _) = self.connection.run(part.client.fetch_records(part.next, bytes, MAX_WAIT_MS))?;
+                let (records, _) = self
+                    .connection
+                    .run(part.client.fetch_records(part.next, bytes, MAX_WAIT_MS))?;
                 let partition = part.client.partition();
-                part.fetched = records.into_iter().map(|one| record(partition, one.offset, one.record)).collect();
+                part.fetched = records
+                    .into_iter()
+                    .map(|one| record(partition, one.offset, one.record))
+                    .collect();
             }
         }
     }
@@ -193,6 +224,10 @@ fn record(partition: i32, offset: i64, found: RsRecord) -> Record {
         timestamp_ms: Some(found.timestamp.timestamp_millis()),
         key: found.key,
         value: found.value,
-        headers: found.headers.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+        headers: found
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name, Some(value)))
+            .collect(),
     }
 }
