@@ -17,7 +17,7 @@ use crate::serve::{Answer, Producer, ProducerOptions};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Default)]
-struct Deliveries {
+pub struct Deliveries {
     failed: Arc<Mutex<Option<KafkaError>>>,
 }
 
@@ -93,7 +93,7 @@ impl RdProducer {
         Ok(())
     }
 
-    pub fn inner(&self) -> &impl rdkafka::producer::Producer<impl ProducerContext> {
+    pub fn inner(&self) -> &ThreadedProducer<Deliveries> {
         &self.inner
     }
 }
