@@ -7,10 +7,12 @@ import json
 blocks = python_blocks("kafka-python")
 end = next(number for number, block in enumerate(blocks) if "KafkaProducer(bootstrap_servers=" in block)
 default = f"import sys\nfrom kafka import KafkaConsumer\nKafkaConsumer.DEFAULT_CONFIG['bootstrap_servers'] = {BOOTSTRAP!r}\n"
-for topic in ("my_favorite_topic", "foobar", "json-foo", "txn_topic"):
+topics = ("my_favorite_topic", "foobar", "json-foo", "txn_topic")
+for topic in topics:
     forget(topic)
+# A consumer that finds no topic looks again after minutes.
 client = admin()
-client.create_topics([NewTopic("foobar", 3, 1)])
+client.create_topics([NewTopic(topic, 3, 1) for topic in topics])
 feeder, played = producer(), 0
 
 
