@@ -66,6 +66,9 @@ fn run(sources: &Sources) -> Result<(), String> {
             () = stop.as_mut() => return Err("stopped before it took clients".to_owned()),
         };
         print(&broker.greeting())?;
+        if let Some(lines) = broker.kafka_ready_lines() {
+            print(&lines)?;
+        }
         stop.await;
         broker.stop().await;
         Ok(())

@@ -133,7 +133,7 @@ fn broker_configs_are_kafkas_and_ours() {
     for (name, facts) in &kafka {
         let key = table::find(name).unwrap_or_else(|| panic!("{name} is missing"));
         assert_same_facts(key, facts);
-        assert_eq!(key.update.name(), facts.update, "update mode of {name}");
+        assert_eq!(key.kafka_update.name(), facts.update, "update mode of {name}");
     }
     for key in table::broker_keys().filter(|key| !kafka.contains_key(key.name)) {
         assert!(

@@ -24,10 +24,13 @@ pub(super) fn open_dirs(config: &BrokerConfig, env: &Env) -> Result<Vec<(LogDir,
         let dir = LogDir::open(OpenLogDir {
             fs: env.fs(),
             path: path.clone(),
-            expected_cluster_id: None,
+            expected_cluster_id: config.monedula_cluster_id.clone(),
             expected_node_id: Some(config.resolved.node_id),
             fresh: MetaProperties {
-                cluster_id: known.clone().unwrap_or_else(|| uuid_to_text(env.uuid())),
+                cluster_id: known
+                    .clone()
+                    .or_else(|| config.monedula_cluster_id.clone())
+                    .unwrap_or_else(|| uuid_to_text(env.uuid())),
                 node_id: config.resolved.node_id,
                 directory_id: env.uuid(),
             },

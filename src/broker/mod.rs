@@ -9,6 +9,7 @@ mod coordinators;
 mod dirs;
 pub mod error;
 mod quotas;
+mod ready_lines;
 pub mod runtimes;
 mod serve;
 mod transactions;
@@ -184,6 +185,14 @@ impl Broker {
             listeners.join(", "),
             dirs.join(", ")
         )
+    }
+
+    /// What `monedula.kafka.ready.lines` asks to be printed now.
+    pub fn kafka_ready_lines(&self) -> Option<String> {
+        let config = self.services.config.at_start();
+        config
+            .monedula_kafka_ready_lines
+            .then(|| ready_lines::of_kafka(config.resolved.node_id))
     }
 
     /// Stops: answers what was accepted, closes connections, groups, metadata and logs.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use protocol::types::BrokerId;
 
-use crate::config::check::Check::{Any, AtLeast, Between, BetweenOr, ListOf, NonEmptyList, OneOf};
+use crate::config::check::Check::{Any, AtLeast, Between, BetweenOr, ClusterId, ListOf, NonEmptyList, OneOf};
 use crate::config::key::Importance::{High, Low, Medium};
 use crate::config::key::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
 use crate::config::key::{ConfigKey, acting};
@@ -196,6 +196,9 @@ broker_config! {
         /// Most resources other than topics that have configs of their own: brokers, groups, client-metrics subscriptions.
         monedula_config_max_resources: i32 =
             acting("monedula.config.max.resources", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
+        /// Id of the cluster that the first start begins, and the one that the log directories must belong to; unset makes one up and takes any.
+        monedula_cluster_id: Option<String> =
+            acting("monedula.cluster.id", Text, None, Low, ReadOnly, ClusterId);
         /// Connections above the rate of their address that are held before they are closed; further ones are closed at once.
         monedula_connections_max_throttled: i32 =
             acting("monedula.connections.max.throttled", Int, Some("1000"), Low, ReadOnly, AtLeast(0));
@@ -218,6 +221,9 @@ broker_config! {
         /// Offsets that open transactions have committed to the groups of one partition of `__consumer_offsets`; more are refused until a transaction ends.
         monedula_group_max_pending_offsets: i32 =
             acting("monedula.group.max.pending.offsets", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
+        /// Whether the lines by which scripts and test libraries know that a Kafka broker is ready are printed to standard output, too.
+        monedula_kafka_ready_lines: bool =
+            acting("monedula.kafka.ready.lines", Boolean, Some("false"), Low, ReadOnly, Any);
         /// Most groups on this broker.
         monedula_max_groups: i32 = acting("monedula.max.groups", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Most partitions of all topics together; creating more is refused.
@@ -225,7 +231,7 @@ broker_config! {
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most topics; creating more is refused.
         monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
-        /// Most transactional ids on this broker; producers with further ones are refused.
+        /// Most transactional ids on this broker, one of more than 256 bytes counting as several; producers with further ones are refused.
         monedula_max_transactional_ids: i32 =
             acting("monedula.max.transactional.ids", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Producer ids that one partition remembers, and verifications of transactions that it has under way; those that were idle longest are forgotten, never one with an open transaction.
@@ -287,6 +293,8 @@ broker_config! {
         /// Seconds of one sample of the rates of clients and of connections.
         quota_window_size_seconds: i32 =
             acting("quota.window.size.seconds", Int, Some("1"), Low, ReadOnly, AtLeast(1));
+        /// Longest wait of the broker for answers to its own requests, and for a transaction that is still being ended.
+        request_timeout_ms: i32 = acting("request.timeout.ms", Int, Some("30000"), High, ReadOnly, Any);
         /// Connections that the system keeps waiting to be accepted.
         socket_listen_backlog_size: i32 =
             acting("socket.listen.backlog.size", Int, Some("50"), Medium, ReadOnly, AtLeast(1));
@@ -332,7 +340,8 @@ broker_config! {
     }
     resolved {
         /// Addresses that clients are told, as name://host:port per listener; without it, a client is told the address that it dialled itself.
-        acting("advertised.listeners", List, None, High, ReadOnly, NonEmptyList);
+        acting("advertised.listeners", List, None, High, ReadOnly, NonEmptyList)
+            .live("the port that a container engine maps is known only after the start");
         /// Old name of `node.id`; when both are set they must be equal.
         acting("broker.id", Int, Some("1"), High, ReadOnly, Any)
             .differs("-1", "follows the default of node.id");

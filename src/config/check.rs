@@ -32,6 +32,8 @@ pub enum Check {
     NonEmptyList,
     /// At least one character.
     NonEmptyText,
+    /// 1 to 64 letters, digits, `-` and `_`: what Kafka's 22 characters of base64 are made of.
+    ClusterId,
     /// `*`, or pairs of partition and broker.
     ThrottledReplicas,
     /// Elements of the form id@host:port.
@@ -103,6 +105,8 @@ impl Check {
             },
             Self::NonEmptyText if text.is_empty() => Err("String must be non-empty".to_owned()),
             Self::NonEmptyText => Ok(()),
+            Self::ClusterId if is_cluster_id(text) => Ok(()),
+            Self::ClusterId => Err("String must have 1 to 64 letters, digits, - or _".to_owned()),
             _ => unreachable!("a text cannot be checked by {self:?}"),
         }
     }
@@ -148,6 +152,7 @@ impl fmt::Display for Check {
             Self::ThrottledReplicas => f.write_str("[partitionId]:[brokerId],[partitionId]:[brokerId],..."),
             Self::QuorumVoters => f.write_str("id@host:port,..."),
             Self::HostPorts => f.write_str("host:port,..."),
+            Self::ClusterId => f.write_str("1 to 64 letters, digits, - and _"),
             Self::ShareOffsetReset => f.write_str("[earliest, latest, by_duration:PnDTnHnMn.nS]"),
         }
     }
@@ -168,6 +173,11 @@ fn is_number(text: &str) -> bool {
 fn is_replica(pair: &str) -> bool {
     pair.split_once(':')
         .is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+}
+
+fn is_cluster_id(text: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    (1..=64).contains(&text.len()) && text.chars().all(known)
 }
 
 fn is_host_port(address: &str) -> bool {
@@ -247,6 +257,7 @@ mod tests {
             (Check::OneOfIgnoringCase(&["ES256"]), text("es256")),
             (Check::ListOf(&["compact", "delete"]), list(&[])),
             (Check::NonEmptyListOf(&["broker", "controller"]), list(&["controller"])),
+            (Check::ClusterId, text("5L6g3nShT-eMCtK--X86sw")),
             (Check::ThrottledReplicas, list(&["*"])),
             (Check::ThrottledReplicas, list(&["0:1", "12:3"])),
             (Check::QuorumVoters, list(&["1@localhost:9093", "2@[::1]:9093"])),
@@ -294,6 +305,11 @@ mod tests {
                 "List must not contain an empty element",
             ),
             (Check::NonEmptyText, text(""), "String must be non-empty"),
+            (
+                Check::ClusterId,
+                text("a\nnode.id=2"),
+                "String must have 1 to 64 letters, digits, - or _",
+            ),
             (
                 Check::QuorumVoters,
                 list(&["localhost:9093"]),

@@ -21,7 +21,8 @@ sources winning:
 
 1. the defaults below,
 2. a properties file: `monedula server.properties`,
-3. environment variables: `KAFKA_LOG_DIRS` is `log.dirs` (`_` stands for `.`, `__` for `_`, `___` for `-`),
+3. environment variables: `KAFKA_LOG_DIRS` is `log.dirs` (`_` stands for `.`, `__` for `_`, `___` for `-`), and
+   `KAFKA_CFG_LOG_DIRS` is the same and wins,
 4. `--override key=value` on the command line, as often as needed.
 
 A `server.properties` written for Kafka works: all of its configs are known. Those that change something here are in the
@@ -98,11 +99,17 @@ pub fn markdown() -> String {
     text
 }
 
-/// Configs that Kafka changes while it runs and this broker does not.
+/// Configs that Kafka changes while it runs and this broker does not, and the other way round.
 fn fixed_configs(text: &mut String) {
     text.push_str("\n## Configs that only a restart changes, unlike in Kafka\n\n| Config | Why |\n|---|---|\n");
     for key in table::broker_keys() {
         if let Some(why) = key.fixed {
+            writeln_to(text, format_args!("| {} | {why} |", code(key.name)));
+        }
+    }
+    text.push_str("\n## Configs that change while the broker runs, unlike in Kafka\n\n| Config | Why |\n|---|---|\n");
+    for key in table::broker_keys() {
+        if let Some(why) = key.live {
             writeln_to(text, format_args!("| {} | {why} |", code(key.name)));
         }
     }
@@ -162,7 +169,7 @@ fn table_of<'a>(text: &mut String, keys: impl Iterator<Item = &'a ConfigKey>) {
                 code(key.name),
                 key.kind.name(),
                 default(key),
-                key.update.name(),
+                key.update().name(),
                 key.doc().replace('|', "\\|")
             ),
         );

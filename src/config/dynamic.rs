@@ -70,7 +70,7 @@ fn only_per_broker(name: &str) -> bool {
     if base != name {
         return !OF_ALL_LISTENERS.contains(&base);
     }
-    find(name).is_some_and(|key| key.update == UpdateMode::PerBroker)
+    find(name).is_some_and(|key| key.update() == UpdateMode::PerBroker)
 }
 
 /// Refuses dynamic values in Kafka's words and order.

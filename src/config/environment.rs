@@ -1,6 +1,7 @@
 //! `KAFKA_*` environment variables as configs, the habit of Kafka's container images (`KafkaDockerWrapper`).
 //!
-//! `KAFKA_LOG_DIRS` is `log.dirs`: `_` stands for `.`, `__` for `_`, `___` for `-`.
+//! `KAFKA_LOG_DIRS` is `log.dirs`: `_` stands for `.`, `__` for `_`, `___` for `-`. `KAFKA_CFG_LOG_DIRS`, as Bitnami's
+//! image has it, is the same and wins over it.
 //! Invariant: variables that start scripts, the JVM or Kubernetes mean for themselves are passed over in silence.
 
 use std::ffi::OsString;
@@ -10,11 +11,13 @@ const SCRIPTS: &[&str] = &[
     "KAFKA_CLASSPATH",
     "KAFKA_DATA_DIR",
     "KAFKA_DEBUG",
+    "KAFKA_ENABLE_KRAFT",
     "KAFKA_GC_LOG_OPTS",
     "KAFKA_HEAP_OPTS",
     "KAFKA_HOME",
     "KAFKA_HOST",
     "KAFKA_JVM_PERFORMANCE_OPTS",
+    "KAFKA_KRAFT_CLUSTER_ID",
     "KAFKA_MODE",
     "KAFKA_OPTS",
     "KAFKA_PORT",
@@ -23,7 +26,10 @@ const SCRIPTS: &[&str] = &[
     "KAFKA_VERSION",
 ];
 
-/// Beginnings of such variables. Kubernetes makes `KAFKA_SERVICE_HOST`, `KAFKA_PORT_9092_TCP` and so on for a service
+/// How Bitnami's image marks the variables that are configs.
+const MARKED: &str = "KAFKA_CFG_";
+
+/// Beginnings of such variables. `KAFKA_REST_` is for the proxy in Confluent's local image. Kubernetes makes `KAFKA_SERVICE_HOST`, `KAFKA_PORT_9092_TCP` and so on for a service
 /// named kafka.
 const FAMILIES: &[&str] = &[
     "KAFKA_JMX_",
@@ -32,9 +38,10 @@ const FAMILIES: &[&str] = &[
     "KAFKA_PORT_",
     "KAFKA_SERVICE_",
     "KAFKA_CLUSTER_ID",
+    "KAFKA_REST_",
 ];
 
-/// The variables that may be configs. One that is not UTF-8 is read with replacement characters, so that its check
+/// The variables that may be configs, those that win last. One that is not UTF-8 is read with replacement characters, so that its check
 /// refuses it with a sentence.
 pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
     let texts = all.into_iter().map(|(name, value)| {
@@ -43,12 +50,17 @@ pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(St
             value.to_string_lossy().into_owned(),
         )
     });
-    texts.filter(|(name, _)| name.starts_with("KAFKA_")).collect()
+    let mut found: Vec<_> = texts.filter(|(name, _)| name.starts_with("KAFKA_")).collect();
+    // two variables may mean one config: which of them counts must not depend on the order of the environment
+    found.sort_by(|(left, _), (right, _)| (left.starts_with(MARKED), left).cmp(&(right.starts_with(MARKED), right)));
+    found
 }
 
 /// The config that the variable means, or `None` when it means none.
 pub fn config_name(variable: &str) -> Option<String> {
-    let rest = variable.strip_prefix("KAFKA_")?;
+    let rest = variable
+        .strip_prefix(MARKED)
+        .or_else(|| variable.strip_prefix("KAFKA_"))?;
     if rest.is_empty() || SCRIPTS.contains(&variable) || FAMILIES.iter().any(|family| variable.starts_with(family)) {
         return None;
     }
@@ -86,6 +98,9 @@ mod tests {
             ("KAFKA_A___B", "a-b"),
             ("KAFKA_A____B", "a-.b"),
             ("KAFKA_A_", "a."),
+            ("KAFKA_CFG_LOG_DIRS", "log.dirs"),
+            ("KAFKA_CFG_A___B", "a-b"),
+            ("KAFKA_CFGS", "cfgs"),
             (
                 "KAFKA_LISTENER_NAME_SASL__SSL_PLAIN_SASL_JAAS_CONFIG",
                 "listener.name.sasl_ssl.plain.sasl.jaas.config",
@@ -109,15 +124,30 @@ mod tests {
     }
 
     #[test]
+    fn marked_variables_come_last_whatever_the_order() {
+        let all = ["KAFKA_CFG_NUM_PARTITIONS", "KAFKA_NUM_PARTITIONS", "KAFKA_CFG_LOG_DIRS"].map(OsString::from);
+        let names = |all: Vec<OsString>| {
+            let found = variables(all.into_iter().map(|name| (name, OsString::new())));
+            found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let expected = ["KAFKA_NUM_PARTITIONS", "KAFKA_CFG_LOG_DIRS", "KAFKA_CFG_NUM_PARTITIONS"];
+        assert_eq!(names(all.to_vec()), expected);
+        assert_eq!(names(all.iter().rev().cloned().collect()), expected);
+    }
+
+    #[test]
     fn other_variables_are_passed_over() {
         for variable in [
             "PATH",
             "KAFKA_",
+            "KAFKA_CFG_",
+            "KAFKA_ENABLE_KRAFT",
             "KAFKA_HEAP_OPTS",
             "KAFKA_JMX_PORT",
             "KAFKA_LOG4J_ROOT_LOGLEVEL",
             "KAFKA_PORT",
             "KAFKA_PORT_9092_TCP_ADDR",
+            "KAFKA_REST_BOOTSTRAP_SERVERS",
             "KAFKA_SERVICE_HOST",
             "kafka_log_dirs",
         ] {

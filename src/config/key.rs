@@ -76,8 +76,8 @@ pub struct ConfigKey {
     pub default: Option<&'static str>,
     /// Kafka's importance.
     pub importance: Importance,
-    /// Kafka's update mode.
-    pub update: UpdateMode,
+    /// Kafka's update mode, see [`ConfigKey::update`] for ours.
+    pub kafka_update: UpdateMode,
     /// Accepted values beyond the type.
     pub check: Check,
     /// Whether it does anything.
@@ -88,6 +88,8 @@ pub struct ConfigKey {
     pub difference: Option<Difference>,
     /// Why it cannot be changed while this broker runs, although Kafka can.
     pub fixed: Option<&'static str>,
+    /// Why it can be changed for one broker while it runs, although Kafka cannot.
+    pub live: Option<&'static str>,
     /// For a topic or group config: the broker configs that give its default, highest priority first.
     pub synonyms: &'static [&'static str],
     /// One sentence.
@@ -107,7 +109,16 @@ impl ConfigKey {
 
     /// Whether it can be changed while the broker runs.
     pub fn can_change(&self) -> bool {
-        self.update != UpdateMode::ReadOnly && self.fixed.is_none()
+        self.update() != UpdateMode::ReadOnly && self.fixed.is_none()
+    }
+
+    /// For whom it can be changed while brokers run, `fixed` ones aside.
+    pub fn update(&self) -> UpdateMode {
+        if self.live.is_some() {
+            UpdateMode::PerBroker
+        } else {
+            self.kafka_update
+        }
     }
 
     /// Reads and checks `text`; the error says what is allowed.
@@ -137,6 +148,12 @@ impl ConfigKey {
         self
     }
 
+    /// Changes for one broker while it runs, although Kafka reads it at the start only.
+    pub(super) const fn live(mut self, why: &'static str) -> Self {
+        self.live = Some(why);
+        self
+    }
+
     pub(super) const fn internal(mut self) -> Self {
         self.internal = true;
         self
@@ -159,7 +176,7 @@ pub(super) const fn acting(
     kind: ConfigType,
     default: Option<&'static str>,
     importance: Importance,
-    update: UpdateMode,
+    kafka_update: UpdateMode,
     check: Check,
 ) -> ConfigKey {
     ConfigKey {
@@ -167,12 +184,13 @@ pub(super) const fn acting(
         kind,
         default,
         importance,
-        update,
+        kafka_update,
         check,
         effect: Effect::Acts,
         internal: false,
         difference: None,
         fixed: None,
+        live: None,
         synonyms: &[],
         doc: "",
     }
@@ -184,11 +202,11 @@ pub(super) const fn accepted(
     kind: ConfigType,
     default: Option<&'static str>,
     importance: Importance,
-    update: UpdateMode,
+    kafka_update: UpdateMode,
     check: Check,
     doc: &'static str,
 ) -> ConfigKey {
-    let mut key = acting(name, kind, default, importance, update, check);
+    let mut key = acting(name, kind, default, importance, kafka_update, check);
     key.effect = Effect::Accepted;
     key.doc = doc;
     key

@@ -202,6 +202,21 @@ mod tests {
     }
 
     #[test]
+    fn a_running_broker_tells_another_address() {
+        let told = |live: &LiveConfig| live.load().resolved.listeners[0].advertised.clone();
+        let live = live(&[("advertised.listeners", "PLAINTEXT://first:1")]);
+        assert_eq!(told(&live), Some(("first".to_owned(), 1)));
+        let other = values(&[("advertised.listeners", "PLAINTEXT://second:2")]);
+        assert_eq!(live.apply(&values(NOTHING), &other), []);
+        assert_eq!(told(&live), Some(("second".to_owned(), 2)));
+        let stranger = values(&[("advertised.listeners", "OTHER://third:3")]);
+        assert_eq!(live.apply(&values(NOTHING), &stranger).len(), 1);
+        assert_eq!(told(&live), Some(("second".to_owned(), 2)));
+        live.apply(&values(NOTHING), &values(NOTHING));
+        assert_eq!(told(&live), Some(("first".to_owned(), 1)));
+    }
+
+    #[test]
     fn what_contradicts_itself_changes_nothing() {
         let live = live(&[]);
         live.apply(&values(&[("max.connections", "7")]), &values(NOTHING));
@@ -241,6 +256,7 @@ mod tests {
 
     /// Read where they act whenever they are needed; all others reach the logs by the settings of their topics.
     const READ_LIVE: &[&str] = &[
+        "advertised.listeners",
         "cordoned.log.dirs",
         "max.connection.creation.rate",
         "max.connections",
@@ -254,6 +270,9 @@ mod tests {
     fn another_value(key: &ConfigKey) -> String {
         if key.name == "max.connections.per.ip.overrides" {
             return "1.2.3.4:5".to_owned();
+        }
+        if key.name == "advertised.listeners" {
+            return "PLAINTEXT://example.org:19092".to_owned();
         }
         let candidates = [
             "4096",
@@ -282,7 +301,7 @@ mod tests {
             let before = live.current();
             let value = another_value(key);
             for scope in [Scope::ClusterDefault, Scope::Broker] {
-                if scope == Scope::ClusterDefault && key.update == UpdateMode::PerBroker {
+                if scope == Scope::ClusterDefault && key.update() == UpdateMode::PerBroker {
                     continue;
                 }
                 let values = values(&[(key.name, value.as_str())]);

@@ -354,7 +354,6 @@ fn broker_configs_that_do_not_change_while_running() {
             "node.id",
             "broker.id",
             "log.dirs",
-            "advertised.listeners",
             "auto.create.topics.enable",
             "log.retention.hours",
             "log.roll.hours",

@@ -233,7 +233,6 @@ fn a_broker_tells_its_configs() {
     for (key, read_only, kind) in [
         ("node.id", true, 3),
         ("log.dirs", true, 7),
-        ("advertised.listeners", true, 7),
         ("log.retention.hours", true, 3),
         ("auto.create.topics.enable", true, 1),
         ("queued.max.requests", true, 3),
