@@ -45,6 +45,15 @@ def skip(reason):
     os._exit(77)
 
 
+def absent(reason):
+    """Ends the scenario as one that this client library has no way to play."""
+    for child in _children:
+        child.kill()
+    print(reason)
+    sys.stdout.flush()
+    os._exit(78)
+
+
 def done():
     """The last call of every scenario: without it a scenario has not passed."""
     for child in _children:

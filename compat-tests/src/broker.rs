@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::wire::Connection;
 
 /// How long a start or a stop may take on a busy machine before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Settings of most tests: groups form at once and short session timeouts are allowed, so that tests need not wait.
 pub const QUICK: &[&str] = &[
@@ -52,7 +52,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker on an empty directory with `overrides` (`key=value`) and waits until it takes clients.
+    /// Starts a broker on an empty directory with `overrides` (`key=value`, in which `{address}` stands for the broker's own)
+    /// and waits until it takes clients.
     pub fn start(overrides: &[&str]) -> Self {
         Self::start_special(overrides, None)
     }
@@ -196,7 +197,8 @@ impl Broker {
             format!("listeners=PLAINTEXT://{}", self.address),
             format!("log.dirs={}", self.data_dir().display()),
         ];
-        settings.extend(self.overrides.iter().cloned());
+        let address = self.address.to_string();
+        settings.extend(self.overrides.iter().map(|text| text.replace("{address}", &address)));
         let output = File::options()
             .create(true)
             .append(true)

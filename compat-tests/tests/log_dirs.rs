@@ -15,6 +15,7 @@ use kafka_protocol::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsReques
 use compat_tests::batch::{Batch, parse_all};
 use compat_tests::broker::{Broker, QUICK, external_address};
 use compat_tests::requests::{commit, committed, create_topic, fetch, produce, topic_name, until};
+use compat_tests::transactions::{marker, write_markers};
 use compat_tests::wire::{Connection, text};
 
 const TOPIC: &str = "spread";
@@ -274,6 +275,16 @@ fn a_directory_that_fails_takes_only_its_partitions_offline() {
         (answer.error_code == 56).then_some(())
     });
     assert_eq!(fetch(&mut connection, TOPIC, failing, 0).error_code, 56);
+    // Who writes markers looks for another leader; 56 would end `kafka-transactions abort`.
+    let both = marker((77_777, 0), 0, true, TOPIC, &[failing, sound]);
+    let codes = write_markers(&mut connection, vec![both]);
+    let code_of = |partition| {
+        codes
+            .iter()
+            .find(|written| written.2 == partition)
+            .map(|written| written.3)
+    };
+    assert_eq!((code_of(failing), code_of(sound)), (Some(3), Some(0)));
     for _ in 0..10 {
         let answer = produce(&mut connection, TOPIC, sound, Batch::of(&[&value]).encode());
         assert_eq!(answer.error_code, 0, "the other directory");

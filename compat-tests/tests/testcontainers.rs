@@ -11,7 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use compat_tests::client::Unavailable;
 use compat_tests::container_modules::{MODULES, Module};
 use compat_tests::image::{self, Container};
 use compat_tests::installer;

@@ -1,14 +1,17 @@
 //! Turns a response into one frame: length, response header, body.
 //!
 //! Invariants: the frame is allocated once, at its final size; the response header version comes
-//! from the API table. kafka-protocol refuses a response that sets a field which the version lacks;
+//! from the API table. Versions that kafka-protocol has dropped are written by [`crate::wire`]. kafka-protocol refuses a response that sets a field which the version lacks;
 //! that is a mistake of the handler and comes back as [`EncodeError::Refused`].
+
+use std::any::Any;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::Encodable;
 
 use crate::api;
 use crate::frame::LENGTH_BYTES;
+use crate::wire;
 
 /// Why a response cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,12 +49,15 @@ pub enum EncodeError {
 }
 
 /// Encodes a response as a complete frame.
-pub fn encode_response<R: Encodable>(
+pub fn encode_response<R: Encodable + Any>(
     api_key: i16,
     version: i16,
     correlation_id: i32,
     response: &R,
 ) -> Result<Bytes, EncodeError> {
+    if let Some(frame) = wire::older::write(api_key, version, correlation_id, response)? {
+        return Ok(frame);
+    }
     let refused = |reason: String| EncodeError::Refused {
         api_key,
         api_version: version,

@@ -231,7 +231,7 @@ broker_config! {
             acting("monedula.max.partitions", Int, Some("50000"), Low, ReadOnly, AtLeast(1));
         /// Most topics; creating more is refused.
         monedula_max_topics: i32 = acting("monedula.max.topics", Int, Some("20000"), Low, ReadOnly, AtLeast(1));
-        /// Most transactional ids on this broker; producers with further ones are refused.
+        /// Most transactional ids on this broker, one of more than 256 bytes counting as several; producers with further ones are refused.
         monedula_max_transactional_ids: i32 =
             acting("monedula.max.transactional.ids", Int, Some("100000"), Low, ReadOnly, AtLeast(1));
         /// Producer ids that one partition remembers, and verifications of transactions that it has under way; those that were idle longest are forgotten, never one with an open transaction.
@@ -293,6 +293,8 @@ broker_config! {
         /// Seconds of one sample of the rates of clients and of connections.
         quota_window_size_seconds: i32 =
             acting("quota.window.size.seconds", Int, Some("1"), Low, ReadOnly, AtLeast(1));
+        /// Longest wait of the broker for answers to its own requests, and for a transaction that is still being ended.
+        request_timeout_ms: i32 = acting("request.timeout.ms", Int, Some("30000"), High, ReadOnly, Any);
         /// Connections that the system keeps waiting to be accepted.
         socket_listen_backlog_size: i32 =
             acting("socket.listen.backlog.size", Int, Some("50"), Medium, ReadOnly, AtLeast(1));

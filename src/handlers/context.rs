@@ -2,6 +2,7 @@
 //!
 //! Invariant: a handler holds no state of its own; everything it changes belongs to one of the [`Services`].
 
+use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,13 +105,13 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Answers now with `response`.
-    pub fn reply(&self, response: &impl Encodable) -> Reply {
+    pub fn reply<R: Encodable + Any>(&self, response: &R) -> Reply {
         Reply::Now(self.frame(response))
     }
 
     /// Encodes `response` for this request. A response that sets what the version cannot say is a fault of the handler;
     /// it costs the client its connection and nobody else anything.
-    pub fn frame(&self, response: &impl Encodable) -> ResponseFrame {
+    pub fn frame<R: Encodable + Any>(&self, response: &R) -> ResponseFrame {
         match encode_response(self.api_key, self.api_version, self.correlation_id, response) {
             Ok(frame) => ResponseFrame::Whole(frame),
             Err(error) => self.unencodable(&error),
@@ -125,7 +126,7 @@ impl RequestContext {
     }
 
     /// Answers with what `future` gives, while the connection goes on with the next request.
-    pub fn later<R: Encodable>(self: &Arc<Self>, future: impl Future<Output = R> + Send + 'static) -> Reply {
+    pub fn later<R: Encodable + Any>(self: &Arc<Self>, future: impl Future<Output = R> + Send + 'static) -> Reply {
         let cx = Arc::clone(self);
         Reply::Later(Box::pin(async move {
             let response = future.await;

@@ -1,7 +1,8 @@
-//! CreateTopics (19), versions 2-7.
+//! CreateTopics (19), versions 0-7.
 //!
-//! Versions: 4 defaults by -1, 5 the resulting configs, counts and flexible encoding, 7 topic ids. Other than Kafka,
-//! the answer comes when the topics can be used: Kafka's may name topics whose leaders do not serve yet.
+//! Versions: 1 messages and validation alone, 2 throttle time, 4 defaults by -1, 5 the resulting configs, counts and
+//! flexible encoding, 7 topic ids. Other than Kafka, the answer comes when the topics can be used: Kafka's may name topics
+//! whose leaders do not serve yet.
 //! `timeout_ms` bounds the wait; what was not answered in time is REQUEST_TIMED_OUT (7) and may still be made. The
 //! checks and their codes are those of `controller::topics`; the client's quota on changes of partitions comes last.
 
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn every_version_can_be_encoded() {
-        for version in 2..=7 {
+        for version in 0..=7 {
             let config = BrokerConfig::default();
             encode_response(19, version, 1, &answer(&outcomes(), &config, version)).expect("fields of the version");
             let names = [topic_name("a")];
@@ -179,7 +180,7 @@ mod tests {
             name: longest.clone(),
             result: Err(failure),
         }];
-        for version in 2..=7 {
+        for version in 0..=7 {
             let response = answer(&outcomes, &BrokerConfig::default(), version);
             encode_response(19, version, 1, &response).expect("the message is cut");
             let response = refusal(&[topic_name(&longest)], ErrorCode::InvalidRequest, &longest.repeat(2));

@@ -1,6 +1,6 @@
-//! DeleteTopics (20), versions 1-6.
+//! DeleteTopics (20), versions 0-6.
 //!
-//! Versions: 4 flexible, 5 error messages, 6 by name or by id. With `delete.topic.enable=false` every topic is refused:
+//! Versions: 1 throttle time, 4 flexible, 5 error messages, 6 by name or by id. With `delete.topic.enable=false` every topic is refused:
 //! TOPIC_DELETION_DISABLED (73), before version 3 INVALID_REQUEST (42). The answer comes when the topics are gone from
 //! metadata; their files go later. Other than in Kafka, internal topics cannot be deleted. Codes: `controller::deletion`.
 
@@ -138,7 +138,7 @@ mod tests {
             name: Some("a".to_owned()),
             topic_id: Uuid::nil(),
         }];
-        for version in 1..=6 {
+        for version in 0..=6 {
             let refused = refusal(&targets, ErrorCode::TopicDeletionDisabled, "no", version);
             assert_eq!(refused.responses[0].error_code, 73);
             assert_eq!(refused.responses[0].error_message.is_some(), version >= 5);

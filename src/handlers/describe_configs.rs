@@ -1,7 +1,7 @@
-//! DescribeConfigs (32), versions 1-4.
+//! DescribeConfigs (32), versions 0-4.
 //!
-//! Versions: 1 synonyms and sources, 3 documentation and types, 4 flexible. Numbers that are no type of a resource
-//! refuse the whole request, as in Kafka (`ConfigHelper`). A broker answers for itself only; the empty name asks for what
+//! Versions: 1 synonyms and sources (0 tells only what is a default), 3 documentation and types, 4 flexible. Numbers that
+//! are no type of a resource refuse the whole request, as in Kafka (`ConfigHelper`). A broker answers for itself only; the empty name asks for what
 //! was changed for all brokers. Groups and client-metrics subscriptions need not exist to have configs. Null and empty
 //! lists of keys both ask for all; unknown keys are passed over. Other than in Kafka, because a small request can ask for
 //! very much: a resource that is named twice is answered once and then refused, and so are the resource with which the

@@ -1,4 +1,4 @@
-//! ListOffsets (2), versions 1-11.
+//! ListOffsets (2), versions 0-11; 0 asks for something else and has a file of its own ([`v0`]).
 //!
 //! Versions: 2 isolation level, 4 leader epochs, 7 largest timestamp (-3), 8 local log start (-4), 9 last
 //! tiered (-5), 11 first that waits to be tiered (-6). Without tiers -4 is the log start; -5 and -6
@@ -6,6 +6,8 @@
 //! or behind it by time.
 //! A special value that is newer than the request's version gets UNSUPPORTED_VERSION (35) for its partition, the same
 //! partition twice INVALID_REQUEST (42) (`ReplicaManager.fetchOffset`). Lookup by time is exact to the record.
+
+pub(super) mod v0;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

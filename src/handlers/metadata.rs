@@ -6,8 +6,9 @@
 //! Addresses are those of the listener that the request came in on. A topic is given at most once, as in Kafka, and a
 //! request with ids is answered for its ids only. Without an authorizer every operation is allowed.
 //!
-//! Other than Kafka, which answers UNKNOWN_TOPIC_OR_PARTITION (3) while it makes a missing topic and lets the client ask
-//! again, this broker answers when the topic can be used, or says why it cannot be made.
+//! A request that makes a missing topic gets UNKNOWN_TOPIC_OR_PARTITION (3) for it, as from Kafka, and the client asks again;
+//! there are programs that look for a topic they have deleted and take partitions for a sign that it is still there. Other
+//! than from Kafka, the topic is there when the answer comes, and an answer says why a topic could not be made.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,12 +51,8 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: MetadataRequest) -> Repl
     let context = Arc::clone(cx);
     cx.later(async move {
         let failures = make(&context, missing).await;
-        answer(
-            &Viewpoint::of(&context),
-            &context.services.publisher.current(),
-            &request,
-            &failures,
-        )
+        // the image of before: what was made is told to those who ask next
+        answer(&Viewpoint::of(&context), &image, &request, &failures)
     })
 }
 
@@ -348,7 +345,7 @@ fn unknown_name(
     let text: &str = name;
     let code = match (topic_name::validate(text), failures.get(text)) {
         (Err(_), _) => ErrorCode::InvalidTopicException,
-        // Made by another request meanwhile and deleted again, or not made in time: ask again.
+        // Made just now, or not in time: ask again.
         (Ok(()), None | Some(ErrorCode::TopicAlreadyExists)) => ErrorCode::UnknownTopicOrPartition,
         (Ok(()), Some(code)) => *code,
     };

@@ -10,6 +10,7 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
+mod by_topic;
 pub mod context;
 pub mod create_partitions;
 pub mod create_topics;
@@ -59,6 +60,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_protocol::messages;
 use protocol::decode::decode_request;
+use protocol::wire::older::list_offsets::ListOffsetsRequestV0;
 use protocol::wire::write_txn_markers::WriteTxnMarkersRequest;
 
 use self::context::RequestContext;
@@ -95,6 +97,10 @@ pub fn handle(cx: &Arc<RequestContext>, body: Bytes) -> Reply {
             .pop()
             .expect("one reply per request"),
         1 => fetch::handle(cx, body),
+        2 if cx.api_version == 0 => match ListOffsetsRequestV0::read(&body) {
+            Ok(request) => list_offsets::v0::handle(cx, request),
+            Err(error) => malformed(cx, &error),
+        },
         2 => decoded!(cx, body, ListOffsetsRequest, list_offsets),
         3 => decoded!(cx, body, MetadataRequest, metadata),
         8 => decoded!(cx, body, OffsetCommitRequest, offset_commit),

@@ -16,6 +16,7 @@ use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 
 use crate::coordinator::group::api::{CommitPartition, CommitReply, CommitRequest, CommitTopic};
+use crate::handlers::by_topic::add_by_topic;
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::Reply;
 use crate::metadata::image::MetadataImage;
@@ -129,22 +130,24 @@ impl Split {
 
     /// The answer: what was refused here and what the coordinator says of the rest, or its error for all of the rest.
     fn response(self, version: i16, reply: CommitReply) -> OffsetCommitResponse {
-        let mut topics = self.refused;
-        if reply.error == ErrorCode::None {
-            for topic in reply.topics {
-                let partitions = topic
-                    .partitions
-                    .iter()
-                    .map(|(index, error)| partition_answer(*index, *error));
-                topics.push(topic_answer(version, &topic.name, topic.topic_id, partitions.collect()));
-            }
+        let committed: Vec<_> = if reply.error == ErrorCode::None {
+            let answers = reply.topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter();
+                let partitions = partitions.map(|(index, error)| partition_answer(*index, *error));
+                topic_answer(version, &topic.name, topic.topic_id, partitions.collect())
+            });
+            answers.collect()
         } else {
-            for topic in self.topics {
+            let answers = self.topics.iter().map(|topic| {
                 let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
                 let partitions = indexes.map(|index| partition_answer(index, reply.error));
-                topics.push(topic_answer(version, &topic.name, topic.topic_id, partitions.collect()));
-            }
-        }
+                topic_answer(version, &topic.name, topic.topic_id, partitions.collect())
+            });
+            answers.collect()
+        };
+        let mut topics = self.refused;
+        let key = |topic: &OffsetCommitResponseTopic| (topic.name.clone(), topic.topic_id);
+        add_by_topic(&mut topics, committed, key, |topic| &mut topic.partitions);
         OffsetCommitResponse::default().with_topics(topics)
     }
 }
@@ -225,6 +228,7 @@ mod tests {
                     topics: Vec::new(),
                 },
             );
+            assert_eq!(response.topics.len(), 1, "a topic is answered once");
             let codes = response.topics.iter().flat_map(|topic| &topic.partitions);
             let codes: Vec<_> = codes
                 .map(|answer| (answer.partition_index, answer.error_code))

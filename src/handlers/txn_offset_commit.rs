@@ -8,7 +8,6 @@
 //! partition to the transaction (KIP-890). Sources: `KafkaApis.handleTxnOffsetCommitRequest`,
 //! `CoordinatorRuntime.scheduleTransactionalWriteOperation`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
@@ -25,6 +24,7 @@ use storage::producer::VerificationGuard;
 use crate::coordinator::group::api::{
     CommitPartition, CommitReply, CommitRequest, CommitTopic, TransactionalCommitRequest,
 };
+use crate::handlers::by_topic::add_by_topic;
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::Reply;
 use crate::handlers::verification::{self, Claim, TransactionSupport};
@@ -187,32 +187,33 @@ impl Split {
             ErrorCode::CoordinatorLoadInProgress if version < LOADING_KNOWN_SINCE => ErrorCode::CoordinatorNotAvailable,
             code => code,
         };
-        let mut topics = self.refused;
-        // Clients look topics up by name: what was refused of a topic and the rest of it go together.
-        let refused = topics.iter().enumerate();
-        let refused: BTreeMap<_, _> = refused.map(|(at, topic)| (topic.name.to_string(), at)).collect();
-        let mut add = |name: &str, partitions: Vec<TxnOffsetCommitResponsePartition>| {
-            if let Some(&at) = refused.get(name) {
-                topics[at].partitions.extend(partitions);
-                return;
-            }
-            let answer =
-                TxnOffsetCommitResponseTopic::default().with_name(StrBytes::from_string(name.to_owned()).into());
-            topics.push(answer.with_partitions(partitions));
+        let answer = |name: &str, partitions| {
+            let name = StrBytes::from_string(name.to_owned()).into();
+            let topic = TxnOffsetCommitResponseTopic::default().with_name(name);
+            topic.with_partitions(partitions)
         };
-        if reply.error == ErrorCode::None {
-            for topic in reply.topics {
-                let answers = topic.partitions.iter();
-                let answers = answers.map(|(index, code)| partition_answer(*index, known(*code)));
-                add(&topic.name, answers.collect());
-            }
+        let committed: Vec<_> = if reply.error == ErrorCode::None {
+            let answers = reply.topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter();
+                let partitions = partitions.map(|(index, code)| partition_answer(*index, known(*code)));
+                answer(&topic.name, partitions.collect())
+            });
+            answers.collect()
         } else {
-            for topic in self.topics {
-                let answers = topic.partitions.iter();
-                let answers = answers.map(|partition| partition_answer(partition.partition_index, known(reply.error)));
-                add(&topic.name, answers.collect());
-            }
-        }
+            let answers = self.topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter().map(|partition| partition.partition_index);
+                let partitions = partitions.map(|index| partition_answer(index, known(reply.error)));
+                answer(&topic.name, partitions.collect())
+            });
+            answers.collect()
+        };
+        let mut topics = self.refused;
+        add_by_topic(
+            &mut topics,
+            committed,
+            |topic| topic.name.clone(),
+            |topic| &mut topic.partitions,
+        );
         TxnOffsetCommitResponse::default().with_topics(topics)
     }
 }
@@ -267,9 +268,9 @@ mod tests {
             let code = |topic: &str, index, code| (topic.to_owned(), index, code);
             let expected = [
                 code("a", 2, 3),
-                code("b", 0, 3),
                 code("a", 0, loading),
                 code("a", 1, loading),
+                code("b", 0, 3),
             ];
             assert_eq!(codes(&response), expected);
         }

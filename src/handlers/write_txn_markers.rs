@@ -2,8 +2,9 @@
 //!
 //! Writes the ends of transactions into partitions that this broker leads: for the coordinators of other brokers, and for
 //! `kafka-transactions abort`, which ends what no coordinator will. Answered when the markers are committed. Markers of
-//! one producer are answered together; of a partition that it names twice the last code counts, as in Kafka. Version 2
-//! tells how the transaction was run (KIP-1228). Source: `KafkaApis.handleWriteTxnMarkersRequest`.
+//! one producer are answered together; of a partition that it names twice the last code counts, as in Kafka. A partition
+//! that is not here, or whose log is offline, is UNKNOWN_TOPIC_OR_PARTITION (3), for which who writes markers looks for its
+//! leader again. Version 2 tells how the transaction was run (KIP-1228). Source: `KafkaApis.handleWriteTxnMarkersRequest`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: WriteTxnMarkersRequest) 
         let mut under_way = Vec::new();
         for place in places(&request) {
             let (marker, topic, partition) = place;
-            let written = context.services.markers.write(marker, &topic, partition);
+            let written = is_online(&context, &topic, partition)
+                .then(|| context.services.markers.write(marker, &topic, partition));
             under_way.push((marker.producer_id, topic, partition, written));
             if under_way.len() == AT_ONCE {
                 settle(&mut results, &mut under_way).await;
@@ -46,15 +48,24 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: WriteTxnMarkersRequest) 
     })
 }
 
+/// Notes the codes of what is under way; nothing is where there was no partition to write into.
 async fn settle<F: Future<Output = ErrorCode>>(
     results: &mut Results,
-    under_way: &mut Vec<(ProducerId, Arc<str>, PartitionIndex, F)>,
+    under_way: &mut Vec<(ProducerId, Arc<str>, PartitionIndex, Option<F>)>,
 ) {
     for (producer_id, topic, partition, written) in under_way.drain(..) {
-        let code = written.await;
+        let code = match written {
+            Some(written) => written.await,
+            None => ErrorCode::UnknownTopicOrPartition,
+        };
         let topics = results.entry(producer_id).or_default();
         topics.entry(topic).or_default().insert(partition, code);
     }
+}
+
+fn is_online(cx: &RequestContext, topic: &str, partition: PartitionIndex) -> bool {
+    let hosted = cx.services.partitions.partition(topic, partition);
+    hosted.is_some_and(|hosted| hosted.is_online())
 }
 
 /// Every marker with every partition that it goes to, in order.
@@ -159,10 +170,10 @@ mod tests {
         let request = request();
         let mut results = Results::new();
         let mut under_way: Vec<_> = places(&request)
-            .zip([0, 6, 3, 47, 52])
+            .zip([Some(0), Some(6), None, Some(47), Some(52)])
             .map(|((marker, topic, partition), code)| {
-                let code = ErrorCode::from_code(code).expect("a code");
-                (marker.producer_id, topic, partition, std::future::ready(code))
+                let written = code.map(|code| std::future::ready(ErrorCode::from_code(code).expect("a code")));
+                (marker.producer_id, topic, partition, written)
             })
             .collect();
         settle(&mut results, &mut under_way).await;

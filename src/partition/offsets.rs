@@ -3,8 +3,9 @@
 //! Invariant: an answer never names an offset at or above what the asking reader may see. Sources:
 //! `UnifiedLog.fetchOffsetByTimestamp`, `Partition.fetchOffsetForTimestamp`, `LeaderEpochFileCache.endOffsetFor`.
 
-use protocol::types::{LeaderEpoch, Offset};
+use protocol::types::{LeaderEpoch, Now, Offset};
 use storage::log::read_plan::ReadError;
+use storage::log::segment_offsets::AsOf;
 
 use crate::partition::partition::{Partition, PartitionError};
 use crate::partition::read::Isolation;
@@ -88,6 +89,25 @@ impl Partition {
         }))
     }
 
+    /// At most `max_count` offsets at which reading may begin, the newest first, as of a time: what clients could ask for
+    /// before records had timestamps. Of those above what a reader under `isolation` may see only its end is told. Source:
+    /// Kafka 3.9's `Partition.legacyFetchOffsetsForTimestamp`.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn segment_offsets(
+        &self,
+        as_of: AsOf,
+        max_count: usize,
+        isolation: Isolation,
+        now: Now,
+    ) -> Result<Vec<Offset>, PartitionError> {
+        self.check_open()?;
+        let offsets = self.reader.segment_offsets(as_of, max_count, now);
+        let end_offset = isolation.end_offset(&self.watermarks());
+        Ok(cut_at(offsets.map_err(PartitionError::Storage)?, end_offset))
+    }
+
     /// Where the requested leader epoch ends: (largest epoch that is not above it, end offset of that epoch);
     /// (-1, -1) when the epoch is not known. Source: KIP-101, KIP-320.
     pub fn end_offset_for_epoch(&self, requested_epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
@@ -97,5 +117,31 @@ impl Partition {
         } else {
             self.reader.end_offset_for_epoch(requested_epoch)
         }
+    }
+}
+
+/// Descending offsets with `end_offset` in the place of those above it.
+fn cut_at(mut offsets: Vec<Offset>, end_offset: Offset) -> Vec<Offset> {
+    let above = offsets.partition_point(|offset| *offset > end_offset);
+    if above > 0 {
+        offsets.splice(..above, [end_offset]);
+        offsets.dedup();
+    }
+    offsets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_end_stands_for_all_offsets_above_it() {
+        let cut = |end_offset| cut_at(vec![9, 6, 3, 0], end_offset);
+        assert_eq!(cut(9), [9, 6, 3, 0]);
+        assert_eq!(cut(8), [8, 6, 3, 0]);
+        assert_eq!(cut(6), [6, 3, 0]);
+        assert_eq!(cut(4), [4, 3, 0]);
+        assert_eq!(cut(0), [0]);
+        assert_eq!(cut_at(Vec::new(), 5), Vec::<Offset>::new());
     }
 }

@@ -303,6 +303,11 @@ impl Partition {
     ///
     /// # Errors
     /// `NotLeader` and `Offline`.
+    /// Whether it is led here and its log can be used.
+    pub fn is_online(&self) -> bool {
+        self.check_open().is_ok()
+    }
+
     pub(super) fn check_open(&self) -> Result<(), PartitionError> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(PartitionError::NotLeader);

@@ -5,45 +5,46 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from _serve import MAX_RECORDS, SESSION_TIMEOUT_MS, Stall, serve
+from _serve import SESSION_TIMEOUT_MS, decoded, described, headers, kinds, parted, serve
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import ProducerFenced
 
-BROKER = {"bootstrap_servers": sys.argv[1]}
+from _admin import BROKER, Admin
+from _transform import transform
+
+KINDS = {
+    "fenced": ("ProducerFenced",),
+    "too_large": ("MessageSizeTooLargeError",),
+    "unknown_topic": ("UnknownTopicOrPartitionError", "Unrecognized partition"),
+    "topic_exists": ("TopicAlreadyExistsError",),
+    "stale_member": ("CommitFailedError", "IllegalGeneration", "UnknownMemberId", "RebalanceInProgress"),
+}
 
 
-class Aborted(Exception):
-    """Leaves a transaction's block, which aborts it."""
-
-
-async def open_producer(identity, timeout_ms):
-    if identity == "-":
-        producer = AIOKafkaProducer(**BROKER, enable_idempotence=True)
-    else:
-        producer = AIOKafkaProducer(**BROKER, transactional_id=identity, transaction_timeout_ms=int(timeout_ms))
+async def open_producer(id=None, transaction_timeout_ms=60000, idempotence=None, acks=None, codec="none", patience_ms=30000):
+    settings = {"compression_type": None if codec == "none" else codec, "request_timeout_ms": int(patience_ms)}
+    if acks is not None:
+        settings["acks"] = acks if acks == "all" else int(acks)
+    if id:
+        settings |= {"transactional_id": id, "transaction_timeout_ms": int(transaction_timeout_ms)}
+    producer = AIOKafkaProducer(**BROKER, **settings, enable_idempotence=bool(idempotence or id))
     await producer.start()
     return producer
 
 
-def open_consumer(*topics, **settings):
+def open_consumer(*topics, isolation="uncommitted", **settings):
     reading = {"auto_offset_reset": "earliest", "enable_auto_commit": False, "fetch_max_wait_ms": 100}
-    return AIOKafkaConsumer(*topics, **BROKER, **reading, **settings)
+    return AIOKafkaConsumer(*topics, **BROKER, **reading, isolation_level="read_" + isolation, **settings)
 
 
-class Library:
+class Library(Admin):
     def __init__(self):
-        self.producers, self.consumers, self.sent = {}, {}, {}
+        super().__init__()
+        # Of each consumer: its topic, and behind what it has answered with.
+        self.producers, self.consumers, self.sent, self.topic_of, self.read = {}, {}, {}, {}, {}
 
-    async def topic(self, name, partitions):
-        admin = AIOKafkaAdminClient(**BROKER)
-        await admin.start()
-        await admin.create_topics([NewTopic(name, int(partitions), 1)])
-        await admin.close()
-
-    async def producer(self, name, identity, timeout_ms):
-        self.producers[name] = await open_producer(identity, timeout_ms)
+    async def producer(self, name, *words):
+        self.producers[name] = await open_producer(**parted(words)[0])
 
     async def begin(self, name):
         await self.producers[name].begin_transaction()
@@ -54,65 +55,93 @@ class Library:
     async def abort(self, name):
         await self.producers[name].abort_transaction()
 
-    async def send(self, name, topic, partition, *values):
+    async def send(self, name, topic, partition, *words):
+        options, values = parted(words)
+        settings = {"headers": headers(words), "key": decoded(options.get("key", "-"))}
+        if partition != "-":
+            settings["partition"] = int(partition)
+        if "timestamp" in options:
+            settings["timestamp_ms"] = int(options["timestamp"])
         for value in values:
-            future = await self.producers[name].send(topic, value.encode(), partition=int(partition))
+            future = await self.producers[name].send(topic, decoded(value), **settings)
             self.sent.setdefault(name, []).append(future)
 
     async def flush(self, name):
         for future in self.sent.pop(name, ()):
             await future
 
-    async def consumer(self, name, topic, partitions, isolation):
-        consumer = open_consumer(isolation_level="read_" + isolation)
+    async def consumer(self, name, topic, partitions, *words):
+        options, _ = parted(words)
+        begin = options.pop("from", "earliest")
+        consumer = open_consumer(**options)
         await consumer.start()
-        consumer.assign([TopicPartition(topic, index) for index in range(int(partitions))])
-        self.consumers[name] = consumer
+        partitions = [TopicPartition(topic, index) for index in range(int(partitions))]
+        consumer.assign(partitions)
+        if begin == "latest":
+            await consumer.seek_to_end(*partitions)
+        self.consumers[name], self.topic_of[name], self.read[name] = consumer, topic, {}
 
-    async def poll(self, name, count, ms):
+    async def member(self, name, group, topic, *words):
+        options, _ = parted(words)
+        settings = {"session_timeout_ms": int(options.get("session_timeout_ms", 6000)), "heartbeat_interval_ms": 300}
+        consumer = open_consumer(
+            topic, group_id=group, group_instance_id=options.get("instance"), metadata_max_age_ms=1000, **settings
+        )
+        await consumer.start()
+        self.consumers[name], self.topic_of[name], self.read[name] = consumer, topic, {}
+
+    async def _take(self, name, count, ms):
         records, loop = [], asyncio.get_running_loop()
         deadline = loop.time() + int(ms) / 1000
-        while len(records) < int(count) and loop.time() < deadline:
+        while True:
             left = max(int((deadline - loop.time()) * 1000), 0)
-            polled = await self.consumers[name].getmany(
-                timeout_ms=min(left, 1000), max_records=int(count) - len(records)
-            )
-            for batch in polled.values():
-                records.extend(f"{record.partition}:{record.value.decode()}" for record in batch)
-        return records
+            asked = int(count) - len(records)
+            polled = await self.consumers[name].getmany(timeout_ms=min(left, 1000), max_records=asked)
+            for partition, batch in polled.items():
+                records.extend(batch)
+                self.read[name][partition] = batch[-1].offset + 1
+            if len(records) >= int(count) or loop.time() >= deadline:
+                return records
+
+    async def poll(self, name, count, ms):
+        return [described(record.partition, record.value) for record in await self._take(name, count, ms)]
+
+    async def records(self, name, count, ms):
+        return [
+            described(record.partition, record.value, record.offset, record.timestamp, record.key, record.headers)
+            for record in await self._take(name, count, ms)
+        ]
+
+    async def assignment(self, name):
+        return sorted(partition.partition for partition in self.consumers[name].assignment())
+
+    async def position(self, name, partition):
+        return [await self.consumers[name].position(TopicPartition(self.topic_of[name], int(partition)))]
+
+    async def seek(self, name, partition, offset):
+        consumer, partition = self.consumers[name], TopicPartition(self.topic_of[name], int(partition))
+        if offset == "earliest":
+            await consumer.seek_to_beginning(partition)
+        elif offset == "latest":
+            await consumer.seek_to_end(partition)
+        else:
+            consumer.seek(partition, int(offset))
+
+    async def commit_offsets(self, name):
+        await self.consumers[name].commit(dict(self.read[name]))
+
+    async def committed(self, name, partition):
+        offset = await self.consumers[name].committed(TopicPartition(self.topic_of[name], int(partition)))
+        return ["-" if offset is None else offset]
+
+    async def close(self, name):
+        await (self.producers.pop(name, None) or self.consumers.pop(name)).stop()
 
     async def transform(self, source, target, group, identity, stall):
-        stall = Stall(stall)
         session = {"session_timeout_ms": SESSION_TIMEOUT_MS, "heartbeat_interval_ms": 300}
-        consumer = open_consumer(source, group_id=group, isolation_level="read_committed", **session)
+        consumer = open_consumer(source, isolation="committed", group_id=group, **session)
         await consumer.start()
-        producer = await open_producer(identity, 60000)
-        try:
-            while True:
-                batches = await consumer.getmany(timeout_ms=200, max_records=MAX_RECORDS)
-                records = [record for batch in batches.values() for record in batch]
-                if not records:
-                    continue
-                try:
-                    async with producer.transaction():
-                        for record in records:
-                            await producer.send(target, record.value + b"!", partition=record.partition)
-                        offsets = {partition: batch[-1].offset + 1 for partition, batch in batches.items()}
-                        await producer.send_offsets_to_transaction(offsets, group)
-                        await producer.flush()
-                        values = [record.value.decode() for record in records]
-                        if await asyncio.to_thread(stall.asked_to_abort, values):
-                            raise Aborted
-                    print("committed", len(records), flush=True)
-                except Aborted:
-                    await rewind(consumer)
-        finally:
-            await consumer.stop()
-
-
-async def rewind(consumer):
-    for partition in consumer.assignment():
-        consumer.seek(partition, await consumer.committed(partition) or 0)
+        await transform(consumer, await open_producer(id=identity), target, group, stall)
 
 
 class Blocking:
@@ -127,4 +156,4 @@ class Blocking:
         return lambda *words: asyncio.run_coroutine_threadsafe(method(*words), self._loop).result()
 
 
-serve(Blocking(Library()), lambda error: isinstance(error, ProducerFenced))
+serve(Blocking(Library()), lambda error: kinds(KINDS, repr(error)))

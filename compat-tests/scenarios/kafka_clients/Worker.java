@@ -2,44 +2,29 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Future;
-import java.util.stream.Collectors;
-import java.util.stream.IntStream;
-import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.NewTopic;
-import org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.kafka.clients.consumer.ConsumerRecords;
-import org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.kafka.clients.consumer.OffsetAndMetadata;
-import org.apache.kafka.clients.producer.KafkaProducer;
-import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.clients.producer.RecordMetadata;
-import org.apache.kafka.common.KafkaException;
-import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.errors.AuthorizationException;
-import org.apache.kafka.common.errors.OutOfOrderSequenceException;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.common.errors.ProducerFencedException;
-import org.apache.kafka.common.serialization.StringDeserializer;
-import org.apache.kafka.common.serialization.StringSerializer;
+import org.apache.kafka.common.errors.RecordTooLargeException;
+import org.apache.kafka.common.errors.TopicExistsException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
-/** The worker of the Java client; _serve.py says what a worker does. */
+/** The worker of the Java client; _serve.py says what a worker does. Compiles against every version of the matrix. */
 final class Worker {
-    private static final int MAX_RECORDS = 10;
-    private static final int SESSION_TIMEOUT_MS = 3000;
+    private static final Map<Class<? extends Exception>, String> KINDS = Map.of(
+            ProducerFencedException.class, "fenced",
+            RecordTooLargeException.class, "too_large",
+            UnknownTopicOrPartitionException.class, "unknown_topic",
+            TopicExistsException.class, "topic_exists",
+            CommitFailedException.class, "stale_member");
 
     private final String bootstrap;
     private final BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-    private final Map<String, KafkaProducer<String, String>> producers = new HashMap<>();
-    private final Map<String, List<Future<RecordMetadata>>> sent = new HashMap<>();
+    private final Map<String, Writer> writers = new HashMap<>();
     private final Map<String, Reader> readers = new HashMap<>();
+    private Cluster opened;
 
     private Worker(String bootstrap) {
         this.bootstrap = bootstrap;
@@ -52,7 +37,7 @@ final class Worker {
     private void serve() throws IOException {
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             try {
-                System.out.println(("ok " + obey(line.split(" "))).trim());
+                System.out.println(("ok " + obey(new Command(line))).trim());
             } catch (ExecutionException error) {
                 System.out.println(described(error.getCause()));
             } catch (Exception error) {
@@ -63,172 +48,134 @@ final class Worker {
     }
 
     private static String described(Throwable error) {
-        boolean fenced = false;
-        for (Throwable cause = error; cause != null; cause = cause.getCause()) {
-            fenced |= cause instanceof ProducerFencedException;
+        String kind = "other";
+        for (Throwable cause = error; cause != null && kind.equals("other"); cause = cause.getCause()) {
+            kind = KINDS.getOrDefault(cause.getClass(), "other");
         }
         String text = String.valueOf(error.getMessage()).replaceAll("\\s+", " ");
-        return "error " + (fenced ? "fenced " : "other ") + error.getClass().getSimpleName() + " " + text;
+        return "error " + kind + " " + error.getClass().getSimpleName() + " " + text;
     }
 
-    private String obey(String[] words) throws Exception {
-        switch (words[0]) {
-            case "topic":
-                try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-                    NewTopic topic = new NewTopic(words[1], Integer.parseInt(words[2]), (short) 1);
-                    admin.createTopics(List.of(topic)).all().get();
-                }
-                return "";
+    private String obey(Command command) throws Exception {
+        String name = command.from(0).isEmpty() ? "" : command.word(0);
+        switch (command.name) {
             case "producer":
-                producers.put(words[1], openProducer(words[2], words[3]));
-                return "";
-            case "begin":
-                producers.get(words[1]).beginTransaction();
-                return "";
-            case "commit":
-                producers.get(words[1]).commitTransaction();
-                return "";
-            case "abort":
-                producers.get(words[1]).abortTransaction();
-                return "";
-            case "send":
-                for (String value : Arrays.copyOfRange(words, 4, words.length)) {
-                    ProducerRecord<String, String> record =
-                            new ProducerRecord<>(words[2], Integer.valueOf(words[3]), null, value);
-                    sent.computeIfAbsent(words[1], name -> new ArrayList<>()).add(producers.get(words[1]).send(record));
-                }
-                return "";
-            case "flush":
-                flush(words[1]);
+                writers.put(name, new Writer(bootstrap, command));
                 return "";
             case "consumer":
-                readers.put(words[1], new Reader(words[2], Integer.parseInt(words[3]), "read_" + words[4]));
+                readers.put(name, Reader.ofPartitions(bootstrap, command));
                 return "";
-            case "poll":
-                return readers.get(words[1]).poll(Integer.parseInt(words[2]), Long.parseLong(words[3]));
+            case "member":
+                readers.put(name, Reader.ofGroup(bootstrap, command));
+                return "";
             case "transform":
-                transform(words[1], words[2], words[3], words[4], words[5]);
+                new Transform(input, command).run(bootstrap, command.word(2), command.word(3));
+                return "";
+            case "close":
+                close(name);
                 return "";
             default:
-                throw new IllegalArgumentException(words[0]);
-        }
-    }
-
-    private void flush(String name) throws Exception {
-        producers.get(name).flush();
-        List<Future<RecordMetadata>> futures = sent.remove(name);
-        for (Future<RecordMetadata> future : futures == null ? List.<Future<RecordMetadata>>of() : futures) {
-            future.get();
-        }
-    }
-
-    private KafkaProducer<String, String> openProducer(String identity, String timeoutMs) {
-        Map<String, Object> settings = new HashMap<>(Map.of("bootstrap.servers", bootstrap));
-        if (!identity.equals("-")) {
-            settings.put("transactional.id", identity);
-            settings.put("transaction.timeout.ms", timeoutMs);
-        }
-        KafkaProducer<String, String> producer =
-                new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer());
-        if (!identity.equals("-")) {
-            producer.initTransactions();
-        }
-        return producer;
-    }
-
-    private KafkaConsumer<String, String> openConsumer(Map<String, Object> more) {
-        Map<String, Object> settings = new HashMap<>(more);
-        settings.put("bootstrap.servers", bootstrap);
-        settings.put("auto.offset.reset", "earliest");
-        settings.put("enable.auto.commit", false);
-        settings.put("fetch.max.wait.ms", 100);
-        return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());
-    }
-
-    /** A consumer of whole partitions, with what it has fetched and nobody has asked for. */
-    private final class Reader {
-        private final KafkaConsumer<String, String> consumer;
-        private final List<String> fetched = new ArrayList<>();
-
-        Reader(String topic, int partitions, String isolation) {
-            consumer = openConsumer(Map.of("isolation.level", isolation));
-            consumer.assign(IntStream.range(0, partitions)
-                    .mapToObj(index -> new TopicPartition(topic, index))
-                    .collect(Collectors.toList()));
-        }
-
-        String poll(int count, long ms) {
-            long deadline = System.nanoTime() + ms * 1_000_000;
-            while (fetched.size() < count && System.nanoTime() < deadline) {
-                long left = Math.max(deadline - System.nanoTime(), 0);
-                for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofNanos(left))) {
-                    fetched.add(record.partition() + ":" + record.value());
+                if (writers.containsKey(name)) {
+                    produce(writers.get(name), command);
+                    return "";
                 }
-            }
-            List<String> asked = fetched.subList(0, Math.min(count, fetched.size()));
-            String words = String.join(" ", asked);
-            asked.clear();
-            return words;
+                return readers.containsKey(name) ? consume(readers.get(name), command) : ask(cluster(), name, command);
         }
     }
 
-    private void transform(String source, String target, String group, String identity, String stall)
-            throws IOException {
-        Map<String, Object> settings = Map.of(
-                "group.id", group,
-                "isolation.level", "read_committed",
-                "max.poll.records", MAX_RECORDS,
-                "session.timeout.ms", SESSION_TIMEOUT_MS,
-                "heartbeat.interval.ms", 300);
-        try (KafkaConsumer<String, String> consumer = openConsumer(settings);
-                KafkaProducer<String, String> producer = openProducer(identity, "60000")) {
-            consumer.subscribe(List.of(source));
-            while (true) {
-                ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(200));
-                if (records.isEmpty()) {
-                    continue;
-                }
-                try {
-                    producer.beginTransaction();
-                    boolean stalls = false;
-                    Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
-                    for (ConsumerRecord<String, String> record : records) {
-                        producer.send(new ProducerRecord<>(target, record.partition(), null, record.value() + "!"));
-                        offsets.put(
-                                new TopicPartition(source, record.partition()),
-                                new OffsetAndMetadata(record.offset() + 1));
-                        stalls |= record.value().equals(stall);
-                    }
-                    stall = stalls ? "-" : stall;
-                    producer.sendOffsetsToTransaction(offsets, consumer.groupMetadata());
-                    producer.flush();
-                    if (stalls && askedToAbort()) {
-                        producer.abortTransaction();
-                        rewind(consumer);
-                        continue;
-                    }
-                    producer.commitTransaction();
-                    System.out.println("committed " + records.count());
-                } catch (ProducerFencedException | OutOfOrderSequenceException | AuthorizationException error) {
-                    throw error;
-                } catch (KafkaException error) {
-                    producer.abortTransaction();
-                    rewind(consumer);
-                }
-            }
+    private void close(String name) {
+        if (writers.containsKey(name)) {
+            writers.remove(name).producer.close();
+        } else {
+            readers.remove(name).close();
         }
     }
 
-    private boolean askedToAbort() throws IOException {
-        System.out.println("stalled");
-        return "abort".equals(input.readLine());
+    private Cluster cluster() {
+        if (opened == null) {
+            opened = new Cluster(bootstrap);
+        }
+        return opened;
     }
 
-    private static void rewind(KafkaConsumer<String, String> consumer) {
-        Map<TopicPartition, OffsetAndMetadata> committed = consumer.committed(new HashSet<>(consumer.assignment()));
-        for (TopicPartition partition : consumer.assignment()) {
-            OffsetAndMetadata stored = committed.get(partition);
-            consumer.seek(partition, stored == null ? 0 : stored.offset());
+    private static void produce(Writer writer, Command command) throws Exception {
+        switch (command.name) {
+            case "send":
+                writer.send(command);
+                return;
+            case "flush":
+                writer.flush();
+                return;
+            case "begin":
+                writer.producer.beginTransaction();
+                return;
+            case "commit":
+                writer.producer.commitTransaction();
+                return;
+            case "abort":
+                writer.producer.abortTransaction();
+                return;
+            default:
+                throw new IllegalArgumentException(command.name);
+        }
+    }
+
+    private static String consume(Reader reader, Command command) {
+        switch (command.name) {
+            case "poll":
+                return reader.poll(command.number(1), command.number(2));
+            case "records":
+                return reader.records(command.number(1), command.number(2));
+            case "assignment":
+                return reader.assignment();
+            case "position":
+                return String.valueOf(reader.position(command.number(1)));
+            case "seek":
+                reader.seek(command.number(1), command.word(2));
+                return "";
+            case "commit_offsets":
+                reader.commitOffsets();
+                return "";
+            case "committed":
+                return reader.committed(command.number(1));
+            default:
+                throw new IllegalArgumentException(command.name);
+        }
+    }
+
+    private static String ask(Cluster cluster, String name, Command command) throws Exception {
+        switch (command.name) {
+            case "topic":
+                cluster.makeTopic(command);
+                return "";
+            case "topics":
+                return cluster.topics();
+            case "partitions":
+                return String.valueOf(cluster.partitions(name));
+            case "grow":
+                cluster.grow(name, command.number(1));
+                return "";
+            case "delete_topic":
+                cluster.deleteTopic(name);
+                return "";
+            case "config":
+                return cluster.config(name, command.word(1));
+            case "alter":
+                cluster.alter(name, command.word(1), command.word(2));
+                return "";
+            case "offset":
+                return cluster.offset(name, command.number(1), command.word(2));
+            case "delete_records":
+                return String.valueOf(cluster.deleteRecords(name, command.number(1), Long.parseLong(command.word(2))));
+            case "groups":
+                return cluster.groups();
+            case "group":
+                return cluster.group(name);
+            case "delete_group":
+                cluster.deleteGroup(name);
+                return "";
+            default:
+                throw new IllegalArgumentException(command.name);
         }
     }
 }

@@ -4,12 +4,15 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from _common import *  # noqa: F401,F403
-from _common import BOOTSTRAP, PATIENCE_S, Program, equal, unique, until
+from _common import BOOTSTRAP, PATIENCE_S, Program, absent, equal, unique, until
+from _serve import decoded, encoded
+import collections
 import subprocess
 import time
 
 END = "end"
 HUNG_S = 8  # without any progress: then somebody ends the process and starts another
+Record = collections.namedtuple("Record", "partition offset timestamp key value headers")
 
 
 class Refused(Exception):
@@ -17,7 +20,8 @@ class Refused(Exception):
 
     def __init__(self, answer):
         super().__init__(answer)
-        self.fenced = answer.startswith("error fenced ")
+        self.kind = answer.split()[1]
+        self.fenced = self.kind == "fenced"
 
 
 class Worker:
@@ -29,17 +33,21 @@ class Worker:
         print(*words, file=self.program.process.stdin, flush=True)
 
     def wait_for(self, *beginnings):
-        return self.program.wait_for(lambda line: line.split(" ", 1)[0] in beginnings)
+        wanted = (*beginnings, "unsupported")
+        line = self.program.wait_for(lambda line: line.split(" ", 1)[0] in wanted)
+        if line.startswith("unsupported "):
+            absent(line.removeprefix("unsupported "))
+        return line
 
     def ask(self, *words):
         """The words of the answer; an error is raised."""
         while self.queued:
             self.queued -= 1
-            self._answer()
+            self.answer()
         self.tell(*words)
-        return self._answer()
+        return self.answer()
 
-    def _answer(self):
+    def answer(self):
         answer = self.wait_for("ok", "error")
         if answer != "ok" and not answer.startswith("ok "):
             raise Refused(answer)
@@ -53,13 +61,47 @@ class Worker:
             return error
         raise AssertionError(f"{words} was answered with {answer}")
 
-    def topic(self, partitions):
+    def topic(self, partitions=1, **configs):
         name = unique("topic")
-        self.ask("topic", name, partitions)
+        self.ask("topic", name, partitions, *(f"{key.replace('_', '.')}={value}" for key, value in configs.items()))
+        return name
+
+    def producer(self, **options):
+        """A new producer's name."""
+        name = unique("producer")
+        self.ask("producer", name, *words(options))
         return name
 
     def transactional(self, name, identity, timeout_ms=30000):
-        self.ask("producer", name, identity, timeout_ms)
+        self.ask("producer", name, f"id={identity}", f"transaction_timeout_ms={timeout_ms}")
+
+    def consumer(self, topic, partitions=1, **options):
+        """A new consumer's name."""
+        name = unique("consumer")
+        self.ask("consumer", name, topic, partitions, *words(options))
+        return name
+
+    def write(self, name, topic, partition, *values, headers=(), **options):
+        """Sends values (bytes, text or None) with the same key, timestamp and headers, and waits until they are in the log."""
+        if "key" in options:
+            options["key"] = encoded(options["key"])
+        pairs = (f"header={encoded(title)}:{encoded(value)}" for title, value in headers)
+        self.ask("send", name, topic, partition, *words(options), *pairs, *map(encoded, values))
+        self.ask("flush", name)
+
+    def records(self, name, count):
+        """The next `count` records in full, in order within each partition."""
+        found = [record(word) for word in self.ask("records", name, count, PATIENCE_S * 1000)]
+        equal(len(found), count)
+        return found
+
+    def nothing_more(self, name):
+        equal(self.poll(name, 1, ms=500), {})
+
+    def number(self, *words):
+        """The number that is the answer."""
+        [answer] = self.ask(*words)
+        return int(answer)
 
     def send(self, name, topic, partitions):
         """Sends the values of each partition (a list of lists), and waits until they are in the log."""
@@ -75,11 +117,7 @@ class Worker:
 
     def poll(self, name, count, ms=PATIENCE_S * 1000):
         """The values of `count` records by partition; fewer when `ms` have gone by."""
-        values = {}
-        for record in self.ask("poll", name, count, ms):
-            partition, value = record.split(":")
-            values.setdefault(int(partition), []).append(value)
-        return values
+        return by_partition(self.ask("poll", name, count, ms))
 
     def await_records(self, name, count, transform):
         """Polls until `count` records have come, while `transform` is started again where it has to be."""
@@ -100,13 +138,11 @@ class Worker:
 
     def finish(self, topic, partitions):
         """Writes a last record into each partition, after which no consumer has to wait for more."""
-        self.ask("producer", "last", "-", 0)
-        self.send("last", topic, [[END]] * partitions)
+        self.send(self.producer(), topic, [[END]] * partitions)
 
     def read(self, topic, partitions, isolation="committed"):
         """Everything up to the last record of each partition that `finish` wrote, as a list of lists."""
-        name = unique("reader")
-        self.ask("consumer", name, topic, partitions, isolation)
+        name = self.consumer(topic, partitions, isolation=isolation)
         found = [[] for _ in range(partitions)]
 
         def ended():
@@ -117,6 +153,51 @@ class Worker:
 
         until(ended, f"the end of {topic}: {found}", pause_s=0)
         return [values[:-1] for values in found]
+
+
+class Member:
+    """A member of a group, alone in a worker of its own, so that it can be killed and frozen."""
+
+    def __init__(self, topic, group, **options):
+        self.worker, self.values, self.partitions = Worker(), [], []
+        self.worker.ask("member", "member", group, topic, *words(options))
+
+    def poll(self, count=100, ms=200):
+        """Lets the library work and takes what there is; returns the member itself."""
+        self.worker.tell("poll", "member", count, ms)
+        return self.polled()
+
+    def polled(self):
+        for values in by_partition(self.worker.answer()).values():
+            self.values.extend(values)
+        self.partitions = [int(word) for word in self.worker.ask("assignment", "member")]
+        return self
+
+    def kill(self):
+        self.worker.program.kill()
+
+
+def poll_all(members):
+    """At the same time: there are libraries whose poll takes as long as a rebalance, which waits for all members."""
+    for member in members:
+        member.worker.tell("poll", "member", 100, 200)
+    return [member.polled() for member in members]
+
+
+def share(members, partitions):
+    """Polls all until each has some of the partitions and all are given out once."""
+
+    def shared():
+        owned = [member.partitions for member in poll_all(members)]
+        return all(owned) and sorted(sum(owned, [])) == list(range(partitions))
+
+    until(shared, f"{len(members)} members have {partitions} partitions", pause_s=0)
+
+
+def read_together(members, count):
+    """Polls all until their values together are `count` different ones."""
+    read = lambda: {value for member in poll_all(members) for value in member.values}
+    return until(lambda: len(read()) >= count and read(), f"{count} values read", pause_s=0)
 
 
 class Transform:
@@ -153,6 +234,26 @@ class Transform:
 
     def kill(self):
         self.worker.program.kill()
+
+
+def words(options):
+    return [f"{name}={value}" for name, value in options.items()]
+
+
+def record(word):
+    partition, offset, timestamp, *texts = word.split(":")
+    key, value, *rest = map(decoded, texts)
+    headers = list(zip((name.decode() for name in rest[::2]), rest[1::2], strict=True))
+    return Record(int(partition), int(offset), int(timestamp), key, value, headers)
+
+
+def by_partition(answer):
+    """The values that a `poll` has answered with."""
+    values = {}
+    for record in answer:
+        partition, value = record.split(":")
+        values.setdefault(int(partition), []).append(decoded(value).decode())
+    return values
 
 
 def numbered(partitions, first, count):

@@ -1,11 +1,10 @@
 """An idempotent producer over kill -9 and restarts of the broker: every record once, in order."""
 # broker: own
-# only: kafka-python >= 2.3
 from _helpers import *
 
 worker = Worker()
 topic = worker.topic(2)
-worker.ask("producer", "writer", "-", 0)
+worker.ask("producer", "writer", "idempotence=on")
 worker.send("writer", topic, numbered(2, 0, 100))
 for first in (100, 300):
     worker.queue("writer", topic, numbered(2, first, 100))  # on their way when the broker goes

@@ -1,5 +1,4 @@
 """What an aborted transaction wrote is there for read_uncommitted consumers only; what surrounds it is there for all."""
-# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()

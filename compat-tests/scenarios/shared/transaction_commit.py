@@ -1,11 +1,10 @@
 """What a transaction writes to several partitions is there for read_committed consumers once it is committed, and not before."""
-# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()
 topic, values = worker.topic(3), numbered(3, 0, 20)
-worker.ask("consumer", "committed", topic, 3, "committed")
-worker.ask("consumer", "uncommitted", topic, 3, "uncommitted")
+worker.ask("consumer", "committed", topic, 3, "isolation=committed")
+worker.ask("consumer", "uncommitted", topic, 3, "isolation=uncommitted")
 worker.transactional("writer", unique("id"))
 worker.ask("begin", "writer")
 worker.send("writer", topic, values)

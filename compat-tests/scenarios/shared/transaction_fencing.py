@@ -1,5 +1,4 @@
 """A second producer takes a transactional id over: the first one is told that it is fenced, and never writes visibly again."""
-# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()

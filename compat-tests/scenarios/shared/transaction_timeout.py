@@ -1,6 +1,5 @@
 """A transaction left open is aborted after transaction.timeout.ms: readers go on, its commit fails, its id can be used again."""
 # broker: own transaction.abort.timed.out.transaction.cleanup.interval.ms=100
-# only: kafka-python >= 3.0
 from _helpers import *
 
 worker, identity = Worker(), unique("id")

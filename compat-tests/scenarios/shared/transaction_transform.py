@@ -1,16 +1,15 @@
 """Consume, transform, produce, with the offsets in the transaction; one transaction is aborted in between and done again."""
-# only: kafka-python >= 3.0
 from _helpers import *
 
 worker = Worker()
 source, target, values = worker.topic(2), worker.topic(2), numbered(2, 0, 40)
-worker.ask("producer", "input", "-", 0)
+worker.ask("producer", "input")
 worker.send("input", source, values)
 transform = Transform(source, target, unique("group"), unique("id")).start(stall="p1n15")
 transform.wait_for_stall()
 transform.worker.tell("abort")
 worker.finish(source, 2)
-worker.ask("consumer", "output", target, 2, "committed")
+worker.ask("consumer", "output", target, 2, "isolation=committed")
 worker.await_records("output", 82, transform)
 transform.kill()
 worker.finish(target, 2)

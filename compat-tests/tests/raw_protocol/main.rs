@@ -16,6 +16,7 @@ mod groups;
 mod log_dirs;
 mod malformed;
 mod offsets;
+mod older;
 mod oversized;
 mod partitions;
 mod pressure;

@@ -24,11 +24,14 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 use uuid::Uuid;
 
 use compat_tests::batch::Batch;
+use compat_tests::broker::external_address;
 use compat_tests::requests::{
     alteration, commit_request, creatable, delete_records_request, fetch_request, group_id, list_offsets_request,
     produce_request, topic_name, unique,
 };
 use compat_tests::wire::{encode_request, text, version_of_fields};
+
+use crate::older;
 
 /// The correlation id of every sample.
 pub(crate) const CORRELATION_ID: i32 = 4711;
@@ -38,7 +41,7 @@ pub(crate) struct Sample {
     pub(crate) key: i16,
     pub(crate) version: i16,
     pub(crate) frame: Bytes,
-    check: fn(Bytes, i16) -> Result<(), String>,
+    pub(crate) check: fn(Bytes, i16) -> Result<(), String>,
 }
 
 impl Sample {
@@ -88,6 +91,10 @@ pub(crate) fn all(subject: &Subject<'_>) -> Vec<Sample> {
     samples.extend(configs(subject));
     samples.extend(cluster(subject));
     samples.extend(transactions(subject));
+    // Apache Kafka 4 does not list these.
+    if external_address().is_none() {
+        samples.extend(older::samples(subject));
+    }
     samples.sort_by_key(|sample| (sample.key, sample.version));
     samples
 }
@@ -174,7 +181,7 @@ fn offsets(subject: &Subject<'_>) -> Vec<Sample> {
 }
 
 /// A request that kafka-protocol answers, but does not send: these versions were not yet stable in Kafka 4.1.
-fn by_hand<Q: Request>(version: i16, body: &[u8]) -> Sample {
+pub(crate) fn by_hand<Q: Request>(version: i16, body: &[u8]) -> Sample {
     let mut payload = [Q::KEY.to_be_bytes(), version.to_be_bytes()].concat();
     payload.extend(CORRELATION_ID.to_be_bytes());
     payload.extend([0xff, 0xff, 0]); // no client id, no tagged fields
@@ -506,21 +513,23 @@ fn transactions(subject: &Subject<'_>) -> Vec<Sample> {
     .into_iter()
     .flatten()
     .collect();
-    samples.push(by_hand::<WriteTxnMarkersRequest>(2, &markers_2(subject.topic)));
+    let body = markers_2((7, 0), 2, (subject.topic, 99));
+    samples.push(by_hand::<WriteTxnMarkersRequest>(2, &body));
     samples
 }
 
-fn markers_2(topic: &str) -> Vec<u8> {
+/// The body of WriteTxnMarkers version 2 that commits what a producer wrote to a partition.
+pub(crate) fn markers_2(producer: (i64, i16), transaction_version: u8, at: (&str, i32)) -> Vec<u8> {
     let mut body = vec![2]; // one marker
-    body.extend(7_i64.to_be_bytes());
-    body.extend(0_i16.to_be_bytes());
+    body.extend(producer.0.to_be_bytes());
+    body.extend(producer.1.to_be_bytes());
     body.extend([1, 2]); // commit, one topic
-    body.extend(compact(topic));
+    body.extend(compact(at.0));
     body.push(2); // one partition
-    body.extend(99_i32.to_be_bytes());
+    body.extend(at.1.to_be_bytes());
     body.push(0); // tagged fields of the topic
-    body.extend(0_i32.to_be_bytes());
-    body.extend([2, 0, 0]); // transaction version, then the tagged fields of marker and request
+    body.extend(0_i32.to_be_bytes()); // the coordinator's epoch
+    body.extend([transaction_version, 0, 0]); // then the tagged fields of marker and request
     body
 }
 

@@ -2,8 +2,9 @@
 //! coordinator knows of them (core's `KafkaApis`, storage's `ProducerAppendInfo`, KIP-664).
 
 use kafka_protocol::messages::DescribeConfigsRequest;
-use kafka_protocol::messages::WriteTxnMarkersRequest;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::{ResponseHeader, WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use kafka_protocol::protocol::Decodable;
 
 use compat_tests::batch::Content;
 use compat_tests::broker::{Broker, QUICK, external_address};
@@ -15,6 +16,7 @@ use compat_tests::transactions::{
 use compat_tests::wire::{Connection, text};
 
 use crate::Bench;
+use crate::samples::{by_hand, markers_2};
 
 /// The only answer to a marker for one partition.
 fn write(connection: &mut Connection, producer: (i64, i16), epoch: i32, committed: bool, at: (&str, i32)) -> i16 {
@@ -22,6 +24,20 @@ fn write(connection: &mut Connection, producer: (i64, i16), epoch: i32, committe
     assert_eq!(codes.len(), 1, "{codes:?}");
     assert_eq!((codes[0].0, codes[0].1.as_str(), codes[0].2), (producer.0, at.0, at.1));
     codes[0].3
+}
+
+/// The answer to version 2, which tells the version of the transaction.
+fn write_2(connection: &mut Connection, producer: (i64, i16), transaction_version: u8, at: (&str, i32)) -> i16 {
+    let body = markers_2(producer, transaction_version, at);
+    connection.send_bytes(&by_hand::<WriteTxnMarkersRequest>(2, &body).frame);
+    let mut frame = connection.try_read_frame().expect("an answer").expect("not closed");
+    ResponseHeader::decode(&mut frame, 1).expect("a header");
+    let answer = WriteTxnMarkersResponse::decode(&mut frame, 1).expect("the fields of version 1");
+    assert!(frame.is_empty(), "{} bytes left over", frame.len());
+    let [marker] = &answer.markers[..] else {
+        panic!("{answer:?}")
+    };
+    marker.topics[0].partitions[0].error_code
 }
 
 /// High watermark and last stable offset of partition 0.
@@ -61,6 +77,35 @@ fn markers_end_what_is_open_here() {
             "not told twice"
         );
     }
+}
+
+/// Such a transaction ends with a new epoch of its producer, or the marker is of an earlier one (KIP-1228).
+#[test]
+fn a_marker_of_version_2_needs_a_newer_epoch() {
+    let mut bench = Bench::new();
+    let topic = new_topic(&mut bench);
+    let producer = new_producer(&mut bench);
+    begin(&mut bench, &producer, (&topic, 0), 0, &["x"]);
+    let ended_by = |epoch| (producer.id, producer.epoch + epoch);
+    assert_eq!(write_2(&mut bench, ended_by(0), 2, (&topic, 0)), 47);
+    assert_eq!(ends(&mut bench, &topic), (1, 0), "still open");
+    assert_eq!(write_2(&mut bench, ended_by(1), 2, (&topic, 0)), 0);
+    assert_eq!(ends(&mut bench, &topic), (2, 2));
+    assert_eq!(
+        write_2(&mut bench, ended_by(2), 2, (&topic, 99)),
+        3,
+        "no such partition"
+    );
+
+    let topic = new_topic(&mut bench);
+    let producer = new_producer(&mut bench);
+    begin(&mut bench, &producer, (&topic, 0), 0, &["x"]);
+    assert_eq!(
+        write_2(&mut bench, (producer.id, producer.epoch), 0, (&topic, 0)),
+        0,
+        "the version before keeps the epoch"
+    );
+    assert_eq!(ends(&mut bench, &topic), (2, 2));
 }
 
 #[test]

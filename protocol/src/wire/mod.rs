@@ -1,5 +1,6 @@
 //! Hand-written codecs: of the two APIs that carry records, so that records are never copied between
-//! socket and file, and of the request versions that kafka-protocol has types but no decoder for.
+//! socket and file, and of the versions that kafka-protocol has types but no codec for: newer ones that it does not know
+//! yet, and older ones that it has dropped.
 //!
 //! Invariants: a request reader accepts a body exactly when the guard does (a test compares them);
 //! what it reserves is bounded by the body's length; records and strings are slices of the frame.
@@ -8,6 +9,7 @@ pub mod fetch;
 pub mod fetch_response;
 mod offset_commit;
 mod offset_fetch;
+pub mod older;
 pub mod produce;
 mod reader;
 pub mod write_txn_markers;
@@ -21,13 +23,18 @@ use kafka_protocol::protocol::Message;
 
 use crate::decode::DecodeError;
 
-/// Reads the requests of versions that kafka-protocol's decoder stops short of; `None` = it does not.
-pub(crate) fn read_newer<R: Message + 'static>(version: i16, body: &Bytes) -> Result<Option<R>, DecodeError> {
+/// Reads the requests of versions that kafka-protocol's decoder stops short of, on either side; `None` = it does not.
+pub(crate) fn read_by_hand<R: Message + 'static>(version: i16, body: &Bytes) -> Result<Option<R>, DecodeError> {
     let mut request: Option<R> = None;
-    if version <= R::VERSIONS.max {
-        return Ok(None);
+    if version < R::VERSIONS.min {
+        older::read(&mut request, version, body)?;
+    } else if version > R::VERSIONS.max {
+        read_newer(&mut request, version, body)?;
     }
-    let slot: &mut dyn Any = &mut request;
+    Ok(request)
+}
+
+fn read_newer(slot: &mut dyn Any, version: i16, body: &Bytes) -> Result<(), DecodeError> {
     if let Some(slot) = slot.downcast_mut::<Option<OffsetCommitRequest>>() {
         *slot = Some(offset_commit::read(body)?);
     } else if let Some(slot) = slot.downcast_mut::<Option<OffsetFetchRequest>>() {
@@ -35,5 +42,5 @@ pub(crate) fn read_newer<R: Message + 'static>(version: i16, body: &Bytes) -> Re
     } else if let Some(slot) = slot.downcast_mut::<Option<WriteTxnMarkersRequest>>() {
         *slot = Some(write_txn_markers::WriteTxnMarkersRequest::read(version, body)?.in_their_fields());
     }
-    Ok(request)
+    Ok(())
 }

@@ -53,8 +53,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Number of samples kept for replication quotas."),
     accepted("replication.quota.window.size.seconds", Int, Some("1"), Low, ReadOnly, Check::AtLeast(1),
         "Length of one sample of replication quotas."),
-    accepted("request.timeout.ms", Int, Some("30000"), High, ReadOnly, Check::Any,
-        "Longest wait of the broker for answers to its own requests."),
     accepted("socket.connection.setup.timeout.max.ms", Long, Some("30000"), Medium, ReadOnly, Check::Any,
         "Longest wait for an outgoing connection after failures."),
     accepted("socket.connection.setup.timeout.ms", Long, Some("10000"), Medium, ReadOnly, Check::Any,

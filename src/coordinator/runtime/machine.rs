@@ -71,7 +71,7 @@ pub trait HardState: Debug + Default + Send + 'static {
     /// is no more, that of the record which removed it, or a later one.
     fn last_written_offset(&self, key: Option<&str>) -> i64;
 
-    /// How many keys have a record.
+    /// How many keys have a record; one that takes much room may count as several.
     fn key_count(&self) -> usize;
 
     /// About how many bytes the state takes in the log.
@@ -188,7 +188,13 @@ impl<C> Cx<'_, C> {
     /// Takes one of the keys that may still be made; an error when there is none.
     #[expect(clippy::result_unit_err, reason = "there is one reason: the limit")]
     pub fn count_new_key(&mut self) -> Result<(), ()> {
-        self.keys_left = self.keys_left.checked_sub(1).ok_or(())?;
+        self.count_new_keys(1)
+    }
+
+    /// The same for a key that counts as several.
+    #[expect(clippy::result_unit_err, reason = "there is one reason: the limit")]
+    pub fn count_new_keys(&mut self, count: usize) -> Result<(), ()> {
+        self.keys_left = self.keys_left.checked_sub(count).ok_or(())?;
         Ok(())
     }
 }

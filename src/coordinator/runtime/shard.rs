@@ -60,6 +60,8 @@ struct Shard<'a, M: Machine> {
     rewriting: Rewriting<M::Hard>,
     counted_keys: usize,
     keys_left: usize,
+    /// As the log's settings were when the turn began.
+    limits: BatchLimits,
     must_reload: bool,
 }
 
@@ -142,6 +144,14 @@ async fn load<M: Machine>(place: &Place<M>, shared: &Arc<Shared<M>>) -> Option<(
     }
 }
 
+fn batch_limits<M: Machine>(place: &Place<M>, shared: &Shared<M>) -> BatchLimits {
+    let max_bytes = shared.limits.max_batch_bytes;
+    BatchLimits {
+        preferred_bytes: shared.log.max_batch_bytes(place.partition).min(max_bytes),
+        max_bytes,
+    }
+}
+
 /// Answers whatever comes in after the shard has ended.
 async fn refuse_all<M: Machine>(mailbox: &mut mpsc::Receiver<Message<M>>) {
     while let Some(message) = mailbox.recv().await {
@@ -161,6 +171,7 @@ impl<'a, M: Machine> Shard<'a, M> {
             keys_left: 0,
         };
         let (machine, outcomes) = M::after_load(hard, &mut cx);
+        let limits = batch_limits(place, &shared);
         let mut shard = Self {
             place,
             shared,
@@ -172,6 +183,7 @@ impl<'a, M: Machine> Shard<'a, M> {
             rewriting,
             counted_keys: 0,
             keys_left: 0,
+            limits,
             must_reload: false,
         };
         shard.stage_all(outcomes);
@@ -192,6 +204,7 @@ impl<'a, M: Machine> Shard<'a, M> {
             }
             let now = (self.shared.clock)();
             self.keys_left = self.shared.keys_left();
+            self.limits = batch_limits(self.place, &self.shared);
             for message in messages.drain(..) {
                 self.on_message(now, message);
             }
@@ -311,22 +324,13 @@ impl<'a, M: Machine> Shard<'a, M> {
 
     /// Queues an outcome for the next append.
     fn stage(&mut self, outcome: Outcome<M>) {
-        let limits = self.batch_limits();
-        self.staging.push(outcome, limits);
-    }
-
-    fn batch_limits(&self) -> BatchLimits {
-        let max_bytes = self.shared.limits.max_batch_bytes;
-        BatchLimits {
-            preferred_bytes: self.shared.log.max_batch_bytes(self.place.partition).min(max_bytes),
-            max_bytes,
-        }
+        self.staging.push(outcome, self.limits);
     }
 
     /// Appends everything that is queued, batch by batch, and what follows from it.
     fn flush(&mut self, now: Now) {
         while !self.staging.is_empty() && !self.must_reload {
-            let batch = self.staging.next_batch(self.batch_limits());
+            let batch = self.staging.next_batch(self.limits);
             match self.append(now, &batch) {
                 Ok(last_offset) => self.on_appended(now, batch, last_offset),
                 Err(error) => self.on_refused(now, batch, error),

@@ -1,6 +1,7 @@
 //! What the log of a shard says: its transactional ids.
 //!
-//! Invariant: changed by replaying records only; an id's offset is that of its last record.
+//! Invariants: changed by replaying records only; an id's offset is that of its last record; the count is that of all ids,
+//! a long one counting as several, so that the limit on ids bounds their memory.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,6 +17,14 @@ use crate::coordinator::wire::{RecordDecodeError, RecordEncodeError};
 /// What a record takes in the log besides key and value, about.
 const RECORD_OVERHEAD_BYTES: usize = 20;
 
+/// So many bytes of an id, begun, count as one id.
+const COUNTED_BYTES: usize = 256;
+
+/// As how many ids one counts.
+pub(super) fn count_of(transactional_id: &str) -> usize {
+    transactional_id.len().div_ceil(COUNTED_BYTES).max(1)
+}
+
 /// A transactional id in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Logged {
@@ -29,6 +38,8 @@ pub struct Logged {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hard {
     ids: BTreeMap<Arc<str>, Logged>,
+    /// Of all ids.
+    count: usize,
     last_offset: Offset,
 }
 
@@ -36,6 +47,7 @@ impl Default for Hard {
     fn default() -> Self {
         Self {
             ids: BTreeMap::new(),
+            count: 0,
             last_offset: -1,
         }
     }
@@ -83,10 +95,15 @@ impl HardState for Hard {
         match record.value {
             Some(transaction) => {
                 let logged = Logged { transaction, offset };
-                self.ids.insert(record.transactional_id, logged);
+                let count = count_of(&record.transactional_id);
+                if self.ids.insert(record.transactional_id, logged).is_none() {
+                    self.count += count;
+                }
             }
             None => {
-                self.ids.remove(&record.transactional_id);
+                if self.ids.remove(&record.transactional_id).is_some() {
+                    self.count -= count_of(&record.transactional_id);
+                }
             }
         }
     }
@@ -100,7 +117,7 @@ impl HardState for Hard {
     }
 
     fn key_count(&self) -> usize {
-        self.ids.len()
+        self.count
     }
 
     fn size_in_log(&self) -> u64 {

@@ -73,9 +73,7 @@ impl Record {
 
 /// At most so many bytes are in the record of an id with these partitions, key and value, whatever its state.
 pub(super) fn size_bound(transactional_id: &str, partitions: &Partitions) -> usize {
-    let of_topic = |(topic, indexes): (&Arc<str>, &std::collections::BTreeSet<i32>)| {
-        TOPIC_BYTES + topic.len() + size_of::<i32>() * indexes.len()
-    };
+    let of_topic = |(topic, indexes): (&Arc<str>, &[i32])| TOPIC_BYTES + topic.len() + size_of_val(indexes);
     VALUE_BYTES + transactional_id.len() + partitions.topics().map(of_topic).sum::<usize>()
 }
 
@@ -199,9 +197,11 @@ fn decode_partitions(value: &mut Reader<'_>, is_flexible: bool) -> Result<Partit
     let mut partitions = Partitions::default();
     for _ in 0..value.array_length(is_flexible)? {
         let topic = value.string(is_flexible)?;
+        let mut indexes = Vec::new();
         for _ in 0..value.array_length(is_flexible)? {
-            partitions.insert(Arc::clone(&topic), value.int32()?);
+            indexes.push(value.int32()?);
         }
+        partitions.add(topic, indexes);
         if is_flexible {
             value.tagged_fields(|_, _| Ok(()))?;
         }

@@ -88,43 +88,67 @@ impl TransactionState {
     }
 }
 
-/// Partitions by topic; no topic is without partitions.
+/// Partitions by topic, ascending; no topic is without partitions, none is there twice.
+///
+/// Every change of a transaction takes a copy of them, one or two pieces of memory for most transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Partitions(BTreeMap<Arc<str>, BTreeSet<PartitionIndex>>);
+pub struct Partitions(BTreeMap<Arc<str>, Vec<PartitionIndex>>);
 
 impl Partitions {
-    /// Adds one; false when it was there.
-    pub fn insert(&mut self, topic: Arc<str>, partition: PartitionIndex) -> bool {
-        self.0.entry(topic).or_default().insert(partition)
-    }
-
-    /// Takes one out; false when it was not there.
-    pub fn remove(&mut self, topic: &str, partition: PartitionIndex) -> bool {
-        let Some(partitions) = self.0.get_mut(topic) else {
-            return false;
-        };
-        let was_there = partitions.remove(&partition);
-        if partitions.is_empty() {
-            self.0.remove(topic);
+    /// A copy with more of them; `None` when all were there.
+    pub fn with(&self, more: &[(Arc<str>, PartitionIndex)]) -> Option<Self> {
+        let news: Vec<_> = more
+            .iter()
+            .filter(|(topic, index)| !self.contains(topic, *index))
+            .collect();
+        if news.is_empty() {
+            return None;
         }
-        was_there
+        let mut all = self.clone();
+        all.extend(news.into_iter().cloned());
+        Some(all)
     }
 
-    /// Takes all of a topic out; false when there were none.
-    pub fn remove_topic(&mut self, topic: &str) -> bool {
-        self.0.remove(topic).is_some()
+    fn extend(&mut self, more: impl Iterator<Item = (Arc<str>, PartitionIndex)>) {
+        for (topic, index) in more {
+            self.0.entry(topic).or_default().push(index);
+        }
+        self.0.values_mut().for_each(bring_into_order);
+    }
+
+    /// Adds partitions of a topic.
+    pub fn add(&mut self, topic: Arc<str>, more: Vec<PartitionIndex>) {
+        if more.is_empty() {
+            return;
+        }
+        let indexes = self.0.entry(topic).or_default();
+        indexes.extend(more);
+        bring_into_order(indexes);
+    }
+
+    /// Takes these out, as far as they are there.
+    pub fn remove_all<'a>(&mut self, gone: impl IntoIterator<Item = (&'a str, PartitionIndex)>) {
+        let mut by_topic: BTreeMap<&str, BTreeSet<PartitionIndex>> = BTreeMap::new();
+        for (topic, index) in gone {
+            by_topic.entry(topic).or_default().insert(index);
+        }
+        for (topic, gone) in by_topic {
+            if let Some(indexes) = self.0.get_mut(topic) {
+                indexes.retain(|index| !gone.contains(index));
+            }
+        }
+        self.0.retain(|_, indexes| !indexes.is_empty());
     }
 
     /// Whether it is there.
     pub fn contains(&self, topic: &str, partition: PartitionIndex) -> bool {
-        self.0
-            .get(topic)
-            .is_some_and(|partitions| partitions.contains(&partition))
+        let indexes = self.0.get(topic);
+        indexes.is_some_and(|indexes| indexes.binary_search(&partition).is_ok())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.values().map(BTreeSet::len).sum()
+        self.0.values().map(Vec::len).sum()
     }
 
     /// Whether there are none.
@@ -133,26 +157,29 @@ impl Partitions {
     }
 
     /// Topics and their partitions, in order.
-    pub fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<PartitionIndex>)> {
-        self.0.iter()
+    pub fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &[PartitionIndex])> {
+        self.0.iter().map(|(topic, indexes)| (topic, indexes.as_slice()))
     }
 
     /// One by one, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, PartitionIndex)> {
-        let of_topic = |(topic, partitions): (_, &BTreeSet<_>)| {
-            let one = move |partition: PartitionIndex| (topic, partition);
-            partitions.iter().copied().map(one).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(of_topic)
+        self.topics()
+            .flat_map(|(topic, indexes)| indexes.iter().map(move |index| (topic, *index)))
+    }
+}
+
+/// Costs one look at what is in order already.
+fn bring_into_order(indexes: &mut Vec<PartitionIndex>) {
+    if !indexes.is_sorted_by(|one, next| one < next) {
+        indexes.sort_unstable();
+        indexes.dedup();
     }
 }
 
 impl FromIterator<(Arc<str>, PartitionIndex)> for Partitions {
     fn from_iter<I: IntoIterator<Item = (Arc<str>, PartitionIndex)>>(partitions: I) -> Self {
         let mut all = Self::default();
-        for (topic, partition) in partitions {
-            all.insert(topic, partition);
-        }
+        all.extend(partitions.into_iter());
         all
     }
 }
@@ -245,18 +272,27 @@ mod tests {
     #[test]
     fn partitions_are_a_set_without_empty_topics() {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let mut partitions: Partitions = [(b, 1), (Arc::clone(&a), 2), (Arc::clone(&a), 0)].into_iter().collect();
-        assert!(!partitions.insert(a, 0), "it was there");
-        let all: Vec<_> = partitions
-            .iter()
-            .map(|(topic, index)| (topic.to_string(), index))
-            .collect();
-        assert_eq!(all, [("a".to_owned(), 0), ("a".to_owned(), 2), ("b".to_owned(), 1)]);
-        assert_eq!(partitions.len(), 3);
-        assert!(partitions.remove("b", 1) && !partitions.remove("b", 1));
-        assert_eq!(partitions.topics().count(), 1);
-        assert!(partitions.contains("a", 2) && !partitions.contains("a", 1) && !partitions.contains("b", 1));
-        assert!(partitions.remove_topic("a") && !partitions.remove_topic("a"));
-        assert!(partitions.is_empty());
+        let one = |topic: &Arc<str>, index| (Arc::clone(topic), index);
+        let few: Partitions = [one(&b, 1), one(&a, 2), one(&a, 0), one(&a, 2)].into_iter().collect();
+        let named = |partitions: &Partitions| -> Vec<_> {
+            let named = partitions.iter().map(|(topic, index)| format!("{topic}{index}"));
+            named.collect()
+        };
+        assert_eq!(named(&few), ["a0", "a2", "b1"]);
+        assert_eq!(few.with(&[one(&a, 0), one(&b, 1)]), None, "they were there");
+        let mut more = few
+            .with(&[one(&b, 1), one(&a, 1), one(&b, 0), one(&b, 0)])
+            .expect("two were not");
+        assert_eq!(named(&more), ["a0", "a1", "a2", "b0", "b1"]);
+        assert_eq!((more.len(), few.len()), (5, 3));
+        more.remove_all([("b", 1), ("b", 7), ("c", 0), ("a", 0), ("b", 0)]);
+        assert_eq!(named(&more), ["a1", "a2"]);
+        assert_eq!(more.topics().count(), 1);
+        assert!(more.contains("a", 2) && !more.contains("a", 0) && !more.contains("b", 1));
+        more.add(Arc::clone(&b), vec![3, 1, 3]);
+        more.add("c".into(), Vec::new());
+        assert_eq!(named(&more), ["a1", "a2", "b1", "b3"]);
+        more.remove_all([("a", 1), ("a", 2), ("b", 1), ("b", 3)]);
+        assert!(more.is_empty());
     }
 }

@@ -143,18 +143,14 @@ pub(super) fn add_partitions(
     }
     check_producer(current, request)?;
     let is_open = current.state == TransactionState::Ongoing;
-    let mut added = current.partitions.clone();
-    let mut has_news = false;
-    for (topic, partition) in &request.partitions {
-        has_news |= added.insert(std::sync::Arc::clone(topic), *partition);
-    }
-    if is_open && !has_news {
+    let added = current.partitions.with(&request.partitions);
+    if is_open && added.is_none() {
         return Ok(None);
     }
     Ok(Some(Transaction {
         previous_producer_id: current.producer_id,
         state: TransactionState::Ongoing,
-        partitions: added,
+        partitions: added.unwrap_or_else(|| current.partitions.clone()),
         start_timestamp_ms: if is_open { current.start_timestamp_ms } else { now_ms },
         last_update_timestamp_ms: now_ms,
         client_transaction_version: request.transaction_version,

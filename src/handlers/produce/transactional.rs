@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Prepared;
 use super::answer::Refusal;
 use super::appends::{Appends, Place};
+use crate::config::broker::BrokerConfig;
 use crate::handlers::context::RequestContext;
 use crate::handlers::reply::Reply;
 use crate::handlers::verification::{self, Claim, TransactionSupport};
@@ -191,7 +192,7 @@ impl Unverified {
     /// Asks the coordinator, then appends what it agrees to.
     pub(super) async fn verify(mut self: Box<Self>) -> Reply {
         let cx = Arc::clone(&self.prepared.cx);
-        let (backoff, longest) = backoff(&cx);
+        let (backoff, longest) = backoff(cx.services.config.at_start());
         let began = Instant::now();
         loop {
             let codes = self.ask().await;
@@ -231,14 +232,13 @@ impl Unverified {
     }
 }
 
-/// `add.partitions.to.txn.retry.backoff.ms` and `.max.ms`
-fn backoff(cx: &RequestContext) -> (Duration, Duration) {
-    let config = cx.services.config.at_start();
+/// After how long the coordinator is asked again, and for how long: no longer than the broker waits for any answer.
+fn backoff(config: &BrokerConfig) -> (Duration, Duration) {
     let ms = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-    (
-        ms(config.add_partitions_to_txn_retry_backoff_ms),
-        ms(config.add_partitions_to_txn_retry_backoff_max_ms),
-    )
+    let longest_ms = config
+        .add_partitions_to_txn_retry_backoff_max_ms
+        .min(config.request_timeout_ms);
+    (ms(config.add_partitions_to_txn_retry_backoff_ms), ms(longest_ms))
 }
 
 /// What a producer is told when its transaction could not be verified. Trouble with the coordinator becomes a code that all
@@ -269,6 +269,22 @@ fn unverifiable(code: ErrorCode) -> (ErrorCode, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_coordinator_is_asked_no_longer_than_for_any_answer() {
+        let asked = |longest_ms, request_timeout_ms| {
+            backoff(&BrokerConfig {
+                add_partitions_to_txn_retry_backoff_ms: 7,
+                add_partitions_to_txn_retry_backoff_max_ms: longest_ms,
+                request_timeout_ms,
+                ..BrokerConfig::default()
+            })
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(asked(100, 30_000), (ms(7), ms(100)));
+        assert_eq!(asked(60_000, 30_000), (ms(7), ms(30_000)));
+        assert_eq!(asked(60_000, -1), (ms(7), ms(0)));
+    }
 
     #[test]
     fn trouble_with_the_coordinator_is_told_so_that_the_producer_sends_again() {

@@ -13,6 +13,7 @@ pub mod reader;
 pub mod recovery;
 pub mod removal;
 pub mod retention;
+pub mod segment_offsets;
 pub(crate) mod shared;
 mod snapshots;
 mod time_lookup;

@@ -12,6 +12,7 @@ mod real_disk;
 mod recovery;
 mod removal;
 mod removal_producers;
+mod segment_offsets;
 mod transactions;
 
 use std::path::{Path, PathBuf};

@@ -164,13 +164,14 @@ impl TransactionMachine {
             return None;
         }
         let mut is_fenced = false;
+        let mut done = Vec::with_capacity(written.results.len());
         for (topic, partition, error) in &written.results {
             match verdict(*error) {
                 Verdict::Done => {
                     if !error.is_none() {
                         tracing::warn!(transactional_id = %id, %topic, partition, %error, "a partition takes no marker, left out");
                     }
-                    completion.outstanding.remove(topic, *partition);
+                    done.push((&**topic, *partition));
                 }
                 Verdict::Again => {
                     tracing::debug!(transactional_id = %id, %topic, partition, %error, "a marker is tried again");
@@ -178,6 +179,7 @@ impl TransactionMachine {
                 Verdict::Fenced => is_fenced = true,
             }
         }
+        completion.outstanding.remove_all(done);
         if is_fenced {
             tracing::warn!(transactional_id = %id, "another coordinator writes the markers of this transaction");
             completion.phase = Phase::Fenced;

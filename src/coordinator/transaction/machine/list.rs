@@ -21,7 +21,7 @@ impl TransactionMachine {
         };
         let topics: BTreeMap<_, _> = partitions
             .topics()
-            .map(|(topic, indexes)| (Arc::clone(topic), indexes.iter().copied().collect()))
+            .map(|(topic, indexes)| (Arc::clone(topic), indexes.to_vec()))
             .collect();
         Ok(TransactionDescription {
             state: transaction.state,

@@ -28,7 +28,7 @@ use super::api::{AddPartitionsRequest, EPOCH_BUMP_VERSION, EndRequest, InitReque
 use super::api::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
 use super::config::TransactionConfig;
 use super::deadlines::Deadlines;
-use super::hard::{Hard, Logged};
+use super::hard::{Hard, Logged, count_of};
 use super::record::{Record, size_bound};
 use super::state::Transaction;
 use super::transition::{self, EndStep, InitStep, Refusal};
@@ -200,14 +200,14 @@ impl TransactionMachine {
         let id = &request.transactional_id;
         let step = match self.hard.get(id) {
             Some(Logged { transaction, .. }) => transition::initialize(transaction, request, cx.now.wall_ms),
-            None if cx.keys_left == 0 => Err(ErrorCode::PolicyViolation.into()),
+            None if cx.keys_left < count_of(id) => Err(ErrorCode::PolicyViolation.into()),
             None => transition::create(request, cx.now.wall_ms).map(InitStep::Begin),
         };
         match step {
             Ok(InitStep::Begin(transaction)) => {
                 let given = (transaction.producer_id, transaction.producer_epoch);
                 if self.hard.get(id).is_none() {
-                    cx.count_new_key().expect("one is left");
+                    cx.count_new_keys(count_of(id)).expect("so many are left");
                 }
                 Outcome {
                     records: vec![Record::new(id, transaction)],

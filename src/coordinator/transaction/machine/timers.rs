@@ -132,7 +132,7 @@ impl TransactionMachine {
         })
     }
 
-    /// How many ids there are.
+    /// How many ids there are, a long one counting as several.
     pub fn id_count(&self) -> usize {
         self.hard.key_count()
     }

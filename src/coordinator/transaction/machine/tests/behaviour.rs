@@ -352,6 +352,34 @@ fn ids_partitions_and_records_are_limited() {
         Reply::Init(Err(ErrorCode::PolicyViolation)),
         "and no producer id is fetched"
     );
+    let long = |bytes: usize| {
+        Request::Init(InitRequest {
+            transactional_id: "i".repeat(bytes).into(),
+            transaction_timeout_ms: 1,
+            expected: None,
+            fresh_producer_id: Some(9),
+        })
+    };
+    for (bytes, left, fits) in [
+        (257, 1, false),
+        (257, 2, true),
+        (32_767, 127, false),
+        (32_767, 128, true),
+    ] {
+        shell.keys_left = left;
+        let counted = shell.machine.id_count();
+        let expected = if fits {
+            (Reply::Init(Ok((9, 0))), 0, counted + left)
+        } else {
+            (Reply::Init(Err(ErrorCode::PolicyViolation)), left, counted)
+        };
+        let reply = shell.ask(&long(bytes));
+        assert_eq!(
+            (reply, shell.keys_left, shell.machine.id_count()),
+            expected,
+            "{bytes} bytes, {left} left"
+        );
+    }
     shell.config.max_partitions = 3;
     assert_eq!(
         shell.add((1, 0), &[0, 1, 1, 0]),
