@@ -75,7 +75,7 @@ impl Connection {
     pub fn partition(&self, topic: &str, partition: i32) -> Answer<PartitionClient> {
         self.run(
             self.client
-                .partition_client(topic, partition, UnknownTopicHandling::Error),
+                .partition_client(topic, partition, UnknownTopicHandling::Retry),
         )
     }
 }

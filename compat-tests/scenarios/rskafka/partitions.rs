@@ -3,7 +3,7 @@
 //! **Invariant:** records are written at the flush, those of one partition with one call, in their order.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rskafka::chrono::{DateTime, Utc};
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient};
@@ -78,6 +78,8 @@ impl Producer for RsProducer {
         let partition = partition.ok_or(Failure::Unsupported(
             "rskafka has no partitioner: its user names the partition",
         ))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         for record in records {
             let mut headers = BTreeMap::new();
             for (name, value) in record.headers {
@@ -86,7 +88,7 @@ impl Producer for RsProducer {
                     return Err(Failure::Unsupported("rskafka's headers cannot repeat a name"));
                 }
             }
-            let timestamp = record.timestamp_ms.map_or_else(|| Ok(Utc::now()), moment)?;
+            let timestamp = moment(record.timestamp_ms.unwrap_or(now))?;
             let made = RsRecord {
                 key: record.key,
                 value: record.value,

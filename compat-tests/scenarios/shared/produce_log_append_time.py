@@ -1,6 +1,5 @@
 """A topic with LogAppendTime has the broker's clock as timestamps, whatever the client gave."""
 # except: kafka-go: its Reader knows only the producer's timestamps
-# except: rskafka: its clients know only the producer's timestamps
 from _helpers import *
 
 worker = Worker()
