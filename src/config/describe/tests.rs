@@ -220,6 +220,9 @@ fn all_brokers_have_what_was_set_for_them_only() {
         Some("7")
     );
     assert!(find(&own, "num.partitions").read_only);
+    // What can only be set while brokers run has no default among its synonyms.
+    let rate = "leader.replication.throttled.rate";
+    assert_eq!(synonyms(find(&own, rate)), [(rate, Some("7"), 3)]);
 }
 
 #[test]
