@@ -131,7 +131,10 @@ fn a_broker_shows_all_of_its_configs() {
         ]
     );
     assert!(find(&rows, "listeners").read_only, "unlike in Kafka");
-    assert!(find(&rows, "advertised.listeners").read_only, "as in Kafka, though it can be changed");
+    assert!(
+        find(&rows, "advertised.listeners").read_only,
+        "as in Kafka, though it can be changed"
+    );
     assert_eq!(find(&rows, "broker.id").value.as_deref(), Some("7"));
     assert_eq!(
         find(&rows, "unstable.api.versions.enable").value.as_deref(),
