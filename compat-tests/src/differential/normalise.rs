@@ -7,12 +7,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::error::ResponseError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::expression::Scope;
 
 /// How far from now a number of milliseconds is a time of this run.
-const NEAR_MS: i64 = 24 * 60 * 60 * 1000;
+const NEAR_MS: u64 = 24 * 60 * 60 * 1000;
 /// The fields by which elements of a list are told apart, in this order.
 const IDENTITIES: &[&str] = &[
     "ApiKey",
@@ -90,7 +90,7 @@ impl Normaliser {
             "TotalBytes" | "UsableBytes" if number >= 0 => Value::from("<bytes>"),
             "ProducerId" if number >= 0 => numbered("producer", &mut self.producers, number),
             "SessionId" if number > 0 => numbered("session", &mut self.sessions, number),
-            _ if (number - now).abs() < NEAR_MS => Value::from("<time>"),
+            _ if number.abs_diff(now) < NEAR_MS => Value::from("<time>"),
             _ => Value::from(number),
         }
     }
@@ -140,20 +140,22 @@ fn find_uuid(text: &str) -> Option<usize> {
     })
 }
 
+/// What an element of a list is sorted by.
 fn identity(item: &Value) -> String {
-    let mut identity = String::new();
-    for name in IDENTITIES {
-        match item.get(name) {
-            Some(Value::Number(number)) => identity.push_str(&format!("{:>12}", number.to_string())),
-            Some(other) => identity.push_str(&other.to_string()),
-            None => {}
-        }
-        identity.push('|');
-    }
-    match item {
-        Value::Number(number) => format!("{:>20}", number.to_string()),
-        other => identity + &other.to_string(),
-    }
+    let in_order = |number: &Number| {
+        number
+            .as_i64()
+            .map(|number| format!("{:020}", i128::from(number) - i128::from(i64::MIN)))
+    };
+    let text = |value: &Value| match value {
+        Value::Number(number) => in_order(number).unwrap_or_else(|| number.to_string()),
+        other => other.to_string(),
+    };
+    let known: Vec<String> = IDENTITIES
+        .iter()
+        .map(|name| item.get(name).map(text).unwrap_or_default())
+        .collect();
+    known.join("|") + &text(item)
 }
 
 #[cfg(test)]
