@@ -31,7 +31,7 @@ fn directory(name: &str) -> PathBuf {
 fn chosen() -> Vec<script::Case> {
     let part = env::var("MONEDULA_DIFFERENTIAL").unwrap_or_default();
     let mut cases = script::read(&directory("differential"));
-    cases.retain(|case| case.name.contains(&part) || case.name.starts_with("fixture"));
+    cases.retain(|case| case.name.contains(&part) || case.name.starts_with(run::FIXTURE));
     cases
 }
 

@@ -2,19 +2,20 @@
 //!
 //! **Invariants:** the rules go by the names of fields and the form of values, never by what a broker happened to say; what
 //! was different stays different (the second member of a group is `<member 2>`); lists are sorted, since Kafka's order is
-//! that of its hash maps. A client that is not throttled is not told that it is not.
+//! that of its hash maps. What explains an error to
+//! people is a text like any other. A client that is not throttled is not told that it is not.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::error::ResponseError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::expression::Scope;
 
 /// How far from now a number of milliseconds is a time of this run.
-const NEAR_MS: i64 = 24 * 60 * 60 * 1000;
+const NEAR_MS: u64 = 24 * 60 * 60 * 1000;
 /// The fields by which elements of a list are told apart, in this order.
-const IDENTITIES: &[&str] = &[
+pub(super) const IDENTITIES: &[&str] = &[
     "ApiKey",
     "Key",
     "Name",
@@ -54,10 +55,14 @@ impl Normaliser {
     fn value(&mut self, name: &str, value: &Value, scope: &Scope, run: &str) -> Value {
         match value {
             Value::Object(fields) => {
+                let is_raft_log = fields.contains_key("CurrentVoters");
                 let fields = fields
                     .iter()
                     .filter(|(name, value)| *name != "ThrottleTimeMs" || **value != 0)
-                    .map(|(name, value)| (name.clone(), self.value(name, value, scope, run)));
+                    .map(|(name, value)| match name.as_str() {
+                        "HighWatermark" if is_raft_log => (name.clone(), Value::from("<offset>")),
+                        _ => (name.clone(), self.value(name, value, scope, run)),
+                    });
                 Value::Object(fields.collect::<Map<_, _>>())
             }
             Value::Array(items) => {
@@ -86,10 +91,11 @@ impl Normaliser {
                 ResponseError::try_from_code(code).map_or(Value::from(code), |error| Value::from(format!("{error:?}")))
             }
             "Port" => Value::from("<port>"),
+            "FinalizedFeaturesEpoch" | "LogEndOffset" => Value::from("<offset>"),
             "TotalBytes" | "UsableBytes" if number >= 0 => Value::from("<bytes>"),
             "ProducerId" if number >= 0 => numbered("producer", &mut self.producers, number),
             "SessionId" if number > 0 => numbered("session", &mut self.sessions, number),
-            _ if (number - now).abs() < NEAR_MS => Value::from("<time>"),
+            _ if number.abs_diff(now) < NEAR_MS => Value::from("<time>"),
             _ => Value::from(number),
         }
     }
@@ -100,10 +106,14 @@ impl Normaliser {
             "Host" => return Value::from("<host>"),
             "ClusterId" => return Value::from("<cluster>"),
             "LogDir" => return Value::from("<directory>"),
+            "ErrorMessage" | "BatchIndexErrorMessage" if !text.is_empty() => return Value::from("<text>"),
             _ => {}
         }
         if let Some((topic, _)) = scope.topic_ids.iter().find(|(_, id)| id.as_str() == text) {
             return plain(format!("<id of {topic}>"));
+        }
+        if name == "TopicId" && find_uuid(text).is_some() {
+            return Value::from("<id>");
         }
         let mut text = text.to_owned();
         while let Some(at) = find_uuid(&text) {
@@ -139,20 +149,22 @@ fn find_uuid(text: &str) -> Option<usize> {
     })
 }
 
+/// What an element of a list is sorted by.
 fn identity(item: &Value) -> String {
-    let mut identity = String::new();
-    for name in IDENTITIES {
-        match item.get(name) {
-            Some(Value::Number(number)) => identity.push_str(&format!("{:>12}", number.to_string())),
-            Some(other) => identity.push_str(&other.to_string()),
-            None => {}
-        }
-        identity.push('|');
-    }
-    match item {
-        Value::Number(number) => format!("{:>20}", number.to_string()),
-        other => identity + &other.to_string(),
-    }
+    let in_order = |number: &Number| {
+        number
+            .as_i64()
+            .map(|number| format!("{:020}", i128::from(number) - i128::from(i64::MIN)))
+    };
+    let text = |value: &Value| match value {
+        Value::Number(number) => in_order(number).unwrap_or_else(|| number.to_string()),
+        other => other.to_string(),
+    };
+    let known: Vec<String> = IDENTITIES
+        .iter()
+        .map(|name| item.get(name).map(text).unwrap_or_default())
+        .collect();
+    known.join("|") + &text(item)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! **Invariants:** reading a script talks to nobody; every run of a case has a name of its own, from which its topics,
 //! groups and transactional ids are named, so that names in answers are the same each time.
 //!
-//! A case is `case NAME API VERSIONS` and its steps below, indented; it runs once for each version, with `$version`, `$t` (a
+//! A case is `case NAME API VERSIONS` and its steps below, indented; it runs once for each version, with `$version`, `$subscription` (a consumer's), `$t` (a
 //! topic's name), `$g` (a group's) and `$x` (a transactional id). A step is
 //! - `for NAME in [VALUES]`: the case runs for each value, with `$NAME`;
 //! - `use NAME`: the steps below the line `macro NAME`;
