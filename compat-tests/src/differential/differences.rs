@@ -2,12 +2,13 @@
 //!
 //! **Invariant:** every line of the table must excuse something: a line that no longer does is a failure, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::normalise::IDENTITIES;
 use super::run::{Answers, Variant};
 
 /// One value in which two answers differ.
@@ -45,7 +46,7 @@ pub fn between(kafka: &Answers, ours: &Answers) -> Vec<Difference> {
         let (theirs, own) = (kafka.get(case), ours.get(case));
         let variants = theirs.into_iter().chain(own).flat_map(|variants| variants.keys());
         for variant in variants.collect::<BTreeSet<_>>() {
-            let answers = |of: Option<&std::collections::BTreeMap<Variant, Vec<Value>>>| {
+            let answers = |of: Option<&BTreeMap<Variant, Vec<Value>>>| {
                 of.and_then(|variants| variants.get(variant))
                     .map_or(Value::Null, |answers| Value::from(answers.clone()))
             };
@@ -70,19 +71,45 @@ fn compare(path: &str, kafka: &Value, ours: &Value, found: &mut Vec<(String, Str
     match (kafka, ours) {
         (Value::Object(theirs), Value::Object(own)) => {
             for name in theirs.keys().chain(own.keys()).collect::<BTreeSet<_>>() {
-                let missing = Value::from("<not there>");
-                let value = |of: &serde_json::Map<String, Value>| of.get(name).unwrap_or(&missing).clone();
+                let value = |of: &serde_json::Map<String, Value>| of.get(name).cloned().unwrap_or_else(missing);
                 compare(&format!("{path}.{name}"), &value(theirs), &value(own), found);
             }
         }
-        (Value::Array(theirs), Value::Array(own)) if theirs.len() == own.len() => {
-            for (number, (kafka, ours)) in theirs.iter().zip(own).enumerate() {
-                compare(&format!("{path}.{number}"), kafka, ours, found);
+        (Value::Array(theirs), Value::Array(own)) => match (by_identity(theirs), by_identity(own)) {
+            (Some(theirs), Some(own)) if !theirs.is_empty() || !own.is_empty() => {
+                for name in theirs.keys().chain(own.keys()).collect::<BTreeSet<_>>() {
+                    let value = |of: &BTreeMap<String, Value>| of.get(name).cloned().unwrap_or_else(missing);
+                    compare(&format!("{path}.{name}"), &value(&theirs), &value(&own), found);
+                }
             }
-        }
+            _ if theirs.len() == own.len() => {
+                for (number, (kafka, ours)) in theirs.iter().zip(own).enumerate() {
+                    compare(&format!("{path}.{number}"), kafka, ours, found);
+                }
+            }
+            _ => found.push((path.to_owned(), kafka.to_string(), ours.to_string())),
+        },
         (kafka, ours) if kafka == ours => {}
         (kafka, ours) => found.push((path.to_owned(), kafka.to_string(), ours.to_string())),
     }
+}
+
+fn missing() -> Value {
+    Value::from("<not there>")
+}
+
+/// The elements of a list by what tells them apart, if something does.
+fn by_identity(items: &[Value]) -> Option<BTreeMap<String, Value>> {
+    let mut named = BTreeMap::new();
+    for item in items {
+        let fields = item.as_object()?;
+        let identity = IDENTITIES.iter().find_map(|name| fields.get(*name))?;
+        let name = identity.as_str().map_or_else(|| identity.to_string(), str::to_owned);
+        if named.insert(name, item.clone()).is_some() {
+            return None;
+        }
+    }
+    Some(named)
 }
 
 /// Known differences.

@@ -2,7 +2,8 @@
 //!
 //! **Invariants:** the rules go by the names of fields and the form of values, never by what a broker happened to say; what
 //! was different stays different (the second member of a group is `<member 2>`); lists are sorted, since Kafka's order is
-//! that of its hash maps. A client that is not throttled is not told that it is not.
+//! that of its hash maps. What explains an error to
+//! people is a text like any other. A client that is not throttled is not told that it is not.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use super::expression::Scope;
 /// How far from now a number of milliseconds is a time of this run.
 const NEAR_MS: u64 = 24 * 60 * 60 * 1000;
 /// The fields by which elements of a list are told apart, in this order.
-const IDENTITIES: &[&str] = &[
+pub(super) const IDENTITIES: &[&str] = &[
     "ApiKey",
     "Key",
     "Name",
@@ -54,10 +55,14 @@ impl Normaliser {
     fn value(&mut self, name: &str, value: &Value, scope: &Scope, run: &str) -> Value {
         match value {
             Value::Object(fields) => {
+                let is_raft_log = fields.contains_key("CurrentVoters");
                 let fields = fields
                     .iter()
                     .filter(|(name, value)| *name != "ThrottleTimeMs" || **value != 0)
-                    .map(|(name, value)| (name.clone(), self.value(name, value, scope, run)));
+                    .map(|(name, value)| match name.as_str() {
+                        "HighWatermark" if is_raft_log => (name.clone(), Value::from("<offset>")),
+                        _ => (name.clone(), self.value(name, value, scope, run)),
+                    });
                 Value::Object(fields.collect::<Map<_, _>>())
             }
             Value::Array(items) => {
@@ -83,10 +88,10 @@ impl Normaliser {
         match name {
             "ErrorCode" | "PartitionErrorCode" if number != 0 => {
                 let code = i16::try_from(number).expect("an error code");
-                ResponseError::try_from_code(code)
-                    .map_or_else(|| Value::from(code), |error| Value::from(format!("{error:?}")))
+                ResponseError::try_from_code(code).map_or(Value::from(code), |error| Value::from(format!("{error:?}")))
             }
             "Port" => Value::from("<port>"),
+            "FinalizedFeaturesEpoch" | "LogEndOffset" => Value::from("<offset>"),
             "TotalBytes" | "UsableBytes" if number >= 0 => Value::from("<bytes>"),
             "ProducerId" if number >= 0 => numbered("producer", &mut self.producers, number),
             "SessionId" if number > 0 => numbered("session", &mut self.sessions, number),
@@ -101,10 +106,14 @@ impl Normaliser {
             "Host" => return Value::from("<host>"),
             "ClusterId" => return Value::from("<cluster>"),
             "LogDir" => return Value::from("<directory>"),
+            "ErrorMessage" | "BatchIndexErrorMessage" if !text.is_empty() => return Value::from("<text>"),
             _ => {}
         }
         if let Some((topic, _)) = scope.topic_ids.iter().find(|(_, id)| id.as_str() == text) {
             return plain(format!("<id of {topic}>"));
+        }
+        if name == "TopicId" && find_uuid(text).is_some() {
+            return Value::from("<id>");
         }
         let mut text = text.to_owned();
         while let Some(at) = find_uuid(&text) {

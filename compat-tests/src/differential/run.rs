@@ -24,6 +24,8 @@ const ANSWER: Duration = Duration::from_secs(8);
 /// What a consumer tells of itself: version 0, one topic (`shared`), no data of its own. Apache Kafka never answers the first
 /// member of a group that it cannot read.
 const SUBSCRIPTION: &str = "hex:0000 00000001 0006 736861726564 ffffffff";
+/// What stands for an answer where the broker closed the connection; the next step opens another.
+const CLOSED: &str = "closed";
 /// The beginning of the names of cases that make what others find.
 pub const FIXTURE: &str = "fixture/";
 /// The change of a request that takes its last byte.
@@ -226,6 +228,9 @@ impl<'a> Run<'a> {
             }
             Action::Receive => self.link(step).receive(PATIENCE),
         };
+        if answer == CLOSED {
+            self.connections.remove(&step.connection);
+        }
         self.keep(step, &answer)?;
         let prepared = matches!(step.action, Action::Ask { how: How::Prepare, .. });
         Ok((!prepared).then(|| self.normaliser.apply(&answer, &self.scope, &self.name)))
@@ -435,7 +440,7 @@ impl Link {
     fn read(&mut self, patience: Duration, correlation_id: i32, message: &Message, version: i16) -> Value {
         self.connection.be_patient(patience);
         let frame = match self.connection.try_read_frame() {
-            Ok(None) => return json!("closed"),
+            Ok(None) => return json!(CLOSED),
             Ok(Some(frame)) => frame,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 return json!("nothing");
