@@ -88,7 +88,8 @@ impl Normaliser {
         match name {
             "ErrorCode" | "PartitionErrorCode" if number != 0 => {
                 let code = i16::try_from(number).expect("an error code");
-                ResponseError::try_from_code(code).map_or(Value::from(code), |error| Value::from(format!("{error:?}")))
+                ResponseError::try_from_code(code)
+                    .map_or_else(|| Value::from(code), |error| Value::from(format!("{error:?}")))
             }
             "Port" => Value::from("<port>"),
             "FinalizedFeaturesEpoch" | "LogEndOffset" => Value::from("<offset>"),
