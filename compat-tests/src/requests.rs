@@ -26,7 +26,10 @@ use kafka_protocol::messages::{
 };
 
 use crate::batch::Batch;
-use crate::wire::{Connection, PATIENCE, text};
+use crate::wire::{Connection, text};
+
+/// How long a broker may be slow on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The last version that names topics instead of carrying their ids.
 pub const PRODUCE_BY_NAME: i16 = 12;
