@@ -13,6 +13,7 @@ NOT_LED = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
 )
 DYNAMIC_TOPIC_CONFIG = 1  # a config's source
 
