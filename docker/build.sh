@@ -17,3 +17,4 @@ cp "$stage/image/bin/busybox" "$stage/bin/sh"
 tar -C "$stage" --owner=0 --group=0 -c bin image | docker import - monedula-parts >/dev/null
 docker build --build-arg PARTS=monedula-parts --file docker/Dockerfile --tag "$tag" docker
 docker image rm monedula-parts >/dev/null
+docker image prune --force --filter label=monedula.parts >/dev/null

@@ -31,7 +31,7 @@ for property in "${properties[@]}"; do
   case "$property" in listeners=*) property="$property,CONTROLLER://127.0.0.1:$controller" ;; esac
   echo "$property" >> "$home/server.properties"
 done
-java=(java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=INFO -cp "$KAFKA_JARS/*")
+java=(java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=WARN -cp "$KAFKA_JARS/*")
 [ -e "${data%%,*}/meta.properties" ] \
-  || "${java[@]}" kafka.tools.StorageTool format --standalone -t AAAAAAAAAAAAAAAAAAAAAQ -c "$home/server.properties" >&2
+  || "${java[@]}" kafka.tools.StorageTool format --standalone --feature eligible.leader.replicas.version=0 -t AAAAAAAAAAAAAAAAAAAAAQ -c "$home/server.properties" >&2
 exec "${java[@]}" kafka.Kafka "$home/server.properties"

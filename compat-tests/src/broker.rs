@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::wire::Connection;
 
 /// How long a start or a stop may take on a busy machine before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Settings of most tests: groups form at once and short session timeouts are allowed, so that tests need not wait.
 pub const QUICK: &[&str] = &[

@@ -21,6 +21,8 @@ const TABLE: &str = include_str!("../clients.txt");
 pub struct Client {
     pub name: String,
     pub version: String,
+    /// Whether it runs only when all clients are asked for.
+    pub extended: bool,
     installer: Installer,
     packages: Vec<String>,
 }
@@ -60,10 +62,11 @@ impl Client {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split_whitespace().map(str::to_owned);
+        let mut words = line.split_whitespace().map(str::to_owned).peekable();
         Some(Self {
             name: words.next()?,
             version: words.next()?,
+            extended: words.next_if(|word| word == "all").is_some(),
             installer: Installer::named(&words.next()?)?,
             packages: words.collect(),
         })

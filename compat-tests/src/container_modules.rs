@@ -4,6 +4,7 @@
 //! [`MODULES`] alone (Rust's in its lock file). The reaper, a second container that the libraries pull, is left out: the
 //! programs stop what they start.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use std::process::Command;
 
 use crate::client::crate_dir;
 use crate::installer::{Installer, run};
+
+/// Where the libraries say that published ports are.
+const HOST: &str = "TESTCONTAINERS_HOST_OVERRIDE";
 
 /// A language's module, and the ways in which its program can start it.
 #[derive(Debug)]
@@ -29,7 +33,8 @@ pub const MODULES: &[Module] = &[
     Module {
         language: "python",
         variants: &["kraft", "zookeeper"],
-        packages: &["testcontainers==4.15.0", "kafka-python==3.0.12"],
+        // packaging is used by the module, but not asked for
+        packages: &["testcontainers==4.15.0", "packaging==26.0", "kafka-python==3.0.12"],
     },
     Module {
         language: "java",
@@ -117,6 +122,10 @@ impl Module {
         command.args(&words[1..]).args([image, variant]);
         command.env("NODE_PATH", directory.join("node_modules"));
         command.env("TESTCONTAINERS_RYUK_DISABLED", "true");
+        if env::var_os(HOST).is_none() {
+            // the engine is on this machine, which libraries doubt where the machine looks like a container
+            command.env(HOST, "localhost");
+        }
         command
     }
 

@@ -10,18 +10,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::librdkafka;
+
 /// What installs a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installer {
     /// Python packages; the scenarios are Python programs.
     Pip,
+    /// `crate@version` with librdkafka's sources, and Python packages that are built against it.
+    Librdkafka,
     /// `group:artifact:version` of Maven repositories, and the Java sources of the scenario directory compiled against them.
     Maven,
     /// `module@version`, and the Go sources of the scenario directory built with them.
     Go,
     /// `package@version` of npm and options of `npm install`, with the JavaScript sources of the scenario directory.
     Npm,
-    /// `crate@=version` and options of `cargo add`, and the Rust sources of the scenario directory built with them.
+    /// `crate@=version`, or `crate@=version/feature,feature` where the default features are not the ones, and the Rust sources
+    /// of the scenario directory built with them.
     Cargo,
     /// A tool that the machine has; the scenarios are shell scripts.
     Machine,
@@ -40,6 +45,7 @@ impl Installer {
     pub fn named(word: &str) -> Option<Self> {
         Some(match word {
             "pip" => Self::Pip,
+            "librdkafka" => Self::Librdkafka,
             "maven" => Self::Maven,
             "go" => Self::Go,
             "npm" => Self::Npm,
@@ -53,6 +59,12 @@ impl Installer {
     pub fn tools(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Pip => &[("python3", "--version")],
+            Self::Librdkafka => &[
+                ("python3", "--version"),
+                ("cargo", "--version"),
+                ("cc", "--version"),
+                ("make", "--version"),
+            ],
             Self::Maven => &[("mvn", "--version"), ("javac", "-version"), ("java", "-version")],
             Self::Go => &[("go", "version")],
             Self::Npm => &[("npm", "--version"), ("node", "--version")],
@@ -68,7 +80,7 @@ impl Installer {
             Self::Go => ("go", Some("_go")),
             Self::Npm => ("js", Some("_node")),
             Self::Cargo => ("rs", Some("_rust")),
-            Self::Pip | Self::Machine => return Vec::new(),
+            Self::Pip | Self::Librdkafka | Self::Machine => return Vec::new(),
         };
         let shared = shared.map(|name| scenarios.with_file_name(name));
         let directories = [Some(scenarios.to_owned()), shared].into_iter().flatten();
@@ -85,6 +97,7 @@ impl Installer {
     pub fn install(self, directory: &Path, packages: &[String], sources: &[PathBuf]) -> Result<(), String> {
         match self {
             Self::Pip => install_python(directory, packages),
+            Self::Librdkafka => librdkafka::install(directory, packages),
             Self::Maven => install_java(directory, packages, sources),
             Self::Go => install_go(directory, packages, sources),
             Self::Npm => install_node(directory, packages, sources),
@@ -96,7 +109,7 @@ impl Installer {
     /// The words that run a program written for the client, up to the name of its file.
     pub fn interpreter(self, directory: &Path) -> Vec<OsString> {
         match self {
-            Self::Pip => {
+            Self::Pip | Self::Librdkafka => {
                 let options = ["-B", "-W", "ignore", "-u"].map(OsString::from);
                 [vec![directory.join("bin/python").into_os_string()], options.to_vec()].concat()
             }
@@ -108,10 +121,10 @@ impl Installer {
     pub fn worker(self, directory: &Path, scenarios: &Path) -> Option<Vec<OsString>> {
         let script = scenarios.join("_worker.py");
         match self {
-            Self::Pip if script.is_file() => {
+            Self::Pip | Self::Librdkafka if script.is_file() => {
                 Some([self.interpreter(directory), vec![script.into_os_string()]].concat())
             }
-            Self::Pip | Self::Machine => None,
+            Self::Pip | Self::Librdkafka | Self::Machine => None,
             Self::Maven => {
                 let [jars, classes] = ["jars/*", "classes"].map(|part| directory.join(part).display().to_string());
                 let path = format!("{classes}:{jars}");
@@ -224,7 +237,15 @@ fn install_rust(directory: &Path, packages: &[String], sources: &[PathBuf]) -> R
         cargo.args([command, "--quiet", "--manifest-path"]).arg(&manifest);
         cargo
     };
-    run(cargo("add").args(packages))?;
+    for package in packages {
+        let (name, features) = package.split_once('/').unwrap_or((package, ""));
+        let chosen: &[&str] = if features.is_empty() {
+            &[]
+        } else {
+            &["--no-default-features", "--features", features]
+        };
+        run(cargo("add").arg(name).args(chosen))?;
+    }
     run(cargo("build").arg("--target-dir").arg(directory.join("target")))
 }
 

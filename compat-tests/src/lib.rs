@@ -1,16 +1,14 @@
 //! Runs stock Kafka clients and hand-made frames against the real broker binary.
 //!
 //! - `broker` starts, kills and restarts the binary on a free port and an empty directory;
-//! - `client` and `installer` install the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of
-//!   them, and `report` writes what came of it;
+//! - `client`, `installer` and `librdkafka` install the clients of `clients.txt`, `matrix` runs each scenario of
+//!   `scenarios/` with each of them, `report` writes what came of it, with times, and `compatibility` what is committed;
 //! - `requests`, `admin` and `transactions` build what most tests ask;
-//! - `client` installs the clients of `clients.txt`, `matrix` runs each scenario of `scenarios/` with each of them, and
-//!   `report` writes what came of it;
-//! - `requests`, `admin` and `transactions` build what most tests ask;
-//! - `requests` and `admin` build what most tests ask;
+//! - `suites` lists other projects' own tests, and what does not pass of them and why;
 //! - `image` builds the container image and runs it, `container_modules` are the Kafka modules of Testcontainers;
 //! - `workload` and `checker` put stock clients and the broker under kills and pauses, and find what must not happen;
 //! - `kafka_tools` plays sessions with Apache Kafka's own command line tools;
+//! - `differential` compares answers with those of Apache Kafka, field by field;
 //! - `wire` and `batch` speak the protocol without any client, for what no client would send.
 //!
 //! **Invariant:** nothing here uses the broker's own crates, so that no mistake is made on both sides alike.
@@ -23,10 +21,13 @@ pub mod batch;
 pub mod broker;
 pub mod checker;
 pub mod client;
+pub mod compatibility;
 pub mod container_modules;
+pub mod differential;
 pub mod image;
 pub mod installer;
 pub mod kafka_tools;
+pub mod librdkafka;
 pub mod matrix;
 pub mod report;
 pub mod requests;

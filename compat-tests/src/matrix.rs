@@ -3,7 +3,8 @@
 //! A scenario is one file under `scenarios/<client>`, run as `python FILE HOST:PORT` (or `bash FILE HOST:PORT`), or one under
 //! `scenarios/shared`, run for every client that has a worker as `python FILE HOST:PORT WORKER...` (`scenarios/_serve.py` says
 //! what a worker is: a small program in the client's own language). It has passed when it exits with 0 and its last line is
-//! `OK`; exit code 77 means skipped, the last line says why. Lines `note: ...` go to the report, also of one that passed. Files that begin with `_` are helpers. Comment lines near its head
+//! `OK`; exit code 77 means skipped, 78 that the client library has no way to play it; the last line says why. Lines
+//! `note: ...` go to the report, also of one that passed. Files that begin with `_` are helpers. Comment lines near its head
 //! may say more:
 //!
 //! - `# broker: own` – it needs a fresh broker with every setting at its default; `KEY=VALUE` words may follow. Such a
@@ -27,6 +28,7 @@ use crate::client::{Client, crate_dir, version_numbers};
 /// How long one scenario may take; its own patience with single steps is 40 s.
 const PATIENCE: Duration = Duration::from_secs(150);
 const SKIPPED: i32 = 77;
+const ABSENT: i32 = 78;
 
 /// One file of `scenarios/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
+    /// The client library has no way to do that, whatever the broker does.
+    Absent(String),
 }
 
 /// A scenario, a client, an outcome, and how long it took.
@@ -62,14 +66,19 @@ pub struct Run {
 }
 
 impl Scenario {
-    /// All scenarios of a client, whatever its version, by name.
+    /// All scenarios of a client, whatever its version: programs from documents, then the others, each by name.
     pub fn all(client: &Client) -> Vec<Self> {
         let mut scenarios = Self::in_directory(&client.scenario_dir(), false);
         if client.worker().is_some() {
             scenarios.extend(Self::in_directory(&crate_dir().join("scenarios/shared"), true));
         }
-        scenarios.sort_by(|left, right| left.name.cmp(&right.name));
+        scenarios.sort_by_key(|scenario| (!scenario.is_program(), scenario.name.clone()));
         scenarios
+    }
+
+    /// Whether it runs programs from documents as they stand, which goes before everything else.
+    pub fn is_program(&self) -> bool {
+        self.name.starts_with("tutorial")
     }
 
     fn in_directory(directory: &Path, shared: bool) -> Vec<Self> {
@@ -183,6 +192,7 @@ impl Scenario {
         let outcome = match status.map(|status| status.code()) {
             Some(Some(0)) if last == "OK" => Outcome::Passed,
             Some(Some(SKIPPED)) => Outcome::Skipped(last.to_owned()),
+            Some(Some(ABSENT)) => Outcome::Absent(last.to_owned()),
             Some(_) => Outcome::Failed(tail(&text)),
             None => Outcome::Failed(format!("still running after {PATIENCE:?}\n{}", tail(&text))),
         };

@@ -108,6 +108,13 @@ impl Connection {
         self.send_bytes(&[&length.to_be_bytes()[..], payload].concat());
     }
 
+    /// Lets answers take another time than [`PATIENCE`].
+    pub fn be_patient(&self, patience: Duration) {
+        self.stream
+            .set_read_timeout(Some(patience))
+            .expect("a time that is not zero");
+    }
+
     /// Says that nothing more will be sent, and keeps the other direction open.
     pub fn finish_sending(&mut self) {
         drop(self.stream.shutdown(Shutdown::Write));

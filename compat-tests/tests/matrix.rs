@@ -1,8 +1,11 @@
 //! Every scenario with every client that it applies to, as one test each, with the harness' own words.
 //!
 //! `cargo test -p monedula-compat-tests --test matrix -- kafka-python-3 seek` runs those whose name has one of the words.
-//! `MONEDULA_COMPAT_JOBS` sets how many run at once (default 4); `target/compat-report.md` tells what came of them.
-//! **Invariants:** scenarios that run beside each other share one broker with quick groups; one that asks for a broker of its
+//! Clients that `clients.txt` marks with `all` run where a word names them or `MONEDULA_COMPAT=all` is set; the first lines say
+//! which are left. `MONEDULA_COMPAT_JOBS` sets how many scenarios run at once (default 4). `target/compat-report.md` and
+//! `.json` tell what came of them; what is committed of it, `docs/compatibility.md` and `.json`, must agree with a run without
+//! words, and is written anew with `MONEDULA_UPDATE_DOCS=1`. `MONEDULA_COMPAT_ADDRESS` names another broker to play against.
+//! **Invariants:** programs from documents go first; scenarios that run beside each other share one broker with quick groups; one that asks for a broker of its
 //! own gets a fresh one with Kafka's defaults (where an external broker is tested: the whole of it, one after the other).
 
 use std::collections::VecDeque;
@@ -16,6 +19,7 @@ use std::time::Instant;
 
 use compat_tests::broker::{Broker, external_address};
 use compat_tests::client::{Client, Unavailable, crate_dir};
+use compat_tests::compatibility::Compatibility;
 use compat_tests::matrix::{Outcome, Run, Scenario};
 use compat_tests::report;
 
@@ -23,9 +27,10 @@ type Test = (Client, Scenario);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
-    let mut tests: Vec<Test> = Vec::new();
-    let mut left_out = Vec::new();
-    for client in Client::all() {
+    let (mut tests, mut left_out) = (Vec::new(), Vec::new());
+    let (clients, unasked): (Vec<Client>, Vec<Client>) =
+        Client::all().into_iter().partition(|client| arguments.asks_for(client));
+    for client in clients {
         for scenario in Scenario::all(&client) {
             match scenario.applies_to(&client) {
                 Ok(()) => tests.push((client.clone(), scenario)),
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
             }
         }
     }
+    // What a newcomer would try first.
+    tests.sort_by_key(|(_, scenario): &Test| !scenario.is_program());
     let all = tests.len();
     tests.retain(|test| arguments.selects(&name(test)));
     if arguments.list {
@@ -40,16 +47,52 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     say(&format!("\nrunning {} tests", tests.len()));
+    if !unasked.is_empty() {
+        let names: Vec<String> = unasked.iter().map(Client::to_string).collect();
+        say(&format!("left to MONEDULA_COMPAT=all: {}", names.join(", ")));
+    }
     let started = Instant::now();
     let filtered_out = all - tests.len();
     let mut runs = run_all(tests);
     let position = |run: &Run| Client::all().iter().position(|client| *client == run.client);
     runs.sort_by_key(|run| (position(run), run.scenario.clone()));
+    let mut stale = false;
     if filtered_out == 0 {
-        write_report(&report::markdown(&runs, &left_out));
+        write_report("md", &report::markdown(&runs, &left_out));
+        write_report("json", &report::json(&runs, &left_out));
+        stale = documentation_is_stale(&runs, &left_out);
     }
     let failed = summarize(&runs, filtered_out, started);
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed || stale {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Compares the committed page with what the clients of this run have shown, or writes it anew.
+fn documentation_is_stale(runs: &[Run], left_out: &[(Client, String, String)]) -> bool {
+    if external_address().is_some() {
+        return false;
+    }
+    let docs = crate_dir().parent().expect("a crate of the workspace").join("docs");
+    let (data, page) = (docs.join("compatibility.json"), docs.join("compatibility.md"));
+    let committed = fs::read_to_string(&data).unwrap_or_default();
+    let before = Compatibility::from_data(&committed).unwrap_or_default();
+    let found = Compatibility::new(concat!("Monedula ", env!("CARGO_PKG_VERSION")), runs, left_out).without_trouble();
+    let now = before.updated(found);
+    if env::var_os("MONEDULA_UPDATE_DOCS").is_some() {
+        fs::write(&data, now.data()).expect("docs can be written");
+        fs::write(&page, now.page()).expect("docs can be written");
+    }
+    let current = |path, expected: &str| fs::read_to_string(path).is_ok_and(|text| text == expected);
+    let stale = !current(&data, &now.data()) || !current(&page, &now.page());
+    if stale {
+        say(
+            "docs/compatibility.md is stale: run MONEDULA_UPDATE_DOCS=1 cargo test -p monedula-compat-tests --test matrix",
+        );
+    }
+    stale
 }
 
 fn run_all(tests: Vec<Test>) -> Vec<Run> {
@@ -62,30 +105,24 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(4);
-    let mut clients: Vec<Client> = tests.iter().map(|(client, _)| client.clone()).collect();
-    clients.dedup();
-    let prepared: Vec<_> = clients.into_iter().map(|client| (client.prepare(), client)).collect();
-    let queue = Mutex::new(VecDeque::from(tests));
-    let runs = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some(test) = next(&queue) {
-                    let state = prepared
-                        .iter()
-                        .find(|(_, client)| *client == test.0)
-                        .expect("all were prepared");
-                    let run = match &state.0 {
-                        Ok(()) => run_one(&test, &shared, &exclusive),
-                        Err(why) => unavailable(&test, why),
-                    };
-                    announce(&run);
-                    lock(&runs).push(run);
-                }
-            });
-        }
+    let clients: Vec<Client> = Client::all()
+        .into_iter()
+        .filter(|client| tests.iter().any(|(tested, _)| tested == client))
+        .collect();
+    // Installing waits for registries and compilers of one thread each.
+    let prepared = side_by_side(jobs, clients, |client| (client.prepare(), client));
+    let mut runs = side_by_side(jobs, tests, |test| {
+        let state = prepared
+            .iter()
+            .find(|(_, client)| *client == test.0)
+            .expect("all were prepared");
+        let run = match &state.0 {
+            Ok(()) => run_one(&test, &shared, &exclusive),
+            Err(why) => unavailable(&test, why),
+        };
+        announce(&run);
+        run
     });
-    let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(last) = runs.last_mut()
         && blame_broker(last, &mut shared)
     {
@@ -94,8 +131,25 @@ fn run_all(tests: Vec<Test>) -> Vec<Run> {
     runs
 }
 
-/// Takes the next test and lets go of the queue, which a guard inside a `while let` would not.
-fn next(queue: &Mutex<VecDeque<Test>>) -> Option<Test> {
+/// Does the work with all items, so many at a time.
+fn side_by_side<T: Send, R: Send>(jobs: usize, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let queue = Mutex::new(VecDeque::from(items));
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(item) = next(&queue) {
+                    let result = work(item);
+                    lock(&results).push(result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the next item and lets go of the queue, which a guard inside a `while let` would not.
+fn next<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
     lock(queue).pop_front()
 }
 
@@ -155,10 +209,9 @@ fn summarize(runs: &[Run], filtered_out: usize, started: Instant) -> bool {
         .iter()
         .filter(|run| matches!(run.outcome, Outcome::Failed(_)))
         .collect();
-    let skipped = runs
-        .iter()
-        .filter(|run| matches!(run.outcome, Outcome::Skipped(_)))
-        .count();
+    let count = |wanted: fn(&Outcome) -> bool| runs.iter().filter(|run| wanted(&run.outcome)).count();
+    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    let absent = count(|outcome| matches!(outcome, Outcome::Absent(_)));
     if !failures.is_empty() {
         say("\nfailures:\n");
     }
@@ -168,10 +221,15 @@ fn summarize(runs: &[Run], filtered_out: usize, started: Instant) -> bool {
         }
     }
     let verdict = if failures.is_empty() { "ok" } else { "FAILED" };
+    if absent > 0 {
+        say(&format!(
+            "\n{absent} are not in their client library, and count as neither passed nor skipped"
+        ));
+    }
     say(&format!(
         "\ntest result: {verdict}. {} passed; {} failed; {skipped} ignored; 0 measured; {filtered_out} filtered out; \
          finished in {:.2}s\n",
-        runs.len() - failures.len() - skipped,
+        runs.len() - failures.len() - skipped - absent,
         failures.len(),
         started.elapsed().as_secs_f64(),
     ));
@@ -183,14 +241,15 @@ fn announce(run: &Run) {
         Outcome::Passed => "ok".to_owned(),
         Outcome::Failed(_) => "FAILED".to_owned(),
         Outcome::Skipped(why) => format!("ignored, {why}"),
+        Outcome::Absent(why) => format!("not in the library: {why}"),
     };
     say(&format!("test {} ... {outcome}", run_name(run)));
 }
 
-fn write_report(text: &str) {
+fn write_report(end: &str, text: &str) {
     let target = env::current_exe().expect("the path of this test");
     let target = target.ancestors().nth(3).unwrap_or_else(|| crate_dir());
-    let path = target.join("compat-report.md");
+    let path = target.join("compat-report").with_extension(end);
     match fs::write(&path, text) {
         Ok(()) => say(&format!("\nreport: {}", path.display())),
         Err(error) => say(&format!("\nno report: {}: {error}", path.display())),
@@ -246,6 +305,16 @@ impl Arguments {
             }
         }
         parsed
+    }
+
+    /// Whether a client is among those that run always, or is asked for.
+    fn asks_for(&self, client: &Client) -> bool {
+        let (all, name) = (
+            env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all"),
+            client.to_string(),
+        );
+        let named = |word: &String| name.contains(word.as_str()) || word.starts_with(&name);
+        !client.extended || all || self.words.iter().any(named)
     }
 
     fn selects(&self, name: &str) -> bool {

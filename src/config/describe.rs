@@ -165,7 +165,8 @@ fn topic_row(key: &ConfigKey, overrides: &BTreeMap<String, String>, broker: &Bro
 fn broker_row(key: &ConfigKey, broker: &BrokerConfig) -> DescribedConfig {
     let value = broker.settings.value(key).map(|value| value.to_string());
     let synonyms = synonyms_of(key.name, key.is_sensitive(), broker);
-    row(key, value, !key.can_change(), synonyms)
+    // What only this broker can change is told as Kafka tells it: programs compare.
+    row(key, value, !key.can_change() || key.live.is_some(), synonyms)
 }
 
 fn row(key: &ConfigKey, value: Option<String>, read_only: bool, synonyms: Vec<Synonym>) -> DescribedConfig {

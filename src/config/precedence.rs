@@ -1,16 +1,17 @@
 //! Which of several places decides a config, and what is told of the others.
 //!
 //! Invariant: [`candidates`] is the only place that knows the order: the resource's own value (a topic's, a group's),
-//! this broker's dynamic value, the dynamic default of all brokers, what was configured at the start, the default.
+//! this broker's dynamic value, the dynamic default of all brokers, what was configured at the start, the default. A
+//! config that can only be set while brokers run has no default that could stand among the others, as in Kafka.
 //! Within one place the names stand in the order in which they are given. Source: `DynamicBrokerConfig.updateCurrentConfig`
 //! and `ConfigHelper.configSynonyms` of Apache Kafka.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::config::dynamic;
 use crate::config::key::ConfigKey;
 use crate::config::settings::Settings;
+use crate::config::table;
 
 /// Where a value comes from. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub fn candidates<'a>(
         })
     });
     let defaults = names.iter().filter_map(|name| {
-        let value = dynamic::find(name).and_then(ConfigKey::default_value)?;
+        let value = table::find(name).and_then(ConfigKey::default_value)?;
         Some(Candidate {
             name,
             text: Cow::Owned(value.to_string()),

@@ -143,6 +143,8 @@ fn unmet(name: &str, setting: &Setting) -> Option<String> {
         "controller.quorum.voters" | "controller.quorum.bootstrap.servers" if text.contains(',') => {
             "this broker is a quorum of one and joins no other node"
         }
+        // in any order
+        "process.roles" if text.contains("broker") && text.contains("controller") => return None,
         "process.roles" => "this process is always broker and controller",
         "unclean.leader.election.enable" | "security.inter.broker.protocol" => "there is one node",
         "create.topic.policy.class.name" | "alter.config.policy.class.name" | "client.quota.callback.class" => {
@@ -228,6 +230,11 @@ mod tests {
             )
         );
         assert_eq!(remarks(&[("log.retention.hours", "24")]), []);
+        assert!(matches!(remarks(&[("process.roles", "broker")])[0], Remark::Warning(_)));
+        assert!(matches!(
+            remarks(&[("process.roles", "controller,broker")])[0],
+            Remark::Info(_)
+        ));
         assert_eq!(remarks(&[("controller.quorum.voters", "1@localhost:9093")]).len(), 1);
         assert!(matches!(
             remarks(&[("controller.quorum.voters", "1@a:9093")])[0],

@@ -80,7 +80,7 @@ async function serve(library) {
   for (;;) {
     try {
       const answer = await worker.obey(new Command(await nextLine()));
-      console.log(['ok', ...(answer ?? [])].join(' '));
+      console.log(['ok', ...(Array.isArray(answer) ? answer : [])].join(' '));
     } catch (error) {
       const said = String(error.message ?? error).replace(/\s+/g, ' ');
       if (error instanceof Unsupported) console.log('unsupported', said);

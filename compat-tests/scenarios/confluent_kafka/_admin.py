@@ -1,13 +1,19 @@
 """What the worker of confluent-kafka asks and changes."""
 import sys
+import time
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 from _serve import Unsupported, encoded, parted
 
 BROKER = {"bootstrap.servers": sys.argv[1]}
 PATIENCE_S = 30
+NOT_LED = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 DYNAMIC_TOPIC_CONFIG = 1  # a config's source
 
 
@@ -15,6 +21,18 @@ def result(futures):
     """Of a call for one thing, for which there is one future."""
     [future] = futures.values()
     return future.result(timeout=PATIENCE_S)
+
+
+def once_led(call):
+    """Calls until a topic that was just made has a leader which knows it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_LED or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 class Admin:
@@ -41,7 +59,8 @@ class Admin:
     def offset(self, topic, partition, wanted):
         partition = int(partition)
         if wanted in ("earliest", "latest"):
-            ends = self._lookup.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)
+            asked = TopicPartition(topic, partition)
+            ends = once_led(lambda: self._lookup.get_watermark_offsets(asked, timeout=PATIENCE_S))
             return [ends[wanted == "latest"]]
         asked = [TopicPartition(topic, partition, int(wanted))]
         [found] = self._lookup.offsets_for_times(asked, timeout=PATIENCE_S)

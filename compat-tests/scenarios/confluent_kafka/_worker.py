@@ -4,7 +4,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from _serve import SESSION_TIMEOUT_MS, decoded, described, headers, parted, serve
+from _serve import SESSION_TIMEOUT_MS, Unsupported, decoded, described, headers, parted, serve
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -32,7 +32,12 @@ def open_producer(id=None, transaction_timeout_ms=60000, idempotence=None, acks=
         settings["acks"] = acks
     if not id:
         settings |= {"message.timeout.ms": int(patience_ms), "topic.metadata.propagation.max.ms": int(patience_ms)}
-        return Producer(BROKER | settings)
+        try:
+            return Producer(BROKER | settings)
+        except KafkaException as error:
+            if "not available at build time" in str(error):
+                raise Unsupported(f"its library was built without {codec} here") from error
+            raise
     transactional = {"transactional.id": id, "transaction.timeout.ms": int(transaction_timeout_ms), "linger.ms": 2}
     producer = Producer(BROKER | transactional)
     producer.init_transactions(PATIENCE_S)

@@ -133,22 +133,35 @@ func (a asker) offset(topic string, partition int32, wanted string) (int64, erro
 	} else if wanted != "earliest" {
 		request = kafka.TimeOffsetOf(int(partition), time.UnixMilli(number(wanted)))
 	}
-	topics := map[string][]kafka.OffsetRequest{topic: {request}}
-	response, err := a.ListOffsets(always, &kafka.ListOffsetsRequest{Topics: topics})
+	found, err := a.listOffset(topic, request)
 	if err != nil {
 		return 0, err
 	}
-	found := response.Topics[topic][0]
 	switch wanted {
 	case "earliest":
-		return found.FirstOffset, found.Error
+		return found.FirstOffset, nil
 	case "latest":
-		return found.LastOffset, found.Error
+		return found.LastOffset, nil
 	}
 	for offset := range found.Offsets {
-		return offset, found.Error
+		return offset, nil
 	}
-	return -1, found.Error
+	return -1, nil
+}
+
+// listOffset tries again where a topic is so new that its leader does not know of it yet.
+func (a asker) listOffset(topic string, request kafka.OffsetRequest) (kafka.PartitionOffsets, error) {
+	wanted := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {request}}}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		response, err := a.ListOffsets(always, wanted)
+		if err != nil {
+			return kafka.PartitionOffsets{}, err
+		}
+		found := response.Topics[topic][0]
+		if code, is := found.Error.(kafka.Error); !is || !code.Temporary() || time.Now().After(deadline) {
+			return found, found.Error
+		}
+	}
 }
 
 func (asker) deleteRecords(string, int32, int64) (int64, error) {

@@ -24,7 +24,9 @@ def _transaction(consumer, producer, batches, target, stall):
         for record in records:
             producer.send(target, record.value + b"!", partition=record.partition)
         offsets = {partition: OffsetAndMetadata(batch[-1].offset + 1, "", -1) for partition, batch in batches.items()}
-        producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
+        # Versions before 3.0 know the group by its name alone.
+        group = consumer.group_metadata() if hasattr(consumer, "group_metadata") else consumer.config["group_id"]
+        producer.send_offsets_to_transaction(offsets, group)
         producer.flush()
         if stall.asked_to_abort([record.value.decode() for record in records]):
             producer.abort_transaction()

@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 from _admin import BOOTSTRAP, Admin
 
 KINDS = {
-    "fenced": ("ProducerFencedError",),
+    "fenced": ("ProducerFencedError", "InvalidProducerEpochError"),
     "too_large": ("MessageSizeTooLargeError",),
     "unknown_topic": ("UnknownTopicOrPartitionError", "Unrecognized partition"),
     "topic_exists": ("TopicAlreadyExistsError",),

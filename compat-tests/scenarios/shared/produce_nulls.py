@@ -1,5 +1,6 @@
 """Null and empty are different things, as keys and as values."""
 # except: kafka-go: its Reader shows empty keys and values as none
+# except: confluent-kafka-javascript: it writes empty keys and values as null, because Node's empty buffers have no address
 from _helpers import *
 
 worker = Worker()

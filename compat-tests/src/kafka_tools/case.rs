@@ -139,8 +139,7 @@ pub fn words(command: &str) -> Result<(Vec<String>, Option<String>), String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
-    let mut letters = command.char_indices();
-    while let Some((at, letter)) = letters.next() {
+    for (at, letter) in command.char_indices() {
         match quote {
             Some(open) if open == letter => quote = None,
             Some(_) => word.get_or_insert_default().push(letter),

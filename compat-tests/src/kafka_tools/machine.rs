@@ -24,7 +24,7 @@ type Waiting = Arc<Mutex<HashMap<u64, Sender<Ended>>>>;
 /// The JVM.
 #[derive(Debug)]
 pub struct Machine {
-    child: Child,
+    child: Mutex<Child>,
     requests: Mutex<ChildStdin>,
     waiting: Waiting,
     next: AtomicU64,
@@ -67,7 +67,7 @@ impl Machine {
             lock(&known).clear();
         });
         Self {
-            child,
+            child: Mutex::new(child),
             requests,
             waiting,
             next: AtomicU64::new(1),
@@ -89,9 +89,12 @@ impl Machine {
     }
 
     fn send(&self, request: &Value) {
-        let mut requests = lock_input(&self.requests);
-        writeln!(requests, "{request}").expect("the JVM of the tools runs");
-        requests.flush().expect("the JVM of the tools runs");
+        let mut requests = lock(&self.requests);
+        let sent = writeln!(requests, "{request}").and_then(|()| requests.flush());
+        if let Err(error) = sent {
+            let ended = lock(&self.child).wait();
+            panic!("the JVM of the tools does not take requests: {error}; it ended: {ended:?}");
+        }
     }
 }
 
@@ -107,15 +110,12 @@ impl Running {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let mut child = lock(&self.child);
+        drop(child.kill());
+        drop(child.wait());
     }
 }
 
-fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<u64, Sender<Ended>>> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lock_input(requests: &Mutex<ChildStdin>) -> MutexGuard<'_, ChildStdin> {
-    requests.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

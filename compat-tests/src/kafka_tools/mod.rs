@@ -76,6 +76,7 @@ const WITHOUT_BOOTSTRAP: &[&str] = &[
     "connect-distributed",
     "kafka-dump-log",
     "kafka-replica-verification",
+    "transactional-message-copier",
     "word-count",
 ];
 /// Tools whose address stands behind the name of the action.

@@ -1,6 +1,6 @@
 //! Compares lines that were printed with lines that are expected.
 //!
-//! Runs of blanks count as one, empty lines as none. In an expected line stand `<n>` for a number, `<id>` for an id as Kafka
+//! Runs of blanks count as one; empty lines, stack traces and an advertisement are left out. In an expected line stand `<n>` for a number, `<id>` for an id as Kafka
 //! writes 16 bytes, `<uuid>` for one in hexadecimal digits, `<*>` for anything; a line `<...>` stands for any lines.
 //! `<name=n>` and its like keep what was met under a name. **Invariant:** everything else is met by itself alone.
 
@@ -9,17 +9,24 @@ use std::collections::BTreeMap;
 /// What was kept, by name.
 pub type Kept = BTreeMap<String, String>;
 
-/// What the console consumer says on each start of a classic member, and what nobody wants to read a hundred times.
+/// What the console consumer says at each start of a classic member.
 const ADVERTISEMENT: &str = "The consumer rebalance protocol (KIP-848) is production-ready!";
+
+/// What is left out of what was printed: empty lines, that advertisement, and where in Java an error came from.
+pub fn told(printed: &[String]) -> Vec<String> {
+    let lines = printed.iter().map(|line| squeeze(line));
+    let trace = |line: &str| {
+        (line.starts_with("at ") && line.ends_with(')')) || line.starts_with("... ") && line.ends_with(" more")
+    };
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with(ADVERTISEMENT) && !trace(line))
+        .collect()
+}
 
 /// Whether the lines fit; what is kept then.
 pub fn matches(expected: &[String], printed: &[String]) -> Option<Kept> {
     let expected: Vec<String> = expected.iter().map(|line| squeeze(line)).collect();
-    let printed: Vec<String> = printed
-        .iter()
-        .map(|line| squeeze(line))
-        .filter(|line| !line.is_empty() && !line.starts_with(ADVERTISEMENT))
-        .collect();
+    let printed = told(printed);
     let mut kept = Kept::new();
     lines_match(&expected, &printed, &mut kept).then_some(kept)
 }
@@ -103,6 +110,7 @@ mod tests {
     #[test]
     fn blanks_and_empty_lines_do_not_count() {
         assert!(fit("a b\nc", " a \t b \n\nc\n").is_some());
+        assert!(fit("a\nb", "a\n\tat java.lang.X(X.java:1)\n\t... 5 more\nb").is_some());
         assert!(fit("a b", "ab").is_none());
         assert!(fit("a\nb", "a").is_none());
         assert!(fit("a", "a\nb").is_none());

@@ -25,20 +25,21 @@ use super::case::{Case, Manner, Step, words};
 use super::http;
 use super::install::Jars;
 use super::machine::{Machine, Running};
-use super::pattern::{matches, squeeze};
+use super::pattern::{matches, told};
 use super::process::{Ended, Process};
 use crate::batch::Batch;
 use crate::broker::{Broker, QUICK, Special, free_port};
 use crate::client::crate_dir;
-use crate::requests::{init_producer, produce};
+use crate::requests::{init_producer, produce_request};
+use crate::transactions::{PRODUCE_ADDED, transactional_id};
 
 /// How long one command may take, and how long one is run again until it prints what it shall.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// The same for who records what is printed and expects nothing yet.
 const RECORDING: Duration = Duration::from_secs(6);
 /// The variables that every case has.
 const FIXED: [&str; 5] = ["ADDRESS", "DATA", "DIR", "JARS", "PORT"];
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What runs in the background.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ pub fn play(case: &Case, machine: &Machine, by_kafka: bool) -> (Vec<String>, Str
             faults.push(format!("line {}: {}\n{fault}", step.line, step.command));
             printed
         });
-        transcript.push_str(&player.told(step, &printed));
+        transcript.push_str(&player.shown(step, &printed));
     }
     faults.extend(player.complaints());
     (faults, transcript)
@@ -79,7 +80,8 @@ pub fn play(case: &Case, machine: &Machine, by_kafka: bool) -> (Vec<String>, Str
 impl<'a> Player<'a> {
     fn new(case: &'a Case, machine: &'a Machine, by_kafka: bool) -> Self {
         let kafka = Special {
-            program: crate_dir().join("kafka_tools/apache_kafka.sh"),
+            program: env::var("TOOLS_PROXY")
+                .map_or_else(|_| crate_dir().join("kafka_tools/apache_kafka.sh"), PathBuf::from),
             variable: ("KAFKA_JARS".to_owned(), Jars::Tools.jars().display().to_string()),
         };
         let settings = QUICK.iter().copied().chain(case.settings.iter().map(String::as_str));
@@ -109,7 +111,7 @@ impl<'a> Player<'a> {
     }
 
     /// A step as it went, as a case tells it.
-    fn told(&self, step: &Step, printed: &[String]) -> String {
+    fn shown(&self, step: &Step, printed: &[String]) -> String {
         let sign = match &step.manner {
             Manner::Once => "$ ".to_owned(),
             Manner::Until => "~ ".to_owned(),
@@ -119,12 +121,12 @@ impl<'a> Player<'a> {
         for line in &step.input {
             text.push_str(&format!("< {line}\n"));
         }
-        for line in printed {
+        for line in told(printed) {
             let name = |line: String, (name, value): (&String, &String)| match FIXED.contains(&name.as_str()) {
                 true => line.replace(value, &format!("${name}")),
                 false => line,
             };
-            text.push_str(&self.variables.iter().fold(squeeze(line), name));
+            text.push_str(&self.variables.iter().fold(line, name));
             text.push('\n');
         }
         text + "\n"
@@ -173,12 +175,8 @@ impl<'a> Player<'a> {
                 return Ok(printed);
             }
             if step.manner == Manner::Once || Instant::now() >= deadline {
-                let shown: Vec<String> = printed.iter().map(|line| squeeze(line)).collect();
-                let why = format!(
-                    "expected:\n  {}\nprinted:\n  {}",
-                    expected.join("\n  "),
-                    shown.join("\n  ")
-                );
+                let shown = told(&printed).join("\n  ");
+                let why = format!("expected:\n  {}\nprinted:\n  {shown}", expected.join("\n  "));
                 return Err((why, printed));
             }
             thread::sleep(PAUSE);
@@ -223,11 +221,9 @@ impl<'a> Player<'a> {
             ["sh", script] => output_of(&mut self.shell(script)),
             ["broker", "stop"] => {
                 let status = self.broker.stop();
-                Ok(text(if status.success() {
-                    String::new()
-                } else {
-                    status.to_string()
-                }))
+                // A JVM tells the signal in its status, also when all went well.
+                let well = status.success() || self.by_kafka && status.code() == Some(143);
+                Ok(text(if well { String::new() } else { status.to_string() }))
             }
             ["broker", "start"] => {
                 self.broker.restart();
@@ -243,10 +239,11 @@ impl<'a> Player<'a> {
                 Ok(text(String::new()))
             }
             ["http", method, url] => {
-                let (status, body) = http::request(method, url, input)?;
+                // A server that does not listen yet is an answer too: a step may wait for it.
+                let (status, output) = http::request(method, url, input).unwrap_or_else(|why| (1, why));
                 // As a status of success counts what HTTP calls one.
                 let status = if (200..300).contains(&status) { 0 } else { status };
-                Ok(Ended { status, output: body })
+                Ok(Ended { status, output })
             }
             _ => {
                 let owned: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
@@ -303,8 +300,12 @@ impl<'a> Player<'a> {
         let (id, epoch) = init_producer(&mut connection);
         let batch = Batch::of(&["lost"]).from_producer(id, epoch, 0).in_transaction();
         let earlier = batch.base_timestamp - TWO_HOURS_MS;
-        let answer = produce(&mut connection, topic, partition, batch.at(earlier).encode());
-        assert_eq!(answer.error_code, 0, "{answer:?}");
+        let request = produce_request(topic, partition, batch.at(earlier).encode(), -1);
+        let request = request.with_transactional_id(Some(transactional_id("forgotten")));
+        // Later versions would tell the coordinator.
+        let answer = connection.call(PRODUCE_ADDED, &request);
+        let code = answer.responses[0].partition_responses[0].error_code;
+        assert_eq!(code, 0, "{answer:?}");
     }
 
     fn shell(&self, script: &str) -> Command {

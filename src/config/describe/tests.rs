@@ -131,6 +131,10 @@ fn a_broker_shows_all_of_its_configs() {
         ]
     );
     assert!(find(&rows, "listeners").read_only, "unlike in Kafka");
+    assert!(
+        find(&rows, "advertised.listeners").read_only,
+        "as in Kafka, though it can be changed"
+    );
     assert_eq!(find(&rows, "broker.id").value.as_deref(), Some("7"));
     assert_eq!(
         find(&rows, "unstable.api.versions.enable").value.as_deref(),
@@ -219,6 +223,9 @@ fn all_brokers_have_what_was_set_for_them_only() {
         Some("7")
     );
     assert!(find(&own, "num.partitions").read_only);
+    // What can only be set while brokers run has no default among its synonyms.
+    let rate = "leader.replication.throttled.rate";
+    assert_eq!(synonyms(find(&own, rate)), [(rate, Some("7"), 3)]);
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::BytesMut;
-use kafka_protocol::protocol::Encodable;
+use protocol::encode::encode_response;
 use uuid::Uuid;
 
 use super::*;
@@ -93,9 +92,7 @@ fn ask(config: &BrokerConfig, resources: &[DescribeConfigsResource]) -> Vec<Desc
     for version in 0..=4 {
         let results = describer(version).describe_all(resources.to_vec());
         let response = DescribeConfigsResponse::default().with_results(results);
-        response
-            .encode(&mut BytesMut::new(), version)
-            .expect("only fields that the version has are set");
+        encode_response(32, version, 1, &response).expect("only fields that the version has are set");
     }
     describer(4).describe_all(resources.to_vec())
 }

@@ -46,7 +46,7 @@ where
     let partition = client.partition_client("visits", 0, UnknownTopicHandling::Retry).await?;
     let sent: Vec<Record> = (0..10).map(record).collect();
     let offsets = partition.produce(sent.clone(), Compression::NoCompression).await?;
-    assert_eq!(offsets.offsets, (0..10).collect::<Vec<i64>>());
+    assert_eq!(offsets, (0..10).collect::<Vec<i64>>());
     let (fetched, high_watermark) = partition.fetch_records(0, 1..1_000_000, 5_000).await?;
     assert_eq!(high_watermark, 10);
     let found: Vec<Record> = fetched.into_iter().map(|fetched| fetched.record).collect();
