@@ -194,7 +194,7 @@ def verdict(name: str, state: str, ended: Ended) -> tuple[str, str]:
         why = re.search(rf"\[{name}\b.*SKIPPING TEST: (.*)", text)
         return "skipped", why[1] if why else "by its own conditions"
     # The first complaint is the cause, later ones follow from it.
-    told = re.search(r"### (Test [^\n]*)\n([^\n]*)", text)
+    told = re.search(r"### (Test [^\n]*)\n(?:### )?([^\n]*)", text)
     late = "" if ended.code is not None else "it did not end; "
     return "failed", (late + (" ".join(told.groups()) if told else ended.last_line()))[:300]
 
