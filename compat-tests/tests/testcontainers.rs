@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use compat_tests::arguments::Arguments;
 use compat_tests::container_modules::{MODULES, Module};
 use compat_tests::image::{self, Container};
 use compat_tests::installer;
@@ -39,15 +40,15 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let arguments = Arguments::from_command_line();
+    let is_wanted = |name: &str| arguments.selects(name);
     let modules = MODULES
         .iter()
         .flat_map(|module| module.variants.iter().map(move |variant| (module, *variant)));
     let names = IMAGE_TESTS.iter().map(|(name, _)| (*name).to_owned());
     let all = names.chain(modules.clone().map(|(module, variant)| module_test(module, variant)));
     let wanted: Vec<String> = all.filter(|name| is_wanted(name)).collect();
-    if env::args().any(|argument| argument == "--list") {
+    if arguments.list {
         wanted.iter().for_each(|name| say(&format!("{name}: test")));
         return ExitCode::SUCCESS;
     }
