@@ -4,6 +4,11 @@
 
 use std::env;
 
+/// Whether the whole suite is asked for, with all that takes long.
+pub fn everything() -> bool {
+    env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all")
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
@@ -34,6 +39,11 @@ impl Arguments {
             }
         }
         parsed
+    }
+
+    /// Whether they name no test.
+    pub fn name_nothing(&self) -> bool {
+        self.words.is_empty()
     }
 
     /// Whether a test of this name is wanted.

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use compat_tests::arguments::Arguments;
+use compat_tests::arguments::{self, Arguments};
 use compat_tests::broker::external_address;
 use compat_tests::client::crate_dir;
 use compat_tests::kafka_tools::case::Case;
@@ -80,7 +80,7 @@ fn cases() -> Vec<Case> {
 
 fn run_all(cases: Vec<Case>) -> Vec<(String, Outcome)> {
     let by_kafka = env::var("MONEDULA_COMPAT_KAFKA").is_ok();
-    let everything = env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all");
+    let everything = arguments::everything();
     let asked_for_one = cases.len() == 1;
     let (wanted, left): (Vec<Case>, Vec<Case>) = cases
         .into_iter()

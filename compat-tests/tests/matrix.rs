@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use compat_tests::arguments;
 use compat_tests::broker::{Broker, external_address};
 use compat_tests::client::{Client, Unavailable, crate_dir};
 use compat_tests::compatibility::Compatibility;
@@ -309,10 +310,7 @@ impl Arguments {
 
     /// Whether a client is among those that run always, or is asked for.
     fn asks_for(&self, client: &Client) -> bool {
-        let (all, name) = (
-            env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all"),
-            client.to_string(),
-        );
+        let (all, name) = (arguments::everything(), client.to_string());
         let named = |word: &String| name.contains(word.as_str()) || word.starts_with(&name);
         !client.extended || all || self.words.iter().any(named)
     }

@@ -13,6 +13,7 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use compat_tests::arguments;
 use compat_tests::broker::Special;
 use compat_tests::checker::Kind;
 use compat_tests::client::crate_dir;
@@ -71,7 +72,7 @@ fn a_forgotten_fence_is_found() {
 /// Plays rounds until the fault shows as one of `kinds`.
 fn find(fault: &str, kinds: &[Kind]) {
     static ALONE: Mutex<()> = Mutex::new(());
-    if !env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all") {
+    if !arguments::everything() {
         return say(&format!("{fault}: left to MONEDULA_COMPAT=all"));
     }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

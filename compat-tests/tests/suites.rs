@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use compat_tests::arguments;
 use compat_tests::broker::{Broker, external_address, free_port};
 use compat_tests::client::crate_dir;
 use compat_tests::suites::report::{self, Outcome, Run};
@@ -30,7 +31,7 @@ const CANNOT_RUN: i32 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
-    let all = env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all");
+    let all = arguments::everything();
     let selected: Vec<&Suite> = Suite::all()
         .iter()
         .filter(|suite| arguments.selects(suite.name))

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use compat_tests::arguments::Arguments;
+use compat_tests::arguments::{self, Arguments};
 use compat_tests::container_modules::{MODULES, Module};
 use compat_tests::image::{self, Container};
 use compat_tests::installer;
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let started = Instant::now();
-    if words.is_empty() && !env::var("MONEDULA_COMPAT").is_ok_and(|value| value == "all") {
+    if arguments.name_nothing() && !arguments::everything() {
         say("\nrunning 0 tests\nleft to MONEDULA_COMPAT=all: the container image, which takes a build of its own");
         return summarize(&[], started);
     }
