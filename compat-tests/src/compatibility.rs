@@ -141,7 +141,7 @@ impl Compatibility {
         let mut text = format!(
             "# Compatibility\n\nClient libraries of many languages, by version, and what each has shown with {}. Written from\n\
              [compatibility.json](compatibility.json) by\n`MONEDULA_COMPAT=all MONEDULA_UPDATE_DOCS=1 cargo test -p \
-             monedula-compat-tests --test matrix`; every run of the matrix fails\nwhere what it finds differs from what is \
+             monedula-compat-tests --test matrix`; every run of the matrix says\nwhere what it finds differs from what is \
              here. What is not in a library has its reason below and counts as no pass. The\nsame command with \
              `MONEDULA_COMPAT_ADDRESS=host:port` plays everything against another broker; Apache Kafka is the control:\nwhat \
              fails there too is left out, with its reason.\n\n",
