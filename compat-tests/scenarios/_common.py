@@ -102,6 +102,10 @@ class Program:
                 return line
         raise AssertionError("the wanted line did not come; printed: " + "\n".join(self.lines[-20:]))
 
+    def has_line(self):
+        """Whether `wait_for` has a line to look at without waiting."""
+        return not self._unread.empty()
+
     def wait(self):
         """Waits for the end, which must be a success."""
         status = self.process.wait(timeout=PATIENCE_S)

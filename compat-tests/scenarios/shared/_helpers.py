@@ -11,6 +11,7 @@ import subprocess
 import time
 
 END = "end"
+POLL_MS = 200  # how long a member polls at a time
 HUNG_S = 8  # without any progress: then somebody ends the process and starts another
 Record = collections.namedtuple("Record", "partition offset timestamp key value headers")
 
@@ -162,10 +163,13 @@ class Member:
         self.worker, self.values, self.partitions = Worker(), [], []
         self.worker.ask("member", "member", group, topic, *words(options))
 
-    def poll(self, count=100, ms=200):
+    def poll(self, count=100, ms=POLL_MS):
         """Lets the library work and takes what there is; returns the member itself."""
-        self.worker.tell("poll", "member", count, ms)
+        self.start_poll(count, ms)
         return self.polled()
+
+    def start_poll(self, count=100, ms=POLL_MS):
+        self.worker.tell("poll", "member", count, ms)
 
     def polled(self):
         for values in by_partition(self.worker.answer()).values():
@@ -178,10 +182,26 @@ class Member:
 
 
 def poll_all(members):
-    """At the same time: there are libraries whose poll takes as long as a rebalance, which waits for all members."""
-    for member in members:
-        member.worker.tell("poll", "member", 100, 200)
-    return [member.polled() for member in members]
+    """At the same time, and those that have answered again while another has not: there are libraries whose poll takes as long
+    as a rebalance, which waits until each member has heard of it and polls."""
+    begun, answered = {}, set()
+
+    def begin(members):
+        for member in members:
+            member.start_poll()
+            begun[member] = time.monotonic()
+
+    def all_answered():
+        for member in [member for member in begun if member.worker.program.has_line()]:
+            del begun[member]
+            answered.add(member.polled())
+        if begun and time.monotonic() - min(begun.values()) > 5 * POLL_MS / 1000:
+            begin([member for member in members if member not in begun])
+        return not begun and len(answered) == len(members)
+
+    begin(members)
+    until(all_answered, "all polls answered", pause_s=0.01)
+    return members
 
 
 def share(members, partitions):
