@@ -41,6 +41,11 @@ impl Arguments {
         parsed
     }
 
+    /// The words that choose tests.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
+    }
+
     /// Whether they name no test.
     pub fn name_nothing(&self) -> bool {
         self.words.is_empty()

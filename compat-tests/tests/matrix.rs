@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use compat_tests::arguments;
+use compat_tests::arguments::{Arguments, everything};
 use compat_tests::broker::{Broker, external_address};
 use compat_tests::client::{Client, Unavailable, crate_dir};
 use compat_tests::compatibility::Compatibility;
@@ -29,8 +29,9 @@ type Test = (Client, Scenario);
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
     let (mut tests, mut left_out) = (Vec::new(), Vec::new());
-    let (clients, unasked): (Vec<Client>, Vec<Client>) =
-        Client::all().into_iter().partition(|client| arguments.asks_for(client));
+    let (clients, unasked): (Vec<Client>, Vec<Client>) = Client::all()
+        .into_iter()
+        .partition(|client| is_asked_for(client, &arguments));
     for client in clients {
         for scenario in Scenario::all(&client) {
             match scenario.applies_to(&client) {
@@ -69,6 +70,13 @@ fn main() -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Whether a client is among those that run always, or is asked for.
+fn is_asked_for(client: &Client, arguments: &Arguments) -> bool {
+    let name = client.to_string();
+    let named = |word: &str| name.contains(word) || word.starts_with(&name);
+    !client.extended || everything() || arguments.words().any(named)
 }
 
 /// Compares the committed page with what the clients of this run have shown, or writes it anew.
@@ -274,57 +282,4 @@ fn say(line: &str) {
     let mut out = io::stdout().lock();
     drop(writeln!(out, "{line}"));
     drop(out.flush());
-}
-
-/// The part of libtest's command line that people and CI use.
-struct Arguments {
-    list: bool,
-    exact: bool,
-    ignored: bool,
-    words: Vec<String>,
-    skip: Vec<String>,
-}
-
-impl Arguments {
-    fn from_command_line() -> Self {
-        let mut parsed = Self {
-            list: false,
-            exact: false,
-            ignored: false,
-            words: Vec::new(),
-            skip: Vec::new(),
-        };
-        let mut arguments = env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--list" => parsed.list = true,
-                "--exact" => parsed.exact = true,
-                "--ignored" => parsed.ignored = true,
-                "--skip" => parsed.skip.extend(arguments.next()),
-                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => drop(arguments.next()),
-                option if option.starts_with('-') => {}
-                word => parsed.words.push(word.to_owned()),
-            }
-        }
-        parsed
-    }
-
-    /// Whether a client is among those that run always, or is asked for.
-    fn asks_for(&self, client: &Client) -> bool {
-        let (all, name) = (arguments::everything(), client.to_string());
-        let named = |word: &String| name.contains(word.as_str()) || word.starts_with(&name);
-        !client.extended || all || self.words.iter().any(named)
-    }
-
-    fn selects(&self, name: &str) -> bool {
-        let fits = |word: &String| {
-            if self.exact {
-                name == word
-            } else {
-                name.contains(word.as_str())
-            }
-        };
-        let wanted = self.words.is_empty() || self.words.iter().any(fits);
-        wanted && !self.skip.iter().any(fits) && !self.ignored
-    }
 }
