@@ -6,10 +6,13 @@
 //! `MONEDULA_DIFFERENTIAL=PART` runs only cases whose names contain it (and `fixture`).
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use compat_tests::broker::Broker;
 use compat_tests::differential::differences::{Known, between};
+use compat_tests::differential::run::Asking;
 use compat_tests::differential::{recorded, run, schema, script};
 
 /// What Monedula is set to as well.
@@ -35,6 +38,9 @@ fn chosen() -> Vec<script::Case> {
     cases
 }
 
+/// What cannot succeed: it would take away the only broker.
+const NEVER_ANSWERED: &[&str] = &["UnregisterBroker 0"];
+
 /// Each version of each API must have been answered without an error at least once, so that its fields were seen.
 #[test]
 fn every_version_of_every_api_was_answered() {
@@ -50,8 +56,9 @@ fn every_version_of_every_api_was_answered() {
             let seen = recorded
                 .iter()
                 .any(|(variant, answers)| variant.version == version && run::succeeded(answers));
-            if !seen {
-                missing.push(format!("{} {version}", message.api));
+            let name = format!("{} {version}", message.api);
+            if !seen && !NEVER_ANSWERED.contains(&name.as_str()) {
+                missing.push(name);
             }
         }
     }
@@ -62,17 +69,35 @@ fn every_version_of_every_api_was_answered() {
     );
 }
 
+/// Takes down the answers of the chosen cases; the others stay as they are.
+fn record(address: SocketAddr, chosen: &[script::Case]) {
+    let asking = Asking {
+        address,
+        settles_in: Duration::from_millis(300),
+    };
+    let mut answers = recorded::read(&directory("recorded"));
+    answers.extend(run::all(asking, chosen));
+    recorded::write(
+        &directory("recorded"),
+        &script::read(&directory("differential")),
+        &answers,
+    );
+}
+
 #[test]
 fn answers_are_those_of_apache_kafka() {
     let cases = chosen();
     if let Ok(address) = env::var("MONEDULA_RECORD") {
-        let answers = run::all(address.parse().expect("HOST:PORT"), &cases);
-        recorded::write(&directory("recorded"), &cases, &answers);
+        record(address.parse().expect("HOST:PORT"), &cases);
         return;
     }
     let settings = settings();
     let broker = Broker::start(&settings.iter().map(String::as_str).collect::<Vec<_>>());
-    let ours = run::all(broker.address(), &cases);
+    let asking = Asking {
+        address: broker.address(),
+        settles_in: Duration::ZERO,
+    };
+    let ours = run::all(asking, &cases);
     let mut kafka = recorded::read(&directory("recorded"));
     kafka.retain(|name, _| cases.iter().any(|case| case.name == *name));
     let known = Known::read(&directory("differential/differences.txt"));

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
-use protocol::record::{BatchHeader, Recompression, ValidatedBatch};
+use protocol::record::{BatchError, BatchHeader, Recompression, ValidatedBatch};
 use protocol::types::{Now, Offset};
 use protocol::wire::produce::{ProducePartition, ProduceRequest, ProduceTopic};
 
@@ -293,6 +293,29 @@ fn check(
     if topic.internal && *cx.client_id != *ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
+    let batch =
+        check_batch(cx, partition, data, now, unpacked_bytes_left).map_err(|error| refusal(error, partition))?;
+    Ok((Arc::clone(partition), batch))
+}
+
+fn refusal(error: BatchError, partition: &Partition) -> Refusal {
+    use BatchError::{Incomplete, UnsupportedCompression, UnsupportedMagic};
+    // Kafka sees these before it looks at the log (`ProduceRequest.validateRecords`).
+    let before_the_log = matches!(
+        error,
+        Incomplete { .. } | UnsupportedMagic { .. } | UnsupportedCompression { .. }
+    );
+    let refusal = Refusal::from(error);
+    if before_the_log { refusal } else { refusal.of(partition) }
+}
+
+fn check_batch(
+    cx: &RequestContext,
+    partition: &Partition,
+    data: &ProducePartition,
+    now: Now,
+    unpacked_bytes_left: &mut usize,
+) -> Result<ValidatedBatch, BatchError> {
     let settings = partition.settings();
     let mut limits = settings.produce_limits(now, cx.api_version >= 7);
     let records = data.records.clone().unwrap_or_default();
@@ -302,11 +325,10 @@ fn check(
     // what is unpacked anyway is looked at
     limits.full_validation |= recompression.is_some();
     let batch = ValidatedBatch::for_produce_within(records, &limits, unpacked_bytes_left)?;
-    let batch = match recompression {
-        Some(target) => batch.recompressed(target, limits.max_message_bytes, limits.max_decompressed_bytes)?,
-        None => batch,
-    };
-    Ok((Arc::clone(partition), batch))
+    match recompression {
+        Some(target) => batch.recompressed(target, limits.max_message_bytes, limits.max_decompressed_bytes),
+        None => Ok(batch),
+    }
 }
 
 /// Whether the topic's codec is another than that of the batch; what is no batch is refused elsewhere.

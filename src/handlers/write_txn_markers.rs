@@ -4,7 +4,8 @@
 //! `kafka-transactions abort`, which ends what no coordinator will. Answered when the markers are committed. Markers of
 //! one producer are answered together; of a partition that it names twice the last code counts, as in Kafka. A partition
 //! that is not here, or whose log is offline, is UNKNOWN_TOPIC_OR_PARTITION (3), for which who writes markers looks for its
-//! leader again. Version 2 tells how the transaction was run (KIP-1228). Source: `KafkaApis.handleWriteTxnMarkersRequest`.
+//! leader again. Version 2 tells how the transaction was run (KIP-1228). Markers of a negative
+//! producer id or version are INVALID_REQUEST (42). Source: `KafkaApis.handleWriteTxnMarkersRequest`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,8 +37,10 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: WriteTxnMarkersRequest) 
         let mut under_way = Vec::new();
         for place in places(&request) {
             let (marker, topic, partition) = place;
-            let written = is_online(&context, &topic, partition)
-                .then(|| context.services.markers.write(marker, &topic, partition));
+            let written = match refuse(&context, &marker, &topic, partition) {
+                Some(code) => Err(code),
+                None => Ok(context.services.markers.write(marker, &topic, partition)),
+            };
             under_way.push((marker.producer_id, topic, partition, written));
             if under_way.len() == AT_ONCE {
                 settle(&mut results, &mut under_way).await;
@@ -48,24 +51,28 @@ pub(super) fn handle(cx: &Arc<RequestContext>, request: WriteTxnMarkersRequest) 
     })
 }
 
-/// Notes the codes of what is under way; nothing is where there was no partition to write into.
-async fn settle<F: Future<Output = ErrorCode>>(
-    results: &mut Results,
-    under_way: &mut Vec<(ProducerId, Arc<str>, PartitionIndex, Option<F>)>,
-) {
+/// A marker on its way, or why it is not.
+type UnderWay<F> = (ProducerId, Arc<str>, PartitionIndex, Result<F, ErrorCode>);
+
+/// Notes the codes of what is under way, and of what was refused.
+async fn settle<F: Future<Output = ErrorCode>>(results: &mut Results, under_way: &mut Vec<UnderWay<F>>) {
     for (producer_id, topic, partition, written) in under_way.drain(..) {
         let code = match written {
-            Some(written) => written.await,
-            None => ErrorCode::UnknownTopicOrPartition,
+            Ok(written) => written.await,
+            Err(code) => code,
         };
         let topics = results.entry(producer_id).or_default();
         topics.entry(topic).or_default().insert(partition, code);
     }
 }
 
-fn is_online(cx: &RequestContext, topic: &str, partition: PartitionIndex) -> bool {
+/// Why a marker cannot be written there. One of nobody would end nothing and stay in the log.
+fn refuse(cx: &RequestContext, marker: &Marker, topic: &str, partition: PartitionIndex) -> Option<ErrorCode> {
     let hosted = cx.services.partitions.partition(topic, partition);
-    hosted.is_some_and(|hosted| hosted.is_online())
+    if !hosted.is_some_and(|hosted| hosted.is_online()) {
+        return Some(ErrorCode::UnknownTopicOrPartition);
+    }
+    (marker.producer_id < 0 || marker.transaction_version < 0).then_some(ErrorCode::InvalidRequest)
 }
 
 /// Every marker with every partition that it goes to, in order.
@@ -172,7 +179,9 @@ mod tests {
         let mut under_way: Vec<_> = places(&request)
             .zip([Some(0), Some(6), None, Some(47), Some(52)])
             .map(|((marker, topic, partition), code)| {
-                let written = code.map(|code| std::future::ready(ErrorCode::from_code(code).expect("a code")));
+                let written = code
+                    .map(|code| std::future::ready(ErrorCode::from_code(code).expect("a code")))
+                    .ok_or(ErrorCode::UnknownTopicOrPartition);
                 (marker.producer_id, topic, partition, written)
             })
             .collect();

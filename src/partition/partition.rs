@@ -63,6 +63,8 @@ pub struct Leadership<'a> {
     pub node_id: BrokerId,
     /// The epoch in which it leads.
     pub leader_epoch: LeaderEpoch,
+    /// All that have it, in sync or not.
+    pub replicas: &'a [BrokerId],
     /// The in-sync set.
     pub isr: &'a [BrokerId],
 }
@@ -89,6 +91,7 @@ impl Partition {
             leadership.node_id,
             leadership.leader_epoch,
             leadership.isr,
+            leadership.replicas.len(),
             settings.min_insync_replicas,
             watermarks.high_watermark,
         );
@@ -203,7 +206,7 @@ impl Partition {
         Ok(log.producers().entries().cloned().collect())
     }
 
-    /// Compares the epoch that a client believes in with ours (KIP-320): -1 asks for no check.
+    /// Compares the epoch that a client believes in with ours (KIP-320): -1 asks for no check, in a fetch any negative one.
     ///
     /// # Errors
     /// `FencedLeaderEpoch` when the client is behind, `UnknownLeaderEpoch` when it is ahead.
@@ -244,6 +247,7 @@ impl Partition {
             leadership.node_id,
             leadership.leader_epoch,
             leadership.isr,
+            leadership.replicas.len(),
             settings.min_insync_replicas,
             watermarks.high_watermark,
         );

@@ -1,8 +1,9 @@
 //! Leader side of one partition: who is in sync, how far each replica is, and so where the high watermark stands.
 //!
 //! Invariants: the high watermark never falls within a leader epoch; it never passes the slowest in-sync replica nor
-//! this leader's own log end; it rests while the in-sync set is smaller than `min.insync.replicas` (KIP-966).
-//! Pure: no clock, no I/O. Source: Kafka's `Partition.maybeIncrementLeaderHW`.
+//! this leader's own log end; it rests while the in-sync set is smaller than `min.insync.replicas` (KIP-966), of which
+//! no more are asked for than the partition has replicas. Pure: no clock, no I/O. Source: Kafka's
+//! `Partition.maybeIncrementLeaderHW` and `effectiveMinIsr`.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub struct LeaderState {
     leader_epoch: LeaderEpoch,
     /// Log end offset of each in-sync replica that counts for the high watermark (this leader's own among them).
     in_sync: BTreeMap<BrokerId, Offset>,
+    /// How many replicas there are, in sync or not.
+    replicas: usize,
     min_insync_replicas: usize,
     high_watermark: Offset,
 }
@@ -29,6 +32,7 @@ impl LeaderState {
         local: BrokerId,
         leader_epoch: LeaderEpoch,
         isr: &[BrokerId],
+        replicas: usize,
         min_insync_replicas: usize,
         high_watermark: Offset,
     ) -> Self {
@@ -41,6 +45,7 @@ impl LeaderState {
             local,
             leader_epoch,
             in_sync,
+            replicas,
             min_insync_replicas,
             high_watermark,
         }
@@ -58,7 +63,7 @@ impl LeaderState {
 
     /// Whether a write with acks=all may be taken (else NOT_ENOUGH_REPLICAS).
     pub fn has_enough_replicas(&self) -> bool {
-        self.in_sync.len() >= self.min_insync_replicas
+        self.in_sync.len() >= self.min_insync_replicas.min(self.replicas)
     }
 
     /// `min.insync.replicas` of the topic changed.
@@ -106,7 +111,7 @@ mod tests {
 
     #[test]
     fn alone_the_high_watermark_follows_the_log() {
-        let mut leader = LeaderState::new(1, 5, &[1], 1, 10);
+        let mut leader = LeaderState::new(1, 5, &[1], 1, 1, 10);
         assert_eq!(leader.on_local_progress(12), Some(12));
         assert_eq!(leader.on_local_progress(12), None);
         assert_eq!((leader.high_watermark(), leader.leader_epoch()), (12, 5));
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_slowest_in_sync_replica_holds_it_back() {
-        let mut leader = LeaderState::new(1, 0, &[1, 2], 1, 0);
+        let mut leader = LeaderState::new(1, 0, &[1, 2], 2, 1, 0);
         assert_eq!(leader.on_local_progress(10), None);
         assert_eq!(leader.on_replica_progress(2, 4), Some(4));
         assert_eq!(leader.on_replica_progress(3, 9), None, "not in sync");
@@ -123,17 +128,24 @@ mod tests {
 
     #[test]
     fn too_few_in_sync_replicas_refuse_writes_and_hold_the_high_watermark() {
-        let mut leader = LeaderState::new(1, 0, &[1], 2, 0);
+        let mut leader = LeaderState::new(1, 0, &[1], 3, 2, 0);
         assert!(!leader.has_enough_replicas());
         assert_eq!(leader.on_local_progress(7), None);
         assert_eq!(leader.on_min_insync_replicas(1), Some(7));
         assert!(leader.has_enough_replicas());
     }
 
+    #[test]
+    fn no_more_replicas_are_asked_for_than_there_are() {
+        let mut leader = LeaderState::new(1, 0, &[1], 1, 2, 0);
+        assert!(leader.has_enough_replicas());
+        assert_eq!(leader.on_local_progress(7), Some(7));
+    }
+
     proptest! {
         #[test]
         fn it_only_rises_and_never_passes_an_in_sync_replica(steps in prop::collection::vec((1..4_i32, 0..50_i64), 1..60)) {
-            let mut leader = LeaderState::new(1, 0, &[1, 2, 3], 2, 0);
+            let mut leader = LeaderState::new(1, 0, &[1, 2, 3], 3, 2, 0);
             let mut best = BTreeMap::from([(1, 0), (2, 0), (3, 0)]);
             for (broker, offset) in steps {
                 let before = leader.high_watermark();

@@ -47,13 +47,16 @@ pub fn between(kafka: &Answers, ours: &Answers) -> Vec<Difference> {
         let variants = theirs.into_iter().chain(own).flat_map(|variants| variants.keys());
         for variant in variants.collect::<BTreeSet<_>>() {
             let answers = |of: Option<&BTreeMap<Variant, Vec<Value>>>| {
-                of.and_then(|variants| variants.get(variant))
-                    .map_or(Value::Null, |answers| Value::from(answers.clone()))
+                let answers = of.and_then(|variants| variants.get(variant));
+                answers.cloned().unwrap_or_default()
             };
+            let (theirs, own) = (answers(theirs), answers(own));
             let mut values = Vec::new();
-            compare("", &answers(theirs), &answers(own), &mut values);
+            for number in 0..theirs.len().max(own.len()) {
+                let answer = |of: &[Value]| of.get(number).cloned().unwrap_or_else(missing);
+                compare(&number.to_string(), &answer(&theirs), &answer(&own), &mut values);
+            }
             for (path, kafka, ours) in values {
-                let path = path.trim_start_matches('.').to_owned();
                 found.push(Difference {
                     case: case.clone(),
                     variant: variant.clone(),

@@ -2,8 +2,8 @@
 //!
 //! **Invariants:** the rules go by the names of fields and the form of values, never by what a broker happened to say; what
 //! was different stays different (the second member of a group is `<member 2>`); lists are sorted, since Kafka's order is
-//! that of its hash maps. What explains an error to
-//! people is a text like any other. A client that is not throttled is not told that it is not.
+//! that of its hash maps. What explains an error to people is left out, and so is that nothing is explained: an
+//! explanation beside no error stays. A client that is not throttled is not told that it is not.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -56,9 +56,17 @@ impl Normaliser {
         match value {
             Value::Object(fields) => {
                 let is_raft_log = fields.contains_key("CurrentVoters");
+                let failed = fields.get("ErrorCode").is_none_or(|code| *code != 0);
+                let says_something = |name: &str, value: &Value| match name {
+                    "ThrottleTimeMs" => *value != 0,
+                    "ErrorMessage" | "BatchIndexErrorMessage" => {
+                        !failed && value.as_str().is_some_and(|text| !text.is_empty())
+                    }
+                    _ => true,
+                };
                 let fields = fields
                     .iter()
-                    .filter(|(name, value)| *name != "ThrottleTimeMs" || **value != 0)
+                    .filter(|(name, value)| says_something(name, value))
                     .map(|(name, value)| match name.as_str() {
                         "HighWatermark" if is_raft_log => (name.clone(), Value::from("<offset>")),
                         _ => (name.clone(), self.value(name, value, scope, run)),
@@ -107,7 +115,6 @@ impl Normaliser {
             "Host" => return Value::from("<host>"),
             "ClusterId" => return Value::from("<cluster>"),
             "LogDir" => return Value::from("<directory>"),
-            "ErrorMessage" | "BatchIndexErrorMessage" if !text.is_empty() => return Value::from("<text>"),
             _ => {}
         }
         if let Some((topic, _)) = scope.topic_ids.iter().find(|(_, id)| id.as_str() == text) {
@@ -180,7 +187,7 @@ mod tests {
             .topic_ids
             .insert("t-run".to_owned(), "0f0f0f0f-0000-4000-8000-000000000000".to_owned());
         let answer = json!({
-            "ErrorCode": 3, "ProducerId": 4711, "Port": 9092, "Time": 1,
+            "ErrorCode": 3, "ErrorMessage": "which explains it", "ProducerId": 4711, "Port": 9092, "Time": 1,
             "Members": [
                 {"MemberId": "b-11111111-2222-3333-4444-555555555555"},
                 {"MemberId": "a-21111111-2222-3333-4444-555555555555"},

@@ -49,20 +49,24 @@ pub struct Variant {
     pub version: i16,
 }
 
+/// The broker that is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    pub address: SocketAddr,
+    /// How long it may take until the broker shows what its controller has decided.
+    pub settles_in: Duration,
+}
+
 /// Runs cases.
-pub fn all(address: SocketAddr, cases: &[Case]) -> Answers {
+pub fn all(asking: Asking, cases: &[Case]) -> Answers {
     let mut topic_ids = BTreeMap::new();
     cases
         .iter()
-        .map(|case| (case.name.clone(), whole_case(address, case, &mut topic_ids)))
+        .map(|case| (case.name.clone(), whole_case(asking, case, &mut topic_ids)))
         .collect()
 }
 
-fn whole_case(
-    address: SocketAddr,
-    case: &Case,
-    topic_ids: &mut BTreeMap<String, String>,
-) -> BTreeMap<Variant, Vec<Value>> {
+fn whole_case(asking: Asking, case: &Case, topic_ids: &mut BTreeMap<String, String>) -> BTreeMap<Variant, Vec<Value>> {
     let mut answers = BTreeMap::new();
     for version in case.versions.0..=case.versions.1 {
         for (number, values) in combinations(&case.loops).iter().enumerate() {
@@ -76,7 +80,7 @@ fn whole_case(
             } else {
                 format!("-{number}")
             };
-            let mut one = Run::new(address, case, version, &run, values, topic_ids);
+            let mut one = Run::new(asking, case, version, &run, values, topic_ids);
             let base = one.steps();
             let labels = one.edges.clone();
             if case.name.starts_with(FIXTURE) {
@@ -84,7 +88,7 @@ fn whole_case(
             }
             for (number, label) in labels.iter().enumerate() {
                 let run = format!("{run}-e{number}");
-                let mut one = Run::new(address, case, version, &run, values, topic_ids);
+                let mut one = Run::new(asking, case, version, &run, values, topic_ids);
                 one.edge = Some(number);
                 let changed = one.steps();
                 let label = [&variant.label, label].map(String::as_str).join(" ").trim().to_owned();
@@ -110,7 +114,7 @@ fn combinations(loops: &[(String, Vec<Value>)]) -> Vec<Vec<(String, Value)>> {
 }
 
 struct Run<'a> {
-    address: SocketAddr,
+    asking: Asking,
     case: &'a Case,
     version: i16,
     /// What the names of this run end in.
@@ -128,7 +132,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(
-        address: SocketAddr,
+        asking: Asking,
         case: &'a Case,
         version: i16,
         suffix: &str,
@@ -149,7 +153,7 @@ impl<'a> Run<'a> {
         let subscription = Value::from(SUBSCRIPTION);
         scope.variables.insert("subscription".to_owned(), subscription);
         Self {
-            address,
+            asking,
             case,
             version,
             name,
@@ -208,7 +212,8 @@ impl<'a> Run<'a> {
                     How::Once => self.call(step, message, version, &body),
                     How::Retry => self.call_until(step, message, version, &body, |codes| !is_any(codes, &NOT_READY)),
                     How::Await(code) => {
-                        self.call_until(step, message, version, &body, |codes| codes.contains(code));
+                        let answer = self.call_until(step, message, version, &body, |codes| codes.contains(code));
+                        self.keep(step, &answer)?;
                         return Ok(None);
                     }
                     How::Send => {
@@ -227,6 +232,10 @@ impl<'a> Run<'a> {
                 }
             }
             Action::Receive => self.link(step).receive(PATIENCE),
+            Action::Settle => {
+                thread::sleep(self.asking.settles_in);
+                return Ok(None);
+            }
         };
         if answer == CLOSED {
             self.connections.remove(&step.connection);
@@ -264,7 +273,7 @@ impl<'a> Run<'a> {
     }
 
     fn link(&mut self, step: &Step) -> &mut Link {
-        let address = self.address;
+        let address = self.asking.address;
         self.connections
             .entry(step.connection.clone())
             .or_insert_with(|| Link::open(address))

@@ -75,6 +75,8 @@ pub enum Action {
         asked: Asked,
     },
     Receive,
+    /// Waits until a broker shows what its controller decided, where that are two.
+    Settle,
 }
 
 /// How an answer is taken.
@@ -263,6 +265,7 @@ fn step(verb: &str, connection: &str, rest: &str) -> Option<Step> {
         "tell" => ask(How::Unanswered),
         "send" => ask(How::Send),
         "receive" => Action::Receive,
+        "settle" => Action::Settle,
         "await" => {
             let (code, body) = word(body);
             let code = code.parse().unwrap_or_else(|_| panic!("no error code: {code}"));

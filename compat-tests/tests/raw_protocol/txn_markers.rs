@@ -199,6 +199,16 @@ fn old_epochs_are_refused() {
     assert_eq!(epochs, [(5, 10), (5, 10), (6, 11), (i16::MAX, i32::MAX)]);
 }
 
+/// Apache Kafka answers UNKNOWN_SERVER_ERROR.
+#[test]
+fn a_marker_of_nobody_is_not_written() {
+    let mut bench = Bench::new();
+    let topic = new_topic(&mut bench);
+    assert_eq!(write(&mut bench, (-1, 0), 0, true, (&topic, 0)), 42);
+    assert_eq!(write(&mut bench, (-1, 0), 0, true, ("not-there", 0)), 3);
+    assert_eq!(ends(&mut bench, &topic), (0, 0));
+}
+
 /// A marker raises the epoch, so that the producer it ended cannot write any more.
 #[test]
 fn a_marker_of_a_higher_epoch_fences_the_producer() {

@@ -307,7 +307,10 @@ fn timestamp_allowed(timestamp: i64, limits: &ProduceLimits) -> bool {
     if timestamp == NO_TIMESTAMP {
         return true;
     }
-    let age_ms = limits.now_ms.saturating_sub(timestamp);
+    // An age that no number tells is out of every range.
+    let Some(age_ms) = limits.now_ms.checked_sub(timestamp) else {
+        return false;
+    };
     age_ms <= limits.timestamp_before_max_ms && age_ms.saturating_neg() <= limits.timestamp_after_max_ms
 }
 

@@ -16,6 +16,13 @@ use crate::partition::partition::{Leadership, Partition, PartitionName};
 use crate::partition::registry::{HostedTopic, PartitionRegistry};
 use crate::partition::settings::PartitionSettings;
 
+const LEADERSHIP: Leadership<'static> = Leadership {
+    node_id: 1,
+    leader_epoch: 0,
+    replicas: &[1],
+    isr: &[1],
+};
+
 const TOPIC: &str = "__consumer_offsets";
 const NONE: ErrorCode = ErrorCode::None;
 
@@ -82,12 +89,7 @@ impl Disk {
             topic_id,
             index: 0,
         };
-        let leadership = Leadership {
-            node_id: 1,
-            leader_epoch: 0,
-            isr: &[1],
-        };
-        let partition = Partition::lead(name, opened.writer, opened.reader, leadership, settings).expect("leads");
+        let partition = Partition::lead(name, opened.writer, opened.reader, LEADERSHIP, settings).expect("leads");
         let registry = Arc::new(PartitionRegistry::default());
         registry.insert(HostedTopic {
             name: topic,

@@ -80,6 +80,10 @@ impl Looked {
     /// Forgets what was seen: the partition failed.
     pub(super) fn fail(&mut self, code: ErrorCode) {
         self.answer = FetchedPartition::error(self.key.partition, code);
+        if self.is_unknown {
+            // what nobody has read has no aborted transactions, in Kafka as here
+            self.answer.aborted_transactions = Some(Vec::new());
+        }
         self.records = None;
         self.readable = false;
         self.goes_on = false;
@@ -115,8 +119,9 @@ impl Looked {
         if limits.from_replica {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
+        // Any negative epoch is none (`FetchRequest.optionalEpoch`).
         partition
-            .check_leader_epoch(fetch.current_leader_epoch)
+            .check_leader_epoch(fetch.current_leader_epoch.max(-1))
             .map_err(|error| error.error_code())?;
         if let Some(diverging) = diverging_epoch(partition, &fetch)? {
             let watermarks = partition.watermarks();

@@ -12,7 +12,7 @@ use protocol::types::Offset;
 use protocol::wire::produce::ProduceRequest;
 
 use crate::handlers::reply::message;
-use crate::partition::partition::PartitionError;
+use crate::partition::partition::{Partition, PartitionError};
 
 /// How many texts the answer to one request may still carry. A request can name very many partitions, and a few bytes
 /// unpack to a batch of very many bad records.
@@ -59,6 +59,26 @@ pub(super) struct Refusal {
     pub(super) code: ErrorCode,
     pub(super) message: Option<String>,
     pub(super) record_errors: Vec<(i32, String)>,
+    /// Where the log begins, -1 where that is not told. Producers before 2.5 ask it of UNKNOWN_PRODUCER_ID.
+    pub(super) log_start_offset: Offset,
+}
+
+impl Refusal {
+    /// Of a partition that is here: Kafka tells where its log begins, but with a few codes
+    /// (`ReplicaManager.appendRecordsToLocalLog`).
+    pub(super) fn of(mut self, partition: &Partition) -> Self {
+        self.log_start_offset = match self.code {
+            ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError => -1,
+            _ => partition.watermarks().log_start_offset,
+        };
+        self
+    }
 }
 
 impl From<ErrorCode> for Refusal {
@@ -67,6 +87,7 @@ impl From<ErrorCode> for Refusal {
             code,
             message: None,
             record_errors: Vec::new(),
+            log_start_offset: -1,
         }
     }
 }
@@ -78,6 +99,7 @@ impl From<BatchError> for Refusal {
             code: error.error_code(),
             message: Some(error.to_string()),
             record_errors,
+            log_start_offset: -1,
         }
     }
 }
@@ -91,6 +113,7 @@ impl From<PartitionError> for Refusal {
             code: error.error_code(),
             message: Some(error.to_string()),
             record_errors: Vec::new(),
+            log_start_offset: -1,
         }
     }
 }
@@ -123,16 +146,17 @@ pub(super) fn response(
 
 fn partition_response(version: i16, index: i32, outcome: Result<Placed, Refusal>) -> PartitionProduceResponse {
     let answer = PartitionProduceResponse::default().with_index(index);
+    let told_since_5 = |log_start_offset| if version >= 5 { log_start_offset } else { -1 };
     match outcome {
-        Ok(placed) => {
-            let log_start_offset = if version >= 5 { placed.log_start_offset } else { -1 };
-            answer
-                .with_base_offset(placed.base_offset)
-                .with_log_append_time_ms(placed.log_append_time_ms)
-                .with_log_start_offset(log_start_offset)
-        }
+        Ok(placed) => answer
+            .with_base_offset(placed.base_offset)
+            .with_log_append_time_ms(placed.log_append_time_ms)
+            .with_log_start_offset(told_since_5(placed.log_start_offset)),
         Err(refusal) => {
-            let answer = answer.with_error_code(refusal.code.code()).with_base_offset(-1);
+            let answer = answer
+                .with_error_code(refusal.code.code())
+                .with_base_offset(-1)
+                .with_log_start_offset(told_since_5(refusal.log_start_offset));
             if version < 8 {
                 return answer;
             }
@@ -159,6 +183,7 @@ mod tests {
             code: ErrorCode::InvalidRecord,
             message: Some("why".to_owned()),
             record_errors: vec![(7, "which".to_owned()); record_errors],
+            log_start_offset: 4,
         }
     }
 

@@ -110,11 +110,11 @@ impl Appends {
                 Ok(results) => outcomes.extend(append.places.into_iter().zip(results).map(|(place, result)| {
                     let outcome = result
                         .map(|done| (Arc::clone(&append.partition), done))
-                        .map_err(Refusal::from);
+                        .map_err(|error| Refusal::from(error).of(&append.partition));
                     (place, outcome)
                 })),
                 Err(error) => {
-                    let refused = |place| (place, Err(Refusal::from(error.error_code())));
+                    let refused = |place| (place, Err(Refusal::from(error.error_code()).of(&append.partition)));
                     outcomes.extend(append.places.into_iter().map(refused));
                 }
             }

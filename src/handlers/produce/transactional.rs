@@ -257,7 +257,7 @@ fn refusal(support: TransactionSupport, code: ErrorCode) -> Refusal {
     Refusal {
         code,
         message,
-        record_errors: Vec::new(),
+        ..code.into()
     }
 }
 

@@ -259,6 +259,7 @@ impl Inner {
             let leadership = Leadership {
                 node_id: self.node_id,
                 leader_epoch: partition_image.leader_epoch,
+                replicas: &partition_image.replicas,
                 isr: &partition_image.isr,
             };
             if let Err(error) = partition.set_leadership(leadership) {

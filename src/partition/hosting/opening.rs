@@ -121,6 +121,7 @@ impl Inner {
         let leadership = Leadership {
             node_id: self.node_id,
             leader_epoch: image.leader_epoch,
+            replicas: &image.replicas,
             isr: &image.isr,
         };
         let partition = Partition::lead(name, writer, reader, leadership, settings)?;

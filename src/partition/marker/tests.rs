@@ -61,6 +61,7 @@ fn partition() -> Arc<Partition> {
     let leadership = Leadership {
         node_id: 1,
         leader_epoch: 0,
+        replicas: &[1],
         isr: &[1],
     };
     Partition::lead(name, opened.writer, opened.reader, leadership, settings(true)).expect("led")

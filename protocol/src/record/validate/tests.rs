@@ -241,6 +241,17 @@ fn timestamps_have_limits() {
     }
 }
 
+/// With the limits of a topic without any.
+#[test]
+fn a_timestamp_whose_age_no_number_tells_is_refused() {
+    for compression in Compression::ALL {
+        let oldest = builder(compression, &[NOW_MS - i64::MAX]).build_bytes();
+        assert_eq!(code(&oldest, &limits()), ErrorCode::None, "{compression}");
+        let older = builder(compression, &[i64::MIN]).build_bytes();
+        assert_eq!(code(&older, &limits()), ErrorCode::InvalidTimestamp, "{compression}");
+    }
+}
+
 #[test]
 fn a_header_that_hides_its_timestamps_is_looked_behind() {
     // The records are compressed, so only a doubtful header makes them be read.

@@ -1,7 +1,7 @@
 //! OffsetFetch: what a group committed.
 //!
-//! Invariants: a partition never committed, and an unknown group, answer offset -1 without an error; offsets of open
-//! transactions are not shown. Source: `OffsetMetadataManager.fetchOffsets`, `fetchAllOffsets`.
+//! Invariants: an answer names each topic and each of its partitions once; a partition never committed, and an unknown
+//! group, answer offset -1 without an error; offsets of open transactions are not shown. Source: `OffsetMetadataManager.fetchOffsets`, `fetchAllOffsets`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,12 +15,8 @@ use crate::coordinator::group::hard::{Hard, HardGroup};
 /// Answers an OffsetFetch of one group.
 pub(in crate::coordinator::group) fn fetch(hard: &Hard, request: &FetchRequest) -> FetchReply {
     let group = hard.group(&request.group_id);
-    let mut seen = BTreeSet::new();
     let topics = match &request.topics {
-        Some(topics) => topics
-            .iter()
-            .map(|topic| fetch_topic(group, topic, request.require_stable, &mut seen))
-            .collect(),
+        Some(topics) => fetch_topics(group, topics, request.require_stable),
         None => group
             .map(|group| fetch_all(group, request.require_stable))
             .unwrap_or_default(),
@@ -29,6 +25,24 @@ pub(in crate::coordinator::group) fn fetch(hard: &Hard, request: &FetchRequest) 
         error: ErrorCode::None,
         topics,
     }
+}
+
+/// Each topic once: clients look topics up by their name.
+fn fetch_topics(group: Option<&HardGroup>, topics: &[FetchTopic], require_stable: bool) -> Vec<FetchedTopic> {
+    let mut seen = BTreeSet::new();
+    let mut answers: Vec<FetchedTopic> = Vec::with_capacity(topics.len());
+    let mut places: BTreeMap<_, usize> = BTreeMap::new();
+    for topic in topics {
+        let answer = fetch_topic(group, topic, require_stable, &mut seen);
+        match places.get(&(&topic.name, topic.topic_id)) {
+            Some(&at) => answers[at].partitions.extend(answer.partitions),
+            None => {
+                places.insert((&topic.name, topic.topic_id), answers.len());
+                answers.push(answer);
+            }
+        }
+    }
+    answers
 }
 
 fn fetch_topic<'a>(

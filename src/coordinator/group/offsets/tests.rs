@@ -67,6 +67,21 @@ fn everything_that_was_committed_is_told_again() {
 }
 
 #[test]
+fn a_topic_that_is_asked_for_twice_is_named_once() {
+    let mut world = world();
+    commit(&mut world, commit_of("t", 2, 42));
+    let asked = vec![topic("t", 0, &[2]), topic("u", 0, &[0]), topic("t", 0, &[2, 3])];
+    let reply = fetch(&mut world, Some(asked));
+    let told: Vec<_> = reply
+        .topics
+        .iter()
+        .map(|topic| (&*topic.name, topic.partitions.len()))
+        .collect();
+    assert_eq!(told, [("t", 2), ("u", 1)]);
+    assert_eq!(reply.topics[0].partitions[0].committed_offset, 42);
+}
+
+#[test]
 fn an_offset_of_another_incarnation_of_the_topic_is_not_told() {
     let mut world = world();
     commit(&mut world, commit_of("t", 0, 42));
