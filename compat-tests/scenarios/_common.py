@@ -38,10 +38,15 @@ def equal(actual, expected):
     assert actual == expected, f"expected {expected!r:.400}, got {actual!r:.400}"
 
 
+def say(line):
+    """Prints a line with one write: what workers log to the same pipe must not get into the middle of it."""
+    sys.stdout.flush()
+    os.write(1, f"{line}\n".encode())
+
+
 def skip(reason):
     """Ends the scenario as skipped; the runner prints the reason."""
-    print(reason)
-    sys.stdout.flush()
+    say(reason)
     os._exit(77)
 
 
@@ -49,8 +54,7 @@ def absent(reason):
     """Ends the scenario as one that this client library has no way to play."""
     for child in _children:
         child.kill()
-    print(reason)
-    sys.stdout.flush()
+    say(reason)
     os._exit(78)
 
 
@@ -58,14 +62,13 @@ def done():
     """The last call of every scenario: without it a scenario has not passed."""
     for child in _children:
         child.kill()
-    print("OK")
-    sys.stdout.flush()
+    say("OK")
     os._exit(0)  # no client may hold the end up with its own farewell
 
 
 def broker(order):
     """Has the matrix "kill" the scenario's own broker, as kill -9 does, or "start" it again; returns when that is done."""
-    print("broker:", order, flush=True)
+    say(f"broker: {order}")
     answer = sys.stdin.readline().strip()
     if answer != "done":
         skip(answer or "only the matrix can kill and start a broker")

@@ -1,4 +1,5 @@
 """A group's offsets are listed and altered; groups are deleted, but not while they have members."""
+# only: confluent-kafka >= 2.0
 from _helpers import *
 from confluent_kafka import ConsumerGroupTopicPartitions
 

@@ -4,7 +4,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from _common import *  # noqa: F401,F403
-from _common import BOOTSTRAP, PATIENCE_S, Program, absent, equal, unique, until
+from _common import BOOTSTRAP, PATIENCE_S, Program, absent, equal, say, unique, until
 from _serve import decoded, encoded
 import collections
 import subprocess
@@ -122,17 +122,18 @@ class Worker:
 
     def await_records(self, name, count, transform):
         """Polls until `count` records have come, while `transform` is started again where it has to be."""
-        seen, progress = 0, time.monotonic()
+        seen, progress, patience_s = 0, time.monotonic(), HUNG_S
 
         def enough():
-            nonlocal seen, progress
+            nonlocal seen, progress, patience_s
             transform.revive()
             found = sum(map(len, self.poll(name, count - seen, ms=500).values()))
             if found:
                 seen, progress = seen + found, time.monotonic()
-            elif time.monotonic() - progress > HUNG_S:
-                transform.replace()
-                progress = time.monotonic()
+            elif time.monotonic() - progress > patience_s:
+                transform.replace(patience_s)
+                # On a busy machine a new process may need longer than that to get anywhere.
+                progress, patience_s = time.monotonic(), 2 * patience_s
             return seen == count
 
         until(enough, f"{count} records", pause_s=0)
@@ -243,11 +244,11 @@ class Transform:
             line = lines[self.lines_read]
             self.lines_read += 1
             if line.startswith("error "):
-                print("note: begun anew after", line, flush=True)
+                say(f"note: begun anew after {line}")
                 self.start()
 
-    def replace(self):
-        print(f"note: the library hung for {HUNG_S} s; its process was killed and another one started", flush=True)
+    def replace(self, hung_s):
+        say(f"note: the library hung for {hung_s} s; its process was killed and another one started")
         self.kill()
         self.worker, self.lines_read = Worker(), 0
         self.start()
