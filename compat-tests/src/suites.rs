@@ -181,6 +181,8 @@ pub enum Excuse {
     KafkaSometimes,
     /// It needs more brokers than one.
     OneNode,
+    /// It presumes something that docs/differences.md gives the reason for.
+    Different,
     /// It is about a feature that is not there yet.
     Feature(String),
 }
@@ -191,6 +193,7 @@ impl Excuse {
             "kafka" => Self::Kafka,
             "kafka sometimes" => Self::KafkaSometimes,
             "one node" => Self::OneNode,
+            "different" => Self::Different,
             other => Self::Feature(other.strip_prefix("feature ")?.to_owned()),
         })
     }
@@ -202,6 +205,7 @@ impl fmt::Display for Excuse {
             Self::Kafka => f.write_str("fails or is skipped on Apache Kafka too"),
             Self::KafkaSometimes => f.write_str("fails on Apache Kafka too, now and then"),
             Self::OneNode => f.write_str("cannot apply to one node"),
+            Self::Different => f.write_str("different on purpose"),
             Self::Feature(name) => write!(f, "not there yet: {name}"),
         }
     }

@@ -105,6 +105,7 @@ fn excuses(text: &mut String) {
         matches!(excuse, Excuse::Feature(_))
     });
     section(text, "Cannot apply to one node", |excuse| *excuse == Excuse::OneNode);
+    section(text, "Different on purpose", |excuse| *excuse == Excuse::Different);
     section(text, "Not passed on Apache Kafka either", |excuse| {
         matches!(excuse, Excuse::Kafka | Excuse::KafkaSometimes)
     });
