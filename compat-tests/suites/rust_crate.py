@@ -18,6 +18,11 @@ from suite import STAND_INS, CannotRun, Result, Suite, fresh_copy, must, need, r
 SECONDS_PER_TEST = 90
 
 
+def table(head: str) -> str:
+    """What fits a table of a manifest: its head, and all lines up to the next one's."""
+    return rf"^{re.escape(head)}\n(?:(?!\[)[^\n]*\n)*"
+
+
 def adapt_rdkafka(source: Path, suite: Suite) -> None:
     """Its tests take the broker to be number 0 at localhost:9092; ours is number 1."""
     tests = source / "tests"
@@ -35,14 +40,15 @@ def adapt_rdkafka(source: Path, suite: Suite) -> None:
 
 
 def adapt_rskafka(source: Path, _suite: Suite) -> None:
-    """The Java client is taken out, and a benchmark whose source is not published."""
-    replace_in(source / "Cargo.toml", (r"^\[dev-dependencies\.j4rs\]\n[^\[]*", ""), (r"^\[\[bench\]\]\n[^\[]*", ""))
+    """The Java client is taken out, and a benchmark whose source is not published. Newer compilers refuse its old rsasl."""
+    replace_in(source / "Cargo.toml", (table("[dev-dependencies.j4rs]"), ""), (table("[[bench]]"), ""))
     shutil.copyfile(STAND_INS / "rskafka_java_helper.rs", source / "tests/java_helper.rs")
+    must(["cargo", "update", "--quiet", "--package", "rsasl"], source, {})
 
 
 def adapt_kafka_protocol(source: Path, suite: Suite) -> None:
     """The broker of a container becomes the one that runs."""
-    replace_in(source / "Cargo.toml", (r"^\[dev-dependencies\.testcontainers\]\n[^\[]*", ""))
+    replace_in(source / "Cargo.toml", (table("[dev-dependencies.testcontainers]"), ""))
     replace_in(
         source / "tests/all_tests/common.rs",
         (r"^use testcontainers::\{.*?\};\n", ""),
