@@ -105,9 +105,9 @@ class Program:
                 return line
         raise AssertionError("the wanted line did not come; printed: " + "\n".join(self.lines[-20:]))
 
-    def has_line(self):
-        """Whether `wait_for` has a line to look at without waiting."""
-        return not self._unread.empty()
+    def has_news(self):
+        """Whether `wait_for` would come to something at once: a line, or the end."""
+        return not self._unread.empty() or self.process.poll() is not None
 
     def wait(self):
         """Waits for the end, which must be a success."""

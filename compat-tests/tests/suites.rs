@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use compat_tests::arguments;
+use compat_tests::arguments::{Arguments, everything};
 use compat_tests::broker::{Broker, external_address, free_port};
 use compat_tests::client::crate_dir;
 use compat_tests::suites::report::{self, Outcome, Run};
@@ -31,7 +31,7 @@ const CANNOT_RUN: i32 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
-    let all = arguments::everything();
+    let all = everything();
     let selected: Vec<&Suite> = Suite::all()
         .iter()
         .filter(|suite| arguments.selects(suite.name))
@@ -275,50 +275,4 @@ fn say(line: &str) {
     let mut out = io::stdout().lock();
     drop(writeln!(out, "{line}"));
     drop(out.flush());
-}
-
-/// The part of libtest's command line that people and CI use.
-struct Arguments {
-    list: bool,
-    exact: bool,
-    ignored: bool,
-    words: Vec<String>,
-    skip: Vec<String>,
-}
-
-impl Arguments {
-    fn from_command_line() -> Self {
-        let mut parsed = Self {
-            list: false,
-            exact: false,
-            ignored: false,
-            words: Vec::new(),
-            skip: Vec::new(),
-        };
-        let mut arguments = env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--list" => parsed.list = true,
-                "--exact" => parsed.exact = true,
-                "--ignored" => parsed.ignored = true,
-                "--skip" => parsed.skip.extend(arguments.next()),
-                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => drop(arguments.next()),
-                option if option.starts_with('-') => {}
-                word => parsed.words.push(word.to_owned()),
-            }
-        }
-        parsed
-    }
-
-    fn selects(&self, name: &str) -> bool {
-        let fits = |word: &String| {
-            if self.exact {
-                name == word
-            } else {
-                name.contains(word.as_str())
-            }
-        };
-        let wanted = self.words.is_empty() || self.words.iter().any(fits);
-        wanted && !self.skip.iter().any(fits) && !self.ignored
-    }
 }

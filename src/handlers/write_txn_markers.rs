@@ -5,7 +5,7 @@
 //! one producer are answered together; of a partition that it names twice the last code counts, as in Kafka. A partition
 //! that is not here, or whose log is offline, is UNKNOWN_TOPIC_OR_PARTITION (3), for which who writes markers looks for its
 //! leader again. Version 2 tells how the transaction was run (KIP-1228). Markers of a negative
-//! producer id or version are INVALID_REQUEST (42). Source: `KafkaApis.handleWriteTxnMarkersRequest`.
+//! producer id or version are INVALID_REQUEST (42), of a negative epoch INVALID_PRODUCER_EPOCH (47). Source: `KafkaApis.handleWriteTxnMarkersRequest`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,7 +72,10 @@ fn refuse(cx: &RequestContext, marker: &Marker, topic: &str, partition: Partitio
     if !hosted.is_some_and(|hosted| hosted.is_online()) {
         return Some(ErrorCode::UnknownTopicOrPartition);
     }
-    (marker.producer_id < 0 || marker.transaction_version < 0).then_some(ErrorCode::InvalidRequest)
+    if marker.producer_id < 0 || marker.transaction_version < 0 {
+        return Some(ErrorCode::InvalidRequest);
+    }
+    (marker.producer_epoch < 0).then_some(ErrorCode::InvalidProducerEpoch)
 }
 
 /// Every marker with every partition that it goes to, in order.

@@ -12,6 +12,7 @@ import time
 
 END = "end"
 POLL_MS = 200  # how long a member polls at a time
+STUCK_S = 3  # a poll that takes longer waits for what others must do; longer than any worker's own patience
 HUNG_S = 8  # without any progress: then somebody ends the process and starts another
 Record = collections.namedtuple("Record", "partition offset timestamp key value headers")
 
@@ -193,10 +194,10 @@ def poll_all(members):
             begun[member] = time.monotonic()
 
     def all_answered():
-        for member in [member for member in begun if member.worker.program.has_line()]:
+        for member in [member for member in begun if member.worker.program.has_news()]:
             del begun[member]
             answered.add(member.polled())
-        if begun and time.monotonic() - min(begun.values()) > 5 * POLL_MS / 1000:
+        if begun and time.monotonic() - min(begun.values()) > STUCK_S:
             begin([member for member in members if member not in begun])
         return not begun and len(answered) == len(members)
 

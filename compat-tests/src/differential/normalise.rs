@@ -2,8 +2,8 @@
 //!
 //! **Invariants:** the rules go by the names of fields and the form of values, never by what a broker happened to say; what
 //! was different stays different (the second member of a group is `<member 2>`); lists are sorted, since Kafka's order is
-//! that of its hash maps. What explains an error to people is left out, and so is that nothing is explained: an
-//! explanation beside no error stays. A client that is not throttled is not told that it is not.
+//! that of its hash maps. What explains an error to people is left out, and so is that nothing is explained: that
+//! something is explained beside no error stays. A client that is not throttled is not told that it is not.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -115,6 +115,7 @@ impl Normaliser {
             "Host" => return Value::from("<host>"),
             "ClusterId" => return Value::from("<cluster>"),
             "LogDir" => return Value::from("<directory>"),
+            "ErrorMessage" => return Value::from("<text>"),
             _ => {}
         }
         if let Some((topic, _)) = scope.topic_ids.iter().find(|(_, id)| id.as_str() == text) {

@@ -21,6 +21,9 @@ pub fn write(directory: &Path, cases: &[Case], answers: &Answers) {
     for case in cases {
         files.entry(&case.api).or_default().push(case);
     }
+    // Rendered before anything goes: a case without answers must not cost the others theirs.
+    let files = files.into_iter().map(|(api, cases)| (api, file_text(&cases, answers)));
+    let files: Vec<(&str, String)> = files.collect();
     fs::create_dir_all(directory).expect("a directory");
     for entry in fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();
@@ -28,14 +31,17 @@ pub fn write(directory: &Path, cases: &[Case], answers: &Answers) {
             fs::remove_file(path).expect("a file of ours");
         }
     }
-    for (api, cases) in files {
-        let texts: Vec<String> = cases
-            .iter()
-            .map(|case| format!("{}: {{\n{}\n}}", json!(case.name), render(&answers[&case.name])))
-            .collect();
-        let text = format!("{{\n{}\n}}\n", texts.join(",\n"));
+    for (api, text) in files {
         fs::write(directory.join(format!("{api}.json")), text).expect("a file");
     }
+}
+
+fn file_text(cases: &[&Case], answers: &Answers) -> String {
+    let texts: Vec<String> = cases
+        .iter()
+        .map(|case| format!("{}: {{\n{}\n}}", json!(case.name), render(&answers[&case.name])))
+        .collect();
+    format!("{{\n{}\n}}\n", texts.join(",\n"))
 }
 
 fn render(variants: &BTreeMap<Variant, Vec<Value>>) -> String {

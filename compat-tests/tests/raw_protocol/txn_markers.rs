@@ -206,6 +206,7 @@ fn a_marker_of_nobody_is_not_written() {
     let topic = new_topic(&mut bench);
     assert_eq!(write(&mut bench, (-1, 0), 0, true, (&topic, 0)), 42);
     assert_eq!(write(&mut bench, (-1, 0), 0, true, ("not-there", 0)), 3);
+    assert_eq!(write(&mut bench, (7_654_321, -1), 0, true, (&topic, 0)), 47);
     assert_eq!(ends(&mut bench, &topic), (0, 0));
 }
 
