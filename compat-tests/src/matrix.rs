@@ -70,7 +70,14 @@ impl Scenario {
     pub fn all(client: &Client) -> Vec<Self> {
         let mut scenarios = Self::in_directory(&client.scenario_dir(), false);
         if client.worker().is_some() {
-            scenarios.extend(Self::in_directory(&crate_dir().join("scenarios/shared"), true));
+            let shared = Self::in_directory(&crate_dir().join("scenarios/shared"), true);
+            for own in &mut scenarios {
+                // no two may have one name
+                if shared.iter().any(|other| other.name == own.name) {
+                    own.name.insert_str(0, "own_");
+                }
+            }
+            scenarios.extend(shared);
         }
         scenarios.sort_by_key(|scenario| (!scenario.is_program(), scenario.name.clone()));
         scenarios
@@ -239,6 +246,8 @@ fn tail(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn client(version: &str) -> Client {
@@ -272,6 +281,15 @@ mod tests {
         drop(writer);
         // Nobody gave this scenario a broker, so that its words are words.
         assert_eq!(listen(output, None, None), "first\nbroker: kill\nlast\n");
+    }
+
+    #[test]
+    fn no_two_scenarios_of_a_client_have_one_name() {
+        for client in Client::all() {
+            let all = Scenario::all(&client);
+            let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name.as_str()).collect();
+            assert_eq!(names.len(), all.len(), "{client}");
+        }
     }
 
     #[test]
